@@ -1,0 +1,259 @@
+//! The decision.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+use komar_topic::{Match, SubscriptionFilter, TopicFilter, TopicName};
+
+use crate::compile::{Acl, Patterns, Substitution};
+use crate::rule::{Effect, Kind, Owner, Rule};
+use crate::substitute::expand;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// The user name; `None` for an anonymous client. Compared byte by byte.
+    pub username: Option<&'a str>,
+    /// The client identifier.
+    pub client_id: &'a str,
+}
+
+/// What is to be done with a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// A message on this topic is to be delivered to the client.
+    Read,
+    /// The client publishes to this topic.
+    Write,
+    /// The client subscribes to this filter, given as it stands in SUBSCRIBE (`$share/..` too).
+    Subscribe,
+    /// The client unsubscribes from this filter.
+    Unsubscribe,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[must_use]
+pub enum Decision {
+    /// It may.
+    Allow,
+    /// It may not.
+    Deny,
+}
+
+impl Decision {
+    /// Whether it is [`Decision::Allow`].
+    #[must_use]
+    pub const fn is_allow(self) -> bool {
+        matches!(self, Self::Allow)
+    }
+}
+
+impl Acl {
+    /// Decides as Mosquitto does. Does not allocate, except for [`Access::Subscribe`] with
+    /// [`strict_subscribe`](crate::Options::strict_subscribe).
+    ///
+    /// `topic` is a topic name for [`Access::Read`] and [`Access::Write`], else a topic filter. In this order:
+    ///
+    /// 1. writing below `$SYS` is refused (but for `$SYS/broker/connection/+/state`), topics that begin with `$share`
+    ///    too, and a name that contains a wildcard or is empty;
+    /// 2. SUBSCRIBE and UNSUBSCRIBE are allowed;
+    /// 3. the `topic` rules of the user, or of the anonymous section for a client without a user name: a matching deny
+    ///    refuses, else a matching grant allows;
+    /// 4. if there is any pattern: a user name or client id that contains `+` or `#` is refused;
+    /// 5. the patterns, in the same manner as the rules;
+    /// 6. refused.
+    pub fn decide(&self, subject: Subject<'_>, access: Access, topic: &str) -> Decision {
+        let kind = match access {
+            Access::Read => Kind::Read,
+            Access::Write => Kind::Write,
+            Access::Unsubscribe => return Decision::Allow,
+            Access::Subscribe => return self.decide_subscribe(subject, topic),
+        };
+        if !is_name(topic) || (topic.starts_with('$') && is_reserved(kind, topic)) {
+            return Decision::Deny;
+        }
+        let name = TopicName::from_checked(topic);
+        if let Some(decision) = decision_of(self.own_effect(subject, name), kind) {
+            return decision;
+        }
+        if matches!(self.patterns, Patterns::None) || has_wildcard_name(&subject) {
+            return Decision::Deny;
+        }
+        decision_of(self.patterns.effect(&subject, name), kind).unwrap_or(Decision::Deny)
+    }
+
+    /// Whether there can be a topic that matches `filter` and that the subject may read.
+    ///
+    /// `filter` is as it stands in SUBSCRIBE (`$share/..` too). `true` if in doubt: it takes one deny rule that covers
+    /// all that a grant and `filter` have in common to rule the grant out. Allocates, and looks at all rules of the
+    /// subject: for a SUBSCRIBE, not for a message.
+    #[must_use]
+    pub fn may_read_something_under(&self, subject: Subject<'_>, filter: &str) -> bool {
+        let filter = match SubscriptionFilter::parse(filter) {
+            Ok(SubscriptionFilter::Plain(filter)) => filter,
+            Ok(SubscriptionFilter::Shared(shared)) => shared.filter(),
+            Err(_) => return false,
+        };
+        if filter.as_str().starts_with("$share") {
+            return false;
+        }
+        let own = self.own_rules(subject).into_iter();
+        let own: Vec<_> = own
+            .map(|rule| (rule.permission.effect(), Cow::Borrowed(rule.filter)))
+            .collect();
+        if has_readable(&own, &[], filter) {
+            return true;
+        }
+        if matches!(self.patterns, Patterns::None) || has_wildcard_name(&subject) {
+            return false;
+        }
+        let anywhere = self.options.substitution == Substitution::Anywhere;
+        let patterns = self.rules_of(Owner::Pattern).into_iter().filter_map(|rule| {
+            Some((
+                rule.permission.effect(),
+                Cow::Owned(expand(rule.filter, &subject, anywhere)?),
+            ))
+        });
+        // What the own list denies never gets as far as the patterns.
+        has_readable(&patterns.collect::<Vec<_>>(), &own, filter)
+    }
+
+    fn decide_subscribe(&self, subject: Subject<'_>, filter: &str) -> Decision {
+        if self.options.strict_subscribe && !self.may_read_something_under(subject, filter) {
+            return Decision::Deny;
+        }
+        Decision::Allow
+    }
+
+    fn own_effect(&self, subject: Subject<'_>, name: TopicName<'_>) -> Effect {
+        let Some(username) = subject.username else {
+            return self.anonymous.effect(name);
+        };
+        let Some(section) = self.users.get(username) else {
+            return Effect::default();
+        };
+        let groups = section
+            .groups
+            .iter()
+            .filter_map(|group| self.groups.get(usize::try_from(*group).ok()?));
+        groups.fold(section.own.effect(name), |effect, group| {
+            effect.join(group.effect(name))
+        })
+    }
+
+    /// The rules that step 3 looks at, in the order of the file.
+    pub(crate) fn own_rules(&self, subject: Subject<'_>) -> Vec<Rule<'_>> {
+        let Some(username) = subject.username else {
+            return self.rules_of(Owner::Anonymous);
+        };
+        let Some(user) = self.file.users.find(username) else {
+            return Vec::new();
+        };
+        let mut rules = self.rules_of(Owner::User(user));
+        let groups = self
+            .users
+            .get(username)
+            .map(|section| section.groups.as_ref())
+            .unwrap_or_default();
+        rules.extend(
+            groups
+                .iter()
+                .flat_map(|group| self.rules_of(Owner::Group(*group))),
+        );
+        rules.sort_by_key(|rule| rule.line);
+        rules
+    }
+
+    pub(crate) fn rules_of(&self, owner: Owner) -> Vec<Rule<'_>> {
+        self.lists.of(&self.file, owner)
+    }
+}
+
+impl Patterns {
+    /// What all patterns that match this name for this client grant and deny together.
+    fn effect(&self, subject: &Subject<'_>, name: TopicName<'_>) -> Effect {
+        let mut joined = Effect::default();
+        match self {
+            Self::None => {}
+            Self::Levels(index) => index.lookup(name, |found| {
+                if let Match::Entries(entries) = found {
+                    let fitting = entries.filter(|pattern| pattern.fits(subject, name.as_str()));
+                    fitting.for_each(|pattern| joined = joined.join(pattern.effect));
+                }
+            }),
+            Self::FewLevels(patterns) => {
+                for (filter, pattern) in patterns {
+                    if TopicFilter::from_checked(filter).matches(name) && pattern.fits(subject, name.as_str())
+                    {
+                        joined = joined.join(pattern.effect);
+                    }
+                }
+            }
+            Self::Text(patterns) => {
+                let matching = patterns
+                    .iter()
+                    .filter(|pattern| pattern.matches(subject, name.as_str()));
+                matching.for_each(|pattern| joined = joined.join(pattern.effect));
+            }
+        }
+        joined
+    }
+}
+
+/// What clients may write below `$SYS`: the state of bridges.
+pub(crate) const BRIDGE_STATE: &str = "$SYS/broker/connection/+/state";
+
+/// Whether it is a topic name at all. The broker checks that; a rule must not match what it let through.
+pub(crate) fn is_name(topic: &str) -> bool {
+    !topic.is_empty() && memchr::memchr2(b'+', b'#', topic.as_bytes()).is_none()
+}
+
+/// Whether no rule counts for this topic. The prefixes are not levels: `$SYSTEM` is reserved too.
+pub(crate) fn is_reserved(kind: Kind, topic: &str) -> bool {
+    if topic.starts_with("$share") {
+        return true;
+    }
+    kind == Kind::Write
+        && topic.starts_with("$SYS")
+        && !TopicFilter::from_checked(BRIDGE_STATE).matches(TopicName::from_checked(topic))
+}
+
+/// A name that would be a wildcard if a pattern took it in.
+pub(crate) fn has_wildcard_name(subject: &Subject<'_>) -> bool {
+    let wildcard = |name: &str| memchr::memchr2(b'+', b'#', name.as_bytes()).is_some();
+    subject.username.is_some_and(wildcard) || wildcard(subject.client_id)
+}
+
+fn decision_of(effect: Effect, kind: Kind) -> Option<Decision> {
+    if effect.denies(kind) {
+        Some(Decision::Deny)
+    } else if effect.grants(kind) {
+        Some(Decision::Allow)
+    } else {
+        None
+    }
+}
+
+/// Rules whose placeholders are replaced.
+type Expanded<'a> = (Effect, Cow<'a, str>);
+
+/// Whether a grant of `list` overlaps `filter` where no deny of `list` or `before` surely rules it out.
+fn has_readable(list: &[Expanded<'_>], before: &[Expanded<'_>], filter: TopicFilter<'_>) -> bool {
+    let denies = || {
+        list.iter()
+            .chain(before)
+            .filter(|(effect, _)| effect.denies(Kind::Read))
+    };
+    let covered =
+        |filter: TopicFilter<'_>| denies().any(|(_, deny)| TopicFilter::from_checked(deny).covers(filter));
+    if covered(filter) {
+        return false;
+    }
+    list.iter()
+        .filter(|(effect, _)| effect.grants(Kind::Read))
+        .any(|(_, grant)| {
+            let grant = TopicFilter::from_checked(grant);
+            grant.overlaps(filter) && !covered(grant)
+        })
+}

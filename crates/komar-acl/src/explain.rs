@@ -1,0 +1,317 @@
+//! Why a decision is what it is.
+//!
+//! This goes through the rules one by one, as the description of the decision does; that it agrees with the indexes of
+//! [`decide`](crate::Acl::decide) is a property test.
+
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::fmt;
+
+use komar_topic::{TopicFilter, TopicName};
+
+use crate::compile::{Acl, Patterns, Substitution};
+use crate::decide::{Access, Decision, Subject, has_wildcard_name, is_name, is_reserved};
+use crate::rule::{Kind, Owner, Rule, Scope};
+use crate::substitute::{LevelPattern, TextPattern};
+
+/// A decision, the rule or principle that made it, and the rules that were looked at on the way.
+///
+/// `Display` gives several lines for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The same as [`Acl::decide`] returns.
+    pub decision: Decision,
+    /// What decided.
+    pub reason: Reason,
+    /// Every rule that was looked at, in that order: those that deny first, then the others, each in the order of the
+    /// file; the user's own first, then the patterns. The last one decided if the reason is [`Reason::Rule`].
+    pub considered: Vec<Considered>,
+    question: String,
+}
+
+/// What decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A rule, by its line from 1.
+    Rule {
+        /// Where it stands.
+        line: usize,
+    },
+    /// The topic is empty or contains a wildcard.
+    NotATopicName,
+    /// Clients cannot write below `$SYS`, whatever the rules say.
+    SysWrite,
+    /// No message has a topic that begins with `$share`.
+    ShareTopic,
+    /// Subscribing and unsubscribing is always allowed; what may not be read is not delivered.
+    SubscribeIsAllowed,
+    /// [`strict_subscribe`](crate::Options::strict_subscribe): whether something under the filter may be read.
+    StrictSubscribe,
+    /// There is a pattern, and the user name contains `+` or `#`.
+    WildcardInUserName,
+    /// There is a pattern, and the client id contains `+` or `#`.
+    WildcardInClientId,
+    /// The file has no section for this user, and no pattern.
+    NoSection,
+    /// No rule that was looked at grants it.
+    NoRule,
+}
+
+/// A rule that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Considered {
+    /// Where it stands, from 1.
+    pub line: usize,
+    /// The rule with its access word.
+    pub rule: String,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of looking at a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It matches and allows.
+    Allows,
+    /// It matches and refuses.
+    Denies,
+    /// It matches, and speaks of the other kind of access only.
+    OtherAccess,
+    /// Its filter does not match.
+    NoMatch,
+    /// The topic begins with `$` and the filter does not.
+    Dollar,
+    /// It mentions `%u` and the client has no user name.
+    NoUserName,
+}
+
+impl Acl {
+    /// What [`decide`](Self::decide) answers, and why.
+    ///
+    /// ```
+    /// # use komar_acl::{Access, Acl, AclFile, Options, Reason, Subject};
+    /// let file = AclFile::parse(b"user alice\ntopic read a/#\ntopic deny a/b\n")?;
+    /// let acl = Acl::compile(&file, Options::default());
+    /// let alice = Subject { username: Some("alice"), client_id: "phone" };
+    /// let explanation = acl.explain(alice, Access::Read, "a/b");
+    /// assert_eq!(explanation.reason, Reason::Rule { line: 3 });
+    /// assert!(explanation.to_string().contains("line 3: topic deny a/b"));
+    /// # Ok::<(), komar_acl::AclErrors>(())
+    /// ```
+    #[must_use]
+    pub fn explain(&self, subject: Subject<'_>, access: Access, topic: &str) -> Explanation {
+        let mut considered = Vec::new();
+        let (decision, reason) = self.reason(subject, access, topic, &mut considered);
+        Explanation {
+            decision,
+            reason,
+            considered,
+            question: question(subject, access, topic),
+        }
+    }
+
+    fn reason(
+        &self,
+        subject: Subject<'_>,
+        access: Access,
+        topic: &str,
+        considered: &mut Vec<Considered>,
+    ) -> (Decision, Reason) {
+        let kind = match access {
+            Access::Read => Kind::Read,
+            Access::Write => Kind::Write,
+            Access::Subscribe if self.options().strict_subscribe => {
+                return (self.decide(subject, access, topic), Reason::StrictSubscribe);
+            }
+            Access::Subscribe | Access::Unsubscribe => return (Decision::Allow, Reason::SubscribeIsAllowed),
+        };
+        if !is_name(topic) {
+            return (Decision::Deny, Reason::NotATopicName);
+        }
+        if is_reserved(kind, topic) {
+            let share = topic.starts_with("$share");
+            return (
+                Decision::Deny,
+                if share {
+                    Reason::ShareTopic
+                } else {
+                    Reason::SysWrite
+                },
+            );
+        }
+        let own = self.own_rules(subject);
+        if let Some(decided) = self.walk(&own, subject, kind, topic, considered) {
+            return decided;
+        }
+        if matches!(self.patterns, Patterns::None) {
+            let stranger = subject
+                .username
+                .is_some_and(|username| !self.users.contains_key(username));
+            return (
+                Decision::Deny,
+                if stranger {
+                    Reason::NoSection
+                } else {
+                    Reason::NoRule
+                },
+            );
+        }
+        if has_wildcard_name(&subject) {
+            let user = subject
+                .username
+                .is_some_and(|username| username.contains(['+', '#']));
+            return (
+                Decision::Deny,
+                if user {
+                    Reason::WildcardInUserName
+                } else {
+                    Reason::WildcardInClientId
+                },
+            );
+        }
+        let patterns = self.rules_of(Owner::Pattern);
+        self.walk(&patterns, subject, kind, topic, considered)
+            .unwrap_or((Decision::Deny, Reason::NoRule))
+    }
+
+    /// One list, denies first.
+    fn walk(
+        &self,
+        rules: &[Rule<'_>],
+        subject: Subject<'_>,
+        kind: Kind,
+        topic: &str,
+        considered: &mut Vec<Considered>,
+    ) -> Option<(Decision, Reason)> {
+        let (denies, grants): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.permission.is_deny());
+        for rule in denies.into_iter().chain(grants) {
+            let outcome = self.outcome(rule, subject, kind, topic);
+            considered.push(Considered {
+                line: rule.line,
+                rule: rule.to_string(),
+                outcome,
+            });
+            let reason = Reason::Rule { line: rule.line };
+            match outcome {
+                Outcome::Allows => return Some((Decision::Allow, reason)),
+                Outcome::Denies => return Some((Decision::Deny, reason)),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn outcome(&self, rule: &Rule<'_>, subject: Subject<'_>, kind: Kind, topic: &str) -> Outcome {
+        if topic.starts_with('$') && !rule.filter.starts_with('$') {
+            return Outcome::Dollar;
+        }
+        let name = TopicName::from_checked(topic);
+        let matches = match (rule.scope, self.options().substitution) {
+            (Scope::Everybody, _) if rule.filter.contains("%u") && subject.username.is_none() => {
+                return Outcome::NoUserName;
+            }
+            (Scope::Everybody, Substitution::Anywhere) => TextPattern::new(rule).matches(&subject, topic),
+            (Scope::Everybody, Substitution::WholeLevel) => {
+                let (filter, pattern) = LevelPattern::new(rule);
+                TopicFilter::from_checked(&filter).matches(name) && pattern.fits(&subject, topic)
+            }
+            _ => TopicFilter::from_checked(rule.filter).matches(name),
+        };
+        let effect = rule.permission.effect();
+        match matches {
+            false => Outcome::NoMatch,
+            true if effect.denies(kind) => Outcome::Denies,
+            true if effect.grants(kind) => Outcome::Allows,
+            true => Outcome::OtherAccess,
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.decision.is_allow() {
+            "allowed"
+        } else {
+            "denied"
+        };
+        writeln!(f, "{word}: {}", self.question)?;
+        let deciding = match self.reason {
+            Reason::Rule { .. } => self.considered.last(),
+            _ => None,
+        };
+        match deciding {
+            Some(rule) => writeln!(f, "because of line {}: {}", rule.line, rule.rule)?,
+            None => writeln!(f, "because {}", self.reason)?,
+        }
+        let near: Vec<_> = self
+            .considered
+            .iter()
+            .filter(|rule| rule.outcome.is_telling())
+            .collect();
+        for rule in &near {
+            writeln!(f, "  line {}: {} ({})", rule.line, rule.rule, rule.outcome)?;
+        }
+        match self.considered.len().saturating_sub(near.len()) {
+            0 => Ok(()),
+            others => writeln!(f, "  and {others} whose filter does not match"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rule { line } => return write!(f, "of line {line}"),
+            Self::NotATopicName => "this is not a topic name: it is empty or contains a wildcard",
+            Self::SysWrite => "clients cannot write below $SYS, whatever the rules say",
+            Self::ShareTopic => "no message has a topic that begins with $share",
+            Self::SubscribeIsAllowed => {
+                "every subscription is accepted; what may not be read is not delivered"
+            }
+            Self::StrictSubscribe => "of strict_subscribe: something under the filter must be readable",
+            Self::WildcardInUserName => "the user name contains + or #, and the file has patterns",
+            Self::WildcardInClientId => "the client id contains + or #, and the file has patterns",
+            Self::NoSection => "the file has no section for this user and no pattern",
+            Self::NoRule => "no rule grants it",
+        })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allows => "matches and allows",
+            Self::Denies => "matches and denies",
+            Self::OtherAccess => "matches, but is about the other kind of access",
+            Self::NoMatch => "does not match",
+            Self::Dollar => "does not match: wildcards at the beginning do not reach topics with $",
+            Self::NoUserName => "skipped: the client has no user name for %u",
+        })
+    }
+}
+
+impl Outcome {
+    /// Whether a reader wants to see the rule, and not only to know how many there are.
+    const fn is_telling(self) -> bool {
+        !matches!(self, Self::NoMatch)
+    }
+}
+
+fn question(subject: Subject<'_>, access: Access, topic: &str) -> String {
+    let user = match subject.username {
+        Some(username) => alloc::format!("user {username:?}"),
+        None => "anonymous".to_owned(),
+    };
+    let verb = match access {
+        Access::Read => "reads",
+        Access::Write => "writes",
+        Access::Subscribe => "subscribes to",
+        Access::Unsubscribe => "unsubscribes from",
+    };
+    alloc::format!("{user} (client id {:?}) {verb} {topic:?}", subject.client_id)
+}

@@ -1,0 +1,265 @@
+//! What is legal but probably not meant.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+use komar_topic::TopicFilter;
+
+use crate::rule::{AclFile, Kind, Owner, Permission, Rule};
+
+/// Something odd in an ACL file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lint {
+    line: usize,
+    column: usize,
+    kind: LintKind,
+}
+
+impl Lint {
+    pub(crate) fn new(line: usize, column: usize, kind: LintKind) -> Self {
+        Self { line, column, kind }
+    }
+
+    /// Line, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Column in characters, from 1.
+    #[must_use]
+    pub fn column(&self) -> usize {
+        self.column
+    }
+
+    /// What is odd.
+    #[must_use]
+    pub fn kind(&self) -> &LintKind {
+        &self.kind
+    }
+}
+
+impl fmt::Display for Lint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.kind)
+    }
+}
+
+/// What a [`Lint`] is about.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LintKind {
+    /// `topic deny`: with one word, that word is the filter.
+    #[error("this grants reading and writing a topic called {word:?}; an access needs a filter after it")]
+    AccessWordAsFilter {
+        /// The word.
+        word: &'static str,
+    },
+    /// A `pattern` without `%u` and `%c` is for all clients, anonymous ones too.
+    #[error("this pattern has no %u or %c and is the same for all clients, anonymous ones included")]
+    PatternWithoutPlaceholder,
+    /// `%u` or `%c` beside other characters of its level.
+    #[error(
+        "%u and %c are replaced only where they are a whole level (Mosquitto 2.0 replaced them anywhere)"
+    )]
+    EmbeddedPlaceholder,
+    /// A pattern that depends on the client id alone.
+    #[error("clients choose their client id: without %u this does not keep users apart")]
+    ClientIdOnly,
+    /// `%u` or `%c` in a `topic` rule.
+    #[error("%u and %c mean nothing special after \"topic\"; did you mean \"pattern\"?")]
+    PlaceholderInTopic,
+    /// A rule grants writing where the broker refuses it whatever the rules say.
+    #[error("clients cannot write below $SYS{}", sys_hint(*.read))]
+    SysWrite {
+        /// Whether the rule grants reading too, which works.
+        read: bool,
+    },
+    /// No topic begins with `$share`.
+    #[error("no message has a topic that begins with $share; name the topic filter behind the share name")]
+    ShareFilter,
+    /// A tab or another control character in a filter, probably meant to separate.
+    #[error("the filter contains the control character {character:?}; only spaces separate words")]
+    ControlCharacter {
+        /// Which one.
+        character: char,
+    },
+    /// A filter that is not UTF-8 matches no topic.
+    #[error("the filter is not UTF-8 and matches no topic; save the file as UTF-8")]
+    FilterNotUtf8,
+    /// A user name that is not UTF-8 is nobody's.
+    #[error("the name is not UTF-8 and nobody's; save the file as UTF-8")]
+    NameNotUtf8,
+    /// Patterns are not consulted for such a user.
+    #[error(
+        "user {name:?} contains + or #: its own rules count, but everything else is refused as soon as the file has a pattern"
+    )]
+    WildcardInUserName {
+        /// The name.
+        name: String,
+    },
+    /// A deny rule of the same list covers all that this rule grants.
+    #[error("this never grants anything: {deny:?} on line {deny_line} comes first, wherever it stands")]
+    Shadowed {
+        /// The rule that wins.
+        deny: Box<str>,
+        /// Where it stands, from 1.
+        deny_line: usize,
+    },
+    /// The password file has no such user.
+    #[error("the password file has no user {name:?}")]
+    UnknownUser {
+        /// The name.
+        name: String,
+    },
+    /// An extension: a group without members.
+    #[error("group {name:?} has no members")]
+    EmptyGroup {
+        /// The name.
+        name: String,
+    },
+}
+
+impl LintKind {
+    /// A short name that stays the same, for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::AccessWordAsFilter { .. } => "access-word-as-filter",
+            Self::PatternWithoutPlaceholder => "pattern-without-placeholder",
+            Self::EmbeddedPlaceholder => "embedded-placeholder",
+            Self::ClientIdOnly => "client-id-only",
+            Self::PlaceholderInTopic => "placeholder-in-topic",
+            Self::SysWrite { .. } => "sys-write",
+            Self::ShareFilter => "share-filter",
+            Self::ControlCharacter { .. } => "control-character",
+            Self::FilterNotUtf8 => "filter-not-utf8",
+            Self::NameNotUtf8 => "name-not-utf8",
+            Self::WildcardInUserName { .. } => "wildcard-in-user-name",
+            Self::Shadowed { .. } => "shadowed",
+            Self::UnknownUser { .. } => "unknown-user",
+            Self::EmptyGroup { .. } => "empty-group",
+        }
+    }
+}
+
+/// The file's [warnings](AclFile::warnings) and what only the whole file shows, in the order of the lines.
+pub(crate) fn whole_file(file: &AclFile, known_users: Option<&dyn Fn(&str) -> bool>) -> Vec<Lint> {
+    let mut lints = file.warnings().to_vec();
+    shadowed(file, &mut lints);
+    if let Some(known) = known_users {
+        let strangers = file.users().filter(|(name, _)| !known(name));
+        lints.extend(
+            strangers.map(|(name, line)| Lint::new(line, 1, LintKind::UnknownUser { name: name.into() })),
+        );
+    }
+    let empty = file
+        .groups
+        .iter()
+        .zip(0_u32..)
+        .filter(|(_, id)| !file.members.iter().any(|(group, _)| group == id));
+    lints.extend(
+        empty.map(|((name, line), _)| Lint::new(line, 1, LintKind::EmptyGroup { name: name.into() })),
+    );
+    lints.sort_by_key(|lint| (lint.line, lint.column));
+    lints
+}
+
+/// What one rule shows by itself.
+pub(crate) fn of_rule(owner: Owner, has_access: bool, permission: Permission, filter: &str) -> Vec<LintKind> {
+    let mut kinds = vec![];
+    let word = WORDS.iter().find(|word| **word == filter);
+    if let Some(word) = word.filter(|_| !has_access) {
+        kinds.push(LintKind::AccessWordAsFilter { word });
+    }
+    if owner == Owner::Pattern {
+        placeholders_of_pattern(filter, &mut kinds);
+    } else if filter.split('/').any(is_placeholder) {
+        kinds.push(LintKind::PlaceholderInTopic);
+    }
+    if permission.effect().grants(Kind::Write) && filter.starts_with("$SYS") && !is_bridge_state(filter) {
+        kinds.push(LintKind::SysWrite {
+            read: permission.effect().grants(Kind::Read),
+        });
+    }
+    if filter.starts_with("$share") {
+        kinds.push(LintKind::ShareFilter);
+    }
+    if let Some(character) = filter.chars().find(|character| character.is_control()) {
+        kinds.push(LintKind::ControlCharacter { character });
+    }
+    kinds
+}
+
+fn placeholders_of_pattern(filter: &str, kinds: &mut Vec<LintKind>) {
+    if !filter.contains("%u") && !filter.contains("%c") {
+        return kinds.push(LintKind::PatternWithoutPlaceholder);
+    }
+    let embedded = |level: &str| !is_placeholder(level) && (level.contains("%u") || level.contains("%c"));
+    if filter.split('/').any(embedded) {
+        kinds.push(LintKind::EmbeddedPlaceholder);
+    }
+    if !filter.contains("%u") {
+        kinds.push(LintKind::ClientIdOnly);
+    }
+}
+
+/// Rules that grant nothing because one deny of their own list covers them.
+///
+/// Compares every grant with every deny of its list: quadratic in a list that has many of both.
+fn shadowed(file: &AclFile, lints: &mut Vec<Lint>) {
+    let mut lists: Vec<(Owner, Rule<'_>)> = file.owned_rules().collect();
+    lists.sort_by_key(|(owner, _)| *owner);
+    for list in lists.chunk_by(|(left, _), (right, _)| left == right) {
+        let denies: Vec<&Rule<'_>> = list
+            .iter()
+            .map(|(_, rule)| rule)
+            .filter(|rule| rule.permission.is_deny())
+            .collect();
+        if denies.is_empty() {
+            continue;
+        }
+        for (_, rule) in list.iter().filter(|(_, rule)| !rule.permission.is_deny()) {
+            if let Some(deny) = denies.iter().find(|deny| covers(deny, rule)) {
+                let kind = LintKind::Shadowed {
+                    deny: alloc::format!("{deny}").into(),
+                    deny_line: deny.line,
+                };
+                lints.push(Lint::new(rule.line, 1, kind));
+            }
+        }
+    }
+}
+
+fn covers(deny: &Rule<'_>, rule: &Rule<'_>) -> bool {
+    let (forbidden, granted) = (deny.permission.effect(), rule.permission.effect());
+    let all = [Kind::Read, Kind::Write]
+        .iter()
+        .all(|kind| !granted.grants(*kind) || forbidden.denies(*kind));
+    // A placeholder is a level like another here: `a/+` covers `a/%u`, `a/%u/#` covers `a/%u/b`.
+    all && TopicFilter::from_checked(deny.filter).covers(TopicFilter::from_checked(rule.filter))
+}
+
+fn is_placeholder(level: &str) -> bool {
+    level == "%u" || level == "%c"
+}
+
+/// `$SYS/broker/connection/NAME/state`, the only topics there that clients (bridges) may write.
+fn is_bridge_state(filter: &str) -> bool {
+    let all = TopicFilter::from_checked(crate::decide::BRIDGE_STATE);
+    all.covers(TopicFilter::from_checked(filter))
+}
+
+fn sys_hint(read: bool) -> &'static str {
+    if read {
+        "; write \"read\" if that is all you mean"
+    } else {
+        ", so this grants nothing"
+    }
+}
+
+const WORDS: [&str; 6] = ["read", "write", "readwrite", "deny", "readdeny", "writedeny"];

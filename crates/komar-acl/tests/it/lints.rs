@@ -1,0 +1,60 @@
+//! `lints.txt`: every lint has files that trigger it and files that must not.
+
+use komar_acl::{Acl, AclFile, ParseOptions};
+
+fn codes(file: &str) -> Vec<&'static str> {
+    let parsed = AclFile::parse(&crate::unescape(file)).unwrap_or_else(|errors| panic!("{file}: {errors}"));
+    let known = |name: &str| name != "mallory";
+    let lints = Acl::lint(&parsed, Some(&known));
+    assert!(
+        lints.iter().is_sorted_by_key(|lint| (lint.line(), lint.column())),
+        "{file}"
+    );
+    lints.iter().map(|lint| lint.kind().code()).collect()
+}
+
+#[test]
+fn lints_come_and_stay_away() {
+    for [code, bad, good] in crate::rows(include_str!("../data/lints.txt")) {
+        for file in bad.split("||").map(str::trim) {
+            assert!(codes(file).contains(&code), "{code}: {file}: {:?}", codes(file));
+        }
+        for file in good.split("||").map(str::trim) {
+            assert!(!codes(file).contains(&code), "{code}: {file}: {:?}", codes(file));
+        }
+    }
+}
+
+#[test]
+fn a_lint_says_where_and_what() {
+    let file = AclFile::parse("user alice\ntopic read ä/%u\ntopic deny ä/#\n".as_bytes()).unwrap();
+    let said = Acl::lint(&file, None)
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>();
+    assert_eq!(
+        said,
+        [
+            "line 2, column 1: this never grants anything: \"topic deny ä/#\" on line 3 comes first, wherever it stands",
+            "line 2, column 12: %u and %c mean nothing special after \"topic\"; did you mean \"pattern\"?",
+        ]
+    );
+    assert_eq!(file.warnings().len(), 1);
+}
+
+#[test]
+fn groups_are_linted_too() {
+    let options = ParseOptions::default().extensions(true);
+    let lints = |text: &str| {
+        let file = AclFile::parse_with(text.as_bytes(), &options).unwrap();
+        Acl::lint(&file, None)
+            .iter()
+            .map(|lint| lint.kind().code())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lints("group g\ntopic a\n"), ["empty-group"]);
+    assert_eq!(lints("group g\nmember u\ntopic a\n"), [""; 0]);
+    assert_eq!(lints("topic readdeny a/#\ntopic read a/b\n"), ["shadowed"]);
+    assert_eq!(lints("topic readdeny a/#\ntopic a/b\n"), [""; 0]);
+    assert_eq!(lints("topic writedeny a/#\ntopic read a/b\n"), [""; 0]);
+}

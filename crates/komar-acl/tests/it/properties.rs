@@ -1,0 +1,164 @@
+//! Decisions and explanations against the oracle, on random files.
+
+use komar_acl::{Access, Acl, AclFile, Options, Outcome, Reason, Subject, Substitution};
+use proptest::prelude::*;
+
+use crate::oracle::{For, PlainRule, Question, allowed};
+
+/// Few words, so that rules and questions meet.
+fn level() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => Just("a"), 4 => Just("b"), 2 => Just(""), 1 => Just("$x"), 1 => Just("u"), 1 => Just("c"),
+        1 => Just("%u"), 1 => Just("%c"), 1 => Just("u-c"),
+    ]
+    .prop_map(str::to_owned)
+}
+
+fn topic() -> impl Strategy<Value = String> {
+    let plain = proptest::collection::vec(level(), 1..5).prop_map(|levels| levels.join("/"));
+    prop_oneof![
+        20 => plain,
+        1 => Just("$SYS/a".to_owned()),
+        1 => Just("$SYS/broker/connection/b/state".to_owned()),
+        1 => Just("$share/g/a".to_owned()),
+    ]
+    .prop_filter("a topic is not empty", |topic| !topic.is_empty())
+}
+
+fn filter(pattern: bool) -> impl Strategy<Value = String> {
+    let placeholder = if pattern { 4 } else { 0 };
+    let level = prop_oneof![
+        6 => level(),
+        3 => Just("+".to_owned()),
+        placeholder => Just("%u".to_owned()),
+        placeholder => Just("%c".to_owned()),
+        placeholder => Just("%u-%c".to_owned()),
+        placeholder => Just("x%u".to_owned()),
+    ];
+    let levels = (proptest::collection::vec(level, 0..4), any::<bool>());
+    let plain = levels.prop_map(|(mut levels, open)| {
+        if open || levels.is_empty() {
+            levels.push("#".into());
+        }
+        levels.join("/")
+    });
+    prop_oneof![10 => plain, 1 => Just("$SYS/#".to_owned()), 1 => Just("$share/#".to_owned())]
+        .prop_filter("a filter is not empty", |filter| !filter.is_empty())
+}
+
+fn rule() -> impl Strategy<Value = PlainRule> {
+    let access = prop_oneof![Just("read"), Just("write"), Just("readwrite"), Just("deny")];
+    let whose = prop_oneof![
+        Just(For::Anonymous),
+        user().prop_map(|user| For::User(if user.is_empty() { "u".into() } else { user })),
+        Just(For::Everybody),
+    ];
+    whose
+        .prop_flat_map(move |whose| {
+            let filter = filter(whose == For::Everybody);
+            (Just(whose), access.clone(), filter)
+        })
+        .prop_map(|(whose, access, filter)| PlainRule {
+            whose,
+            access,
+            filter,
+        })
+}
+
+fn user() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => Just("u"), 2 => Just("a"), 1 => Just("a/b"), 1 => Just("+"), 1 => Just("$x"), 1 => Just("%c"), 1 => Just(""),
+    ]
+    .prop_map(str::to_owned)
+}
+
+/// Anonymous rules first, since nothing leads back to them; the others as they come, patterns anywhere.
+pub(crate) fn text_of(rules: &[PlainRule]) -> String {
+    let mut text = String::new();
+    let line = |rule: &PlainRule| match rule.whose {
+        For::Anonymous => format!("topic {} {}\n", rule.access, rule.filter),
+        For::User(ref user) => format!("user {user}\ntopic {} {}\n", rule.access, rule.filter),
+        For::Everybody => format!("pattern {} {}\n", rule.access, rule.filter),
+    };
+    rules
+        .iter()
+        .filter(|rule| rule.whose == For::Anonymous)
+        .for_each(|rule| text += &line(rule));
+    rules
+        .iter()
+        .filter(|rule| rule.whose != For::Anonymous)
+        .for_each(|rule| text += &line(rule));
+    text
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn decisions_agree_with_the_oracle(
+        rules in proptest::collection::vec(rule(), 0..24),
+        questions in proptest::collection::vec(
+            (proptest::option::of(user()), user(), any::<bool>(), topic()), 1..12),
+        anywhere in any::<bool>(),
+    ) {
+        let text = text_of(&rules);
+        let file = AclFile::parse(text.as_bytes()).map_err(|errors| TestCaseError::fail(errors.to_string()))?;
+        let substitution = if anywhere { Substitution::Anywhere } else { Substitution::WholeLevel };
+        let acl = Acl::compile(&file, Options::default().substitution(substitution));
+        for (user, client, write, topic) in &questions {
+            let question = Question { user: user.as_deref(), client, write: *write, topic };
+            let expected = allowed(&rules, &question, anywhere);
+            let subject = Subject { username: user.as_deref(), client_id: client };
+            let access = if *write { Access::Write } else { Access::Read };
+            let decision = acl.decide(subject, access, topic);
+            let explanation = acl.explain(subject, access, topic);
+            prop_assert_eq!(decision.is_allow(), expected, "{}{}", text, explanation);
+            prop_assert_eq!(explanation.decision, decision, "{}{}", text, explanation);
+            if let Reason::Rule { line } = explanation.reason {
+                let last = explanation.considered.last().unwrap();
+                prop_assert_eq!(last.line, line);
+                prop_assert!(matches!(last.outcome, Outcome::Allows | Outcome::Denies));
+                prop_assert!(text.lines().nth(line - 1).unwrap().ends_with(&last.rule));
+            }
+            // Never refused if something under the filter may be read.
+            if acl.decide(subject, Access::Read, topic).is_allow() {
+                let levels = topic.split('/').collect::<Vec<_>>();
+                let first = if topic.starts_with('$') { levels[0] } else { "+" };
+                let mut wild = vec![topic.clone(), format!("{topic}/#"), format!("{first}/#"), format!("$share/g/{topic}")];
+                wild.push([&[first], &levels[1..]].concat().join("/"));
+                if !topic.starts_with('$') {
+                    wild.push("#".into());
+                }
+                for filter in wild {
+                    prop_assert!(acl.may_read_something_under(subject, &filter), "{text}{subject:?} {filter}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn formatting_changes_no_meaning(
+        rules in proptest::collection::vec(rule(), 0..12),
+        noise in proptest::collection::vec("[#] [a-z ]{0,6}| {0,3}|", 0..6),
+        spaces in 1..4_usize,
+        crlf in any::<bool>(),
+    ) {
+        let mut lines = text_of(&rules).lines().map(|line| line.replacen(' ', &" ".repeat(spaces), 2)).collect::<Vec<_>>();
+        for (index, noise) in noise.into_iter().enumerate() {
+            lines.insert((index * 3).min(lines.len()), noise);
+        }
+        let text = lines.join(if crlf { "\r\n" } else { "\n" });
+        let options = Default::default();
+        let formatted = AclFile::format(text.as_bytes(), &options).unwrap();
+        prop_assert_eq!(&AclFile::format(&formatted, &options).unwrap(), &formatted, "formatting twice");
+        let rules_of = |text: &[u8]| {
+            let file = AclFile::parse(text).unwrap();
+            file.rules().map(|rule| format!("{:?} {rule}", rule.scope)).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(rules_of(&formatted), rules_of(text.as_bytes()));
+        let comments = |text: &str| text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+        let formatted = String::from_utf8(formatted).unwrap();
+        prop_assert_eq!(comments(&formatted), comments(&text));
+        prop_assert!(!formatted.contains("\n\n\n") && !formatted.contains('\r'));
+    }
+}

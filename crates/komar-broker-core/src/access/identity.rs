@@ -1,0 +1,22 @@
+//! komar-identity's answer to "whose certificate is this", asked once a Connection.
+
+use std::sync::Arc;
+
+use komar_identity::{IdentityError, IdentityPolicy};
+
+/// What a client certificate says about its owner under the listener's policy.
+pub(crate) enum CertificateIdentity {
+    /// The user name that it proves.
+    Username(Arc<str>),
+    /// It proves none, and why.
+    None(IdentityError),
+}
+
+impl CertificateIdentity {
+    pub(crate) fn of(der: &[u8], policy: &IdentityPolicy) -> CertificateIdentity {
+        match policy.identity(der) {
+            Ok(name) => CertificateIdentity::Username(name.into()),
+            Err(error) => CertificateIdentity::None(error),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Who is it, and may it: the two questions that an embedder may answer, and the ready-made answers from Mosquitto's
+//! files.
+
+mod acl;
+mod files;
+mod identity;
+mod password;
+
+use std::sync::Arc;
+
+use komar_codec::ReasonCode;
+use komar_passwd::PasswordCheck;
+use komar_topic::{TopicFilter, TopicName};
+
+use crate::config::{ListenerId, ListenerPolicy};
+
+pub use files::{FileAccess, ListenerFiles};
+pub(crate) use identity::CertificateIdentity;
+
+/// Who a Connection belongs to, once it is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The Client Identifier, assigned ones included.
+    pub client_id: Arc<str>,
+    /// The user name that was authenticated, or that a certificate proves; `None` for anonymous clients.
+    pub username: Option<Arc<str>>,
+    /// The listener that the Connection came in by.
+    pub listener: ListenerId,
+}
+
+impl Identity {
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject { username: self.username.as_deref(), client_id: &self.client_id, listener: self.listener }
+    }
+}
+
+/// What a client presents in CONNECT.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    /// What holds for its listener.
+    pub listener: &'a ListenerPolicy,
+    /// The Client Identifier as sent; may be empty.
+    pub client_id: &'a str,
+    /// The user name; never empty.
+    pub username: Option<&'a str>,
+    /// The password, any bytes.
+    pub password: Option<&'a [u8]>,
+}
+
+/// The answer to a [`Login`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Authentication {
+    /// Let in, under the user name that it gave.
+    Accept,
+    /// Let in without a user name, whatever name it gave: nothing vouches for it.
+    AcceptAnonymous,
+    /// Refused. 5.0 clients get the code, others the nearest return code.
+    Refuse(ReasonCode),
+    /// The answer takes work that has no place in a turn: the driver runs the check and comes back with
+    /// [`Worker::password_verdict`](crate::Worker::password_verdict).
+    Check(PasswordCheck),
+}
+
+/// Decides who is let in. Called on a worker's thread; must not block.
+pub trait Authenticate: Send + Sync {
+    /// Answers one login.
+    fn authenticate(&self, login: &Login<'_>) -> Authentication;
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// Its user name.
+    pub username: Option<&'a str>,
+    /// Its Client Identifier.
+    pub client_id: &'a str,
+    /// Its listener.
+    pub listener: ListenerId,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action<'a> {
+    /// To publish to a Topic Name; Will Messages when they are sent.
+    Publish(TopicName<'a>),
+    /// To be sent a message of a Topic Name: live, retained or queued.
+    Receive(TopicName<'a>),
+    /// To subscribe with a Topic Filter; of a Shared Subscription, the filter behind the Share Name.
+    Subscribe(TopicFilter<'a>),
+    /// To unsubscribe from a Topic Filter.
+    Unsubscribe(TopicFilter<'a>),
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may.
+    Allow,
+    /// It may not.
+    Deny,
+}
+
+/// Decides who may do what. Called on a worker's thread, outside all locks; must not block. Answers may be
+/// remembered until [`Broker::set_access`](crate::Broker::set_access) is called.
+pub trait Authorize: Send + Sync {
+    /// Answers one question.
+    fn authorize(&self, subject: &Subject<'_>, action: Action<'_>) -> Decision;
+}
+
+/// The two decisions together, swapped as one.
+#[derive(Clone)]
+pub struct Access {
+    /// Who is let in.
+    pub authenticate: Arc<dyn Authenticate>,
+    /// Who may do what; `None` allows everything that the broker itself does not refuse.
+    pub authorize: Option<Arc<dyn Authorize>>,
+}
+
+impl Access {
+    /// Lets everybody in and allows everything. For tests and closed networks.
+    pub fn allow_all() -> Access {
+        Access { authenticate: Arc::new(AllowAll), authorize: None }
+    }
+
+    /// Whether `subject` may do `action`.
+    pub(crate) fn allows(&self, subject: &Subject<'_>, action: Action<'_>) -> bool {
+        if let Action::Publish(name) | Action::Receive(name) = action
+            && is_reserved(name, matches!(action, Action::Publish(_)))
+        {
+            return false;
+        }
+        self.authorize.as_ref().is_none_or(|rules| rules.authorize(subject, action) == Decision::Allow)
+    }
+}
+
+/// Topics that no rule can open: clients do not write below `$SYS`, and `$share` is not a topic. MQTT 5.0 §4.7.2.
+fn is_reserved(name: TopicName<'_>, publish: bool) -> bool {
+    let name = name.as_str();
+    if !name.starts_with('$') {
+        return false;
+    }
+    let bridge_state = || {
+        name.strip_prefix("$SYS/broker/connection/")
+            .and_then(|rest| rest.strip_suffix("/state"))
+            .is_some_and(|bridge| !bridge.contains('/'))
+    };
+    name.starts_with("$share") || (publish && name.starts_with("$SYS") && !bridge_state())
+}
+
+struct AllowAll;
+
+impl Authenticate for AllowAll {
+    fn authenticate(&self, _: &Login<'_>) -> Authentication {
+        Authentication::Accept
+    }
+}

@@ -1,0 +1,174 @@
+//! What all workers share: the index, the retained messages, the Sessions, the rules.
+
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
+use komar_topic::{FilterIndex, Handle, NameTree, STRIPES, Stripe, TopicName};
+
+use crate::access::Access;
+use crate::config::BrokerConfig;
+use crate::registry::Registry;
+use crate::router::cache::Stamp;
+use crate::router::retained::RetainedMessage;
+use crate::router::Subscription;
+use crate::sync::RwLock;
+
+pub(crate) type Index = FilterIndex<Subscription, SeedableRandomState>;
+
+/// A broker: `Send + Sync`, cheap to clone, driven by one [`Worker`](crate::Worker) a thread.
+#[derive(Clone)]
+pub struct Broker {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// Locks are taken in the order of the fields: a registry shard, the index, the retained messages; then one Session,
+/// then its Outbox.
+pub(crate) struct Shared {
+    pub(crate) config: BrokerConfig,
+    pub(crate) registry: Registry,
+    pub(crate) index: RwLock<Index>,
+    pub(crate) retained: RwLock<NameTree<RetainedMessage, SeedableRandomState>>,
+    /// Of the retained message that was stored last.
+    pub(crate) retained_sequence: AtomicU64,
+    /// One version for each stripe of Topic Names; changed under the index's write lock.
+    versions: [AtomicU64; STRIPES],
+    /// Version of what concerns all Topic Names.
+    version_of_all: AtomicU64,
+    access: RwLock<Access>,
+    access_epoch: AtomicU64,
+    pub(crate) hasher: SeedableRandomState,
+    pub(crate) counters: Counters,
+    /// Encoded bytes that wait for Connections whose transport takes no more.
+    pub(crate) slow_bytes: AtomicUsize,
+    /// Bytes of packets that have arrived in part.
+    pub(crate) reassembly_bytes: AtomicUsize,
+}
+
+/// Things that are counted.
+#[derive(Default)]
+pub(crate) struct Counters {
+    dropped: AtomicU64,
+    pub(crate) connected: AtomicUsize,
+    pub(crate) expired: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Figures about a broker at about one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Sessions, connected or not.
+    pub sessions: usize,
+    /// Sessions with a Connection.
+    pub connected: usize,
+    /// Subscriptions, shared ones included.
+    pub subscriptions: usize,
+    /// Retained messages.
+    pub retained_messages: usize,
+    /// Messages that were dropped because a limit was met.
+    pub dropped_messages: u64,
+    /// Sessions whose Session Expiry Interval has ended.
+    pub expired_sessions: u64,
+}
+
+impl Broker {
+    /// Makes a broker. `seed` keys its hash tables against clients that choose colliding names: take it from the
+    /// system's source of randomness, or a fixed one to replay a run.
+    pub fn new(config: BrokerConfig, access: Access, seed: u64) -> Broker {
+        let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
+        let shared = Shared {
+            config,
+            registry: Registry::new(hasher.clone()),
+            index: RwLock::new(FilterIndex::with_hasher(hasher.clone())),
+            retained: RwLock::new(NameTree::with_hasher(hasher.clone())),
+            retained_sequence: AtomicU64::new(0),
+            versions: [const { AtomicU64::new(0) }; STRIPES],
+            version_of_all: AtomicU64::new(0),
+            access: RwLock::new(access),
+            access_epoch: AtomicU64::new(0),
+            hasher,
+            counters: Counters::default(),
+            slow_bytes: AtomicUsize::new(0),
+            reassembly_bytes: AtomicUsize::new(0),
+        };
+        Broker { shared: Arc::new(shared) }
+    }
+
+    /// Takes other rules into force. Every verdict that is remembered becomes void; Connections stay.
+    pub fn set_access(&self, access: Access) {
+        *self.shared.access.write() = access;
+        self.shared.access_epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Figures for status pages and tests.
+    pub fn statistics(&self) -> Statistics {
+        let shared = &self.shared;
+        Statistics {
+            sessions: shared.registry.len(),
+            connected: shared.counters.connected.load(Ordering::Relaxed),
+            subscriptions: shared.index.read().len(),
+            retained_messages: shared.retained.read().len(),
+            dropped_messages: shared.counters.dropped.load(Ordering::Relaxed),
+            expired_sessions: shared.counters.expired.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Messages that wait for a Session or are under way to it; `None` if there is no such Session.
+    pub fn waiting_messages(&self, client_id: &str) -> Option<usize> {
+        let session = self.shared.registry.find(client_id)?;
+        let waiting = session.lock().waiting_messages();
+        Some(waiting)
+    }
+}
+
+impl Shared {
+    /// The state of the world that a lookup of `name` depends on; read before the lookup is made.
+    pub(crate) fn stamp(&self, name: TopicName<'_>, access: u64) -> Stamp {
+        let stripe = FilterIndex::<Subscription, SeedableRandomState>::stripe(name);
+        let of_stripe = self.versions.get(stripe).map_or(0, |version| version.load(Ordering::Acquire));
+        // Both only grow, so an equal sum means that neither has changed.
+        Stamp { index: of_stripe.wrapping_add(self.version_of_all.load(Ordering::Acquire)), access }
+    }
+
+    /// Makes cached lookups stale that a change may concern. Called with the index's write lock held.
+    pub(crate) fn changed(&self, stripe: Stripe) {
+        match stripe {
+            Stripe::One(stripe) => {
+                if let Some(version) = self.versions.get(stripe) {
+                    version.fetch_add(1, Ordering::Release);
+                }
+            }
+            Stripe::All => {
+                self.version_of_all.fetch_add(1, Ordering::Release);
+            }
+        }
+    }
+
+    /// Takes a Session's Subscriptions out of the index.
+    pub(crate) fn forget(&self, handles: Vec<Handle>) {
+        if handles.is_empty() {
+            return;
+        }
+        let mut index = self.index.write();
+        for handle in handles {
+            if let Some((_, stripe)) = index.remove(handle) {
+                self.changed(stripe);
+            }
+        }
+    }
+
+    pub(crate) fn access_epoch(&self) -> u64 {
+        self.access_epoch.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        self.access.read().clone()
+    }
+}

@@ -1,0 +1,165 @@
+//! What an embedder decides before the broker starts: plain data with documented defaults.
+
+use core::num::NonZeroU32;
+use core::time::Duration;
+
+use komar_codec::{ProtocolVersion, QoS};
+use komar_identity::IdentityPolicy;
+
+/// Settings that hold for the whole broker.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct BrokerConfig {
+    /// Bounds on everything that input can make grow.
+    pub limits: Limits,
+    /// Whether a Session whose Subscriptions overlap gets one copy for each of them (`true`, the default, as
+    /// Mosquitto 2.1's `allow_duplicate_messages`) or one copy at the highest QoS. MQTT 5.0 §3.3.4.
+    pub allow_duplicate_messages: bool,
+    /// Whether QoS 0 messages are kept for Sessions that are not connected. Default: `false`.
+    pub queue_qos0_messages: bool,
+    /// Whether messages may be retained. Default: `true`. When `false`, CONNACK says so (MQTT 5.0 §3.2.2.3.5).
+    pub retain_available: bool,
+    /// Deliver at the Subscription's QoS even what was published with a lower one. Default: `false`.
+    pub upgrade_outgoing_qos: bool,
+    /// Whether a client may leave its Client Identifier empty and be given one. Default: `true`.
+    pub allow_zero_length_client_id: bool,
+    /// Longest keep alive that a client may ask for; a 5.0 client is told this one instead (MQTT 5.0
+    /// §3.2.2.3.14), a 3.x client is refused. Default: none.
+    pub maximum_keep_alive: Option<u16>,
+    /// Longest time that a Session is kept after its Connection closes; longer wishes are cut to it.
+    /// Default: none (as long as the client asked for).
+    pub session_expiry_maximum: Option<Duration>,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        BrokerConfig {
+            limits: Limits::default(),
+            allow_duplicate_messages: true,
+            queue_qos0_messages: false,
+            retain_available: true,
+            upgrade_outgoing_qos: false,
+            allow_zero_length_client_id: true,
+            maximum_keep_alive: None,
+            session_expiry_maximum: None,
+        }
+    }
+}
+
+/// Bounds on everything that input can make grow. `None` means unbounded, which is never a default where a peer
+/// alone decides how much it is.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Largest packet that is read, in bytes with its header. Default: 2,000,000 (`max_packet_size`).
+    pub maximum_packet_size: u32,
+    /// Largest CONNECT that is read, in bytes. Default: 100,000.
+    pub maximum_connect_size: u32,
+    /// Largest payload that is routed, in bytes. Default: none (`message_size_limit`).
+    pub maximum_payload_size: Option<u32>,
+    /// QoS 1 and 2 messages under way at once, a Session and direction; our Receive Maximum. Default: 20
+    /// (`max_inflight_messages`); `u16::MAX` is as good as no limit.
+    pub maximum_inflight_messages: u16,
+    /// Messages that wait for a Session beyond those under way. Default: 1000 (`max_queued_messages`).
+    pub maximum_queued_messages: Option<usize>,
+    /// Bytes of messages that wait for a Session. Default: none (`max_queued_bytes`).
+    pub maximum_queued_bytes: Option<usize>,
+    /// Bytes of inbound QoS 2 messages that a Session has not released yet. Default: 16 MiB.
+    pub maximum_unreleased_bytes: usize,
+    /// Encoded bytes that may wait for one Connection before QoS 0 messages are dropped and others wait
+    /// unencoded. Default: 8 MiB.
+    pub maximum_outbox_bytes: usize,
+    /// Encoded bytes that may wait for all slow Connections together. Default: 1 GiB.
+    pub maximum_total_outbox_bytes: usize,
+    /// Bytes of packets that have arrived in part, over all Connections. Default: 256 MiB.
+    pub maximum_reassembly_bytes: usize,
+    /// Sessions, connected or not. Default: none (`global_max_clients`).
+    pub maximum_sessions: Option<usize>,
+    /// Subscriptions of one Session. Default: 100,000.
+    pub maximum_subscriptions: usize,
+    /// Retained messages. Default: none.
+    pub maximum_retained_messages: Option<usize>,
+    /// Levels of a Topic Name or Topic Filter. Default: 201, which is Mosquitto's 200 separators.
+    pub maximum_topic_levels: usize,
+    /// Targets that one worker's topic cache may hold. Default: 262,144.
+    pub maximum_cached_targets: usize,
+    /// Time from the opening of a Connection to its CONNECT. Default: 30 s.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            maximum_packet_size: 2_000_000,
+            maximum_connect_size: 100_000,
+            maximum_payload_size: None,
+            maximum_inflight_messages: 20,
+            maximum_queued_messages: Some(1000),
+            maximum_queued_bytes: None,
+            maximum_unreleased_bytes: 16 << 20,
+            maximum_outbox_bytes: 8 << 20,
+            maximum_total_outbox_bytes: 1 << 30,
+            maximum_reassembly_bytes: 256 << 20,
+            maximum_sessions: None,
+            maximum_subscriptions: 100_000,
+            maximum_retained_messages: None,
+            maximum_topic_levels: 201,
+            maximum_cached_targets: 1 << 18,
+            connect_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Which listener a Connection came in by: an index that the embedder chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct ListenerId(pub u16);
+
+/// What holds for all Connections of one listener.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ListenerPolicy {
+    /// Which listener this is, for [`Authenticate`](crate::Authenticate) and
+    /// [`Authorize`](crate::Authorize) to tell them apart.
+    pub id: ListenerId,
+    /// Whether clients without a user name are let in. Default: `false`.
+    pub allow_anonymous: bool,
+    /// How a client certificate becomes the user name. `None`, the default: it does not. With a policy the
+    /// certificate replaces user name and password, and a client without one is refused.
+    pub identity: Option<IdentityPolicy>,
+    /// Whether the Client Identifier is replaced by the user name. Default: `false`.
+    pub use_username_as_client_id: bool,
+    /// Protocol versions that are served. Default: all.
+    pub protocol_versions: Vec<ProtocolVersion>,
+    /// Highest QoS that is served. Default: 2. MQTT 5.0 §3.2.2.3.4.
+    pub maximum_qos: QoS,
+    /// Topic Aliases that a client may use towards us. Default: 10. MQTT 5.0 §3.2.2.3.8.
+    pub topic_alias_maximum: u16,
+    /// What generated Client Identifiers begin with. Default: `auto-`.
+    pub assigned_client_id_prefix: String,
+}
+
+impl Default for ListenerPolicy {
+    fn default() -> Self {
+        ListenerPolicy {
+            id: ListenerId(0),
+            allow_anonymous: false,
+            identity: None,
+            use_username_as_client_id: false,
+            protocol_versions: vec![ProtocolVersion::V3_1, ProtocolVersion::V3_1_1, ProtocolVersion::V5],
+            maximum_qos: QoS::ExactlyOnce,
+            topic_alias_maximum: 10,
+            assigned_client_id_prefix: "auto-".into(),
+        }
+    }
+}
+
+impl Limits {
+    /// Our Receive Maximum; never 0, which the specification forbids.
+    pub(crate) fn receive_maximum(&self) -> u16 {
+        if self.maximum_inflight_messages == 0 { u16::MAX } else { self.maximum_inflight_messages }
+    }
+
+    pub(crate) fn maximum_packet_size(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.maximum_packet_size).unwrap_or(NonZeroU32::MAX)
+    }
+}

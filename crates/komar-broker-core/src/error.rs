@@ -1,0 +1,160 @@
+//! Why a Connection ends, and what the other side is told.
+
+use core::num::NonZeroU16;
+
+use komar_codec::{DecodeError, ErrorClass, PacketType, ReasonCode};
+use komar_topic::TopicError;
+
+/// What a peer did that ends its Connection. One variant a cause; [`reason_code`](ProtocolError::reason_code)
+/// says what a 5.0 peer is told.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// The bytes are no packet, or not one that may be sent.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A packet that is not legal at this moment. v5 [MQTT-3.1.0-1], v5 [MQTT-3.1.0-2]
+    #[error("{0:?} is not legal now")]
+    UnexpectedPacket(PacketType),
+    /// A Topic Filter that is not valid. v5 [MQTT-4.7.1-1]
+    #[error("topic filter: {0}")]
+    Filter(TopicError),
+    /// A `$share` filter that is not valid. v5 [MQTT-4.8.2-1], v5 [MQTT-4.8.2-2]
+    #[error("shared subscription: {0}")]
+    SharedFilter(TopicError),
+    /// No Local on a Shared Subscription. v5 [MQTT-3.8.3-4]
+    #[error("no local on a shared subscription")]
+    SharedNoLocal,
+    /// More levels than [`Limits::maximum_topic_levels`](crate::Limits::maximum_topic_levels).
+    #[error("more than {limit} topic levels")]
+    TopicTooDeep {
+        /// The limit.
+        limit: usize,
+    },
+    /// A Topic Alias that stands for no Topic Name. MQTT 5.0 §3.3.2.3.4.
+    #[error("unknown topic alias {0}")]
+    UnknownTopicAlias(NonZeroU16),
+    /// A Topic Alias above our Topic Alias Maximum. v5 [MQTT-3.3.2-9]
+    #[error("topic alias {alias} above the maximum {maximum}")]
+    TopicAliasTooLarge {
+        /// What was sent.
+        alias: NonZeroU16,
+        /// What CONNACK allowed.
+        maximum: u16,
+    },
+    /// A QoS above our Maximum QoS. v5 [MQTT-3.2.2-11]
+    #[error("QoS above the maximum")]
+    QosNotSupported,
+    /// RETAIN where retained messages are switched off. v5 [MQTT-3.2.2-14]
+    #[error("retained messages are not available")]
+    RetainNotSupported,
+    /// More unacknowledged PUBLISH packets than our Receive Maximum. v5 [MQTT-3.3.4-7]
+    #[error("receive maximum {limit} exceeded")]
+    ReceiveMaximumExceeded {
+        /// Our Receive Maximum.
+        limit: u16,
+    },
+    /// More bytes of unreleased QoS 2 messages, or of packets in part, than the limits allow.
+    #[error("too many bytes under way")]
+    QuotaExceeded,
+    /// DISCONNECT raised the Session Expiry Interval from 0. MQTT 5.0 §3.14.2.2.2.
+    #[error("session expiry interval raised from 0 at DISCONNECT")]
+    SessionExpiryRaised,
+    /// An AUTH packet without an exchange that asked for it. MQTT 5.0 §4.12.
+    #[error("AUTH outside an authentication exchange")]
+    UnexpectedAuth,
+}
+
+impl ProtocolError {
+    /// What a 5.0 peer is told in DISCONNECT. MQTT 5.0 §3.14.2.1.
+    pub fn reason_code(&self) -> ReasonCode {
+        match self {
+            ProtocolError::Decode(error) => error.reason_code(),
+            ProtocolError::Filter(_) | ProtocolError::TopicTooDeep { .. } => ReasonCode::MalformedPacket,
+            ProtocolError::TopicAliasTooLarge { .. } => ReasonCode::TopicAliasInvalid,
+            ProtocolError::QosNotSupported => ReasonCode::QoSNotSupported,
+            ProtocolError::RetainNotSupported => ReasonCode::RetainNotSupported,
+            ProtocolError::ReceiveMaximumExceeded { .. } => ReasonCode::ReceiveMaximumExceeded,
+            ProtocolError::QuotaExceeded => ReasonCode::QuotaExceeded,
+            ProtocolError::UnexpectedPacket(_)
+            | ProtocolError::SharedFilter(_)
+            | ProtocolError::SharedNoLocal
+            | ProtocolError::UnknownTopicAlias(_)
+            | ProtocolError::SessionExpiryRaised
+            | ProtocolError::UnexpectedAuth => ReasonCode::ProtocolError,
+        }
+    }
+
+    /// The cause that goes with it.
+    pub fn close_cause(&self) -> CloseCause {
+        match self {
+            ProtocolError::Decode(error) => match error.class() {
+                ErrorClass::TooLarge => CloseCause::PacketTooLarge,
+                ErrorClass::ProtocolError => CloseCause::ProtocolError,
+                _ => CloseCause::MalformedPacket,
+            },
+            ProtocolError::Filter(_) | ProtocolError::TopicTooDeep { .. } => CloseCause::MalformedPacket,
+            ProtocolError::TopicAliasTooLarge { .. } => CloseCause::TopicAliasInvalid,
+            ProtocolError::ReceiveMaximumExceeded { .. } => CloseCause::ReceiveMaximumExceeded,
+            ProtocolError::QuotaExceeded => CloseCause::QuotaExceeded,
+            _ => CloseCause::ProtocolError,
+        }
+    }
+}
+
+/// Why a Connection ended. Displays as the words that Mosquitto writes into its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseCause {
+    /// The client sent DISCONNECT with Reason Code 0x00.
+    #[error("disconnected")]
+    Disconnected,
+    /// The client sent DISCONNECT and asked for its Will Message to be published.
+    #[error("disconnected with will message")]
+    DisconnectedWithWill,
+    /// The transport ended without a DISCONNECT.
+    #[error("connection closed by client")]
+    ConnectionClosed,
+    /// Bytes that are no packet.
+    #[error("malformed packet")]
+    MalformedPacket,
+    /// A packet at the wrong moment, or with contents that are not allowed.
+    #[error("protocol error")]
+    ProtocolError,
+    /// Larger than our Maximum Packet Size.
+    #[error("oversize packet")]
+    PacketTooLarge,
+    /// Silent for one and a half times the keep alive, or no CONNECT in time.
+    #[error("exceeded timeout")]
+    KeepAliveTimeout,
+    /// Another Connection uses the Client Identifier now.
+    #[error("session taken over")]
+    SessionTakenOver,
+    /// Refused for want of rights.
+    #[error("not authorised")]
+    NotAuthorized,
+    /// Refused because the certificate gives no user name.
+    #[error("bad username or password")]
+    BadUserNameOrPassword,
+    /// Refused with another reason code.
+    #[error("refused")]
+    Refused,
+    /// More unacknowledged messages than allowed.
+    #[error("receive maximum exceeded")]
+    ReceiveMaximumExceeded,
+    /// A Topic Alias out of range.
+    #[error("topic alias invalid")]
+    TopicAliasInvalid,
+    /// A limit on bytes or packets.
+    #[error("quota exceeded")]
+    QuotaExceeded,
+    /// An operator asked for it.
+    #[error("administrative action")]
+    AdministrativeAction,
+    /// The broker stops.
+    #[error("server shutting down")]
+    ServerShuttingDown,
+    /// The transport layer refused the peer (TLS handshake, WebSocket upgrade).
+    #[error("transport refused")]
+    TransportRefused,
+}

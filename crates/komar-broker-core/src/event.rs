@@ -1,0 +1,70 @@
+//! What happened that an operator wants to know of. Drivers make log lines of it.
+
+use std::sync::Arc;
+
+use komar_codec::{ProtocolVersion, ReasonCode};
+
+use crate::error::CloseCause;
+use crate::outbox::Outbox;
+
+/// Something that happened in a turn; taken with [`Worker::next_event`](crate::Worker::next_event).
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// A client was accepted.
+    Connected {
+        /// Its Connection.
+        outbox: Arc<Outbox>,
+        /// Its Client Identifier.
+        client_id: Arc<str>,
+        /// Its user name, or that of its certificate.
+        username: Option<Arc<str>>,
+        /// What it speaks.
+        version: ProtocolVersion,
+        /// Whether it asked for a fresh Session.
+        clean_start: bool,
+        /// Its keep alive in seconds, as agreed; 0 for none.
+        keep_alive: u16,
+    },
+    /// A client was refused.
+    Refused {
+        /// Its Connection.
+        outbox: Arc<Outbox>,
+        /// Its Client Identifier, if it got so far.
+        client_id: Arc<str>,
+        /// The user name that it claimed.
+        username: Option<Arc<str>>,
+        /// What it was told, if anything.
+        reason_code: ReasonCode,
+        /// Why, in words for an operator.
+        detail: String,
+    },
+    /// A Connection that had been accepted has ended.
+    Disconnected {
+        /// The Connection.
+        outbox: Arc<Outbox>,
+        /// Its Client Identifier.
+        client_id: Arc<str>,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// A Connection ended before it was accepted or refused.
+    Abandoned {
+        /// The Connection.
+        outbox: Arc<Outbox>,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// A message did not reach a Session because a limit was met; once an episode.
+    QueueFull {
+        /// The Session's Client Identifier.
+        client_id: Arc<str>,
+    },
+    /// A message was not routed because its publisher may not write there.
+    PublishDenied {
+        /// The publisher's Client Identifier.
+        client_id: Arc<str>,
+        /// Where it wanted to publish.
+        topic_name: String,
+    },
+}

@@ -1,0 +1,74 @@
+//! An MQTT broker as a value: sessions, routing, retained messages, wills, limits and access control for MQTT 3.1,
+//! 3.1.1 and 5.0, without a socket, a clock, a thread or a file of its own.
+//!
+//! A [`Broker`] is shared by all threads; each thread drives it through a [`Worker`]; each network connection is a
+//! [`Link`] (its protocol state) and an [`Outbox`] (its output, which any worker may append to).
+//!
+//! One turn of a driver:
+//!
+//! 1. [`Worker::turn_begin`] with the time.
+//! 2. For each Connection that has sent something, one read and [`Worker::input`].
+//! 3. [`Worker::work`] for what that has left to do.
+//! 4. For each [`Worker::next_dirty`]: [`Worker::take_output`], one write, [`Worker::output_done`].
+//! 5. [`Worker::next_event`] and [`Worker::next_password_check`] until there is none.
+//! 6. [`Worker::turn_end`] says how long to wait.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use komar_broker_core::{Access, Broker, BrokerConfig, ListenerPolicy, Now, Take, Worker};
+//!
+//! let broker = Broker::new(BrokerConfig::default(), Access::allow_all(), 42);
+//! let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(7)));
+//! let policy = Arc::new(ListenerPolicy::default());
+//!
+//! worker.turn_begin(Now::default());
+//! let mut link = worker.open(Box::new("my connection"), &policy);
+//! // CONNECT, 3.1.1, client identifier "a"; PINGREQ
+//! worker.input(&mut link, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a\xc0\x00");
+//! worker.work();
+//! let outbox = worker.next_dirty().expect("there is an answer");
+//! let Take::Output(output) = worker.take_output(&outbox) else { panic!("it is to be written") };
+//! // CONNACK, PINGRESP
+//! assert_eq!(output.chunk(), b"\x20\x02\x00\x00\xd0\x00");
+//! ```
+//!
+//! What this crate does not do: read or write sockets, read a clock, spawn threads, hash passwords (it hands them out
+//! as [`PasswordRequest`]s), write to disk (it hands out [`store::PersistBatch`]es), log (it hands out
+//! [`Event`]s).
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
+
+mod access;
+mod broker;
+mod config;
+mod error;
+mod event;
+mod link;
+mod message;
+mod now;
+mod outbox;
+mod output;
+mod publish_out;
+mod registry;
+mod router;
+mod session;
+pub mod store;
+mod sync;
+mod timer;
+mod worker;
+
+pub use access::{
+    Access, Action, Authenticate, Authentication, Authorize, Decision, FileAccess, Identity, ListenerFiles, Login,
+    Subject,
+};
+pub use broker::{Broker, Statistics};
+pub use config::{BrokerConfig, Limits, ListenerId, ListenerPolicy};
+pub use error::{CloseCause, ProtocolError};
+pub use event::Event;
+pub use link::{Link, LinkState, Progress};
+pub use now::Now;
+pub use outbox::{Next, Outbox, Sent, Take};
+pub use output::Output;
+pub use worker::{Entropy, PasswordRequest, TurnEnd, Worker};

@@ -1,0 +1,449 @@
+//! CONNECT: from the first packet to CONNACK. MQTT 5.0 §3.1, §3.2.
+
+use core::num::NonZeroU16;
+use core::time::Duration;
+use std::sync::Arc;
+
+use komar_codec::{
+    ConnAck, ConnAckProperties, Connect, DecodeError, Disconnect, ErrorClass, Frame, Framing, ProtocolVersion,
+    ReasonCode, Will, frame,
+};
+use komar_topic::{Handle, TopicName};
+
+use super::topic_alias::TopicAliases;
+use super::{Established, Link, Phase};
+use crate::access::{Authentication, CertificateIdentity, Identity, Login};
+use crate::error::{CloseCause, ProtocolError};
+use crate::event::Event;
+use crate::link::phase::{PendingConnect, WriteVerdicts};
+use crate::link::publish::check_depth;
+use crate::message::{Message, MessageBody};
+use crate::now::Millis;
+use crate::outbox::Outbox;
+use crate::session::will::WillMessage;
+use crate::session::{Binding, Session};
+use crate::timer::Timer;
+use crate::worker::{PasswordRequest, Worker};
+
+/// Why a client is not let in: the code for it, and words for the operator.
+struct Refusal {
+    reason_code: ReasonCode,
+    detail: String,
+}
+
+fn refuse(reason_code: ReasonCode, detail: impl Into<String>) -> Refusal {
+    Refusal { reason_code, detail: detail.into() }
+}
+
+/// What a Connection leaves behind that another one with its Client Identifier takes the place of.
+#[derive(Default)]
+struct Superseded {
+    outbox: Option<Arc<Outbox>>,
+    handles: Vec<Handle>,
+    will: Option<(Arc<Identity>, WillMessage)>,
+}
+
+impl Worker {
+    pub(super) fn connect(&mut self, link: &mut Link, whole: Frame<'_>, raw: &[u8]) {
+        let connect = match Connect::decode(whole, &self.decode_options(link)) {
+            Ok(connect) => connect,
+            Err(error) => return self.refuse_undecodable(link, error, raw),
+        };
+        link.outbox.lock().version = connect.version;
+        match self.check_connect(link, &connect).and_then(|()| self.who_is_it(link, &connect)) {
+            Ok(Answer::Accept(username)) => self.accept(link, &connect, username),
+            Ok(Answer::Wait) => {
+                link.phase = Phase::Authenticating(Box::new(PendingConnect { packet: raw.to_vec() }));
+            }
+            Err(refusal) => self.refuse(link, &connect, refusal),
+        }
+    }
+
+    /// Goes on with a CONNECT whose password was checked.
+    pub(super) fn verdict(&mut self, link: &mut Link, pending: &PendingConnect, accepted: bool) {
+        let options = self.decode_options(link);
+        // It was decoded before, so it decodes again.
+        let Ok(Framing::Complete(whole)) = frame(&pending.packet, &options) else { return };
+        let Ok(connect) = Connect::decode(whole, &options) else { return };
+        if accepted {
+            self.accept(link, &connect, connect.username.map(Arc::from));
+        } else {
+            let refusal = refuse(ReasonCode::NotAuthorized, "unknown user name or wrong password");
+            self.refuse(link, &connect, refusal);
+        }
+    }
+
+    /// What can be said before anybody is asked who it is.
+    fn check_connect(&self, link: &Link, connect: &Connect<'_>) -> Result<(), Refusal> {
+        let (config, policy) = (&self.broker.config, &link.policy);
+        let v5 = connect.version == ProtocolVersion::V5;
+        if !policy.protocol_versions.contains(&connect.version) {
+            // v5 [MQTT-3.1.2-2], v3 [MQTT-3.1.2-2]
+            return Err(refuse(
+                ReasonCode::UnsupportedProtocolVersion,
+                "this protocol version is switched off on the listener",
+            ));
+        }
+        if connect.properties.authentication_method.is_some() {
+            // v5 [MQTT-4.12.0-1]
+            return Err(refuse(
+                ReasonCode::BadAuthenticationMethod,
+                "enhanced authentication is not configured",
+            ));
+        }
+        if connect.client_id.is_empty() && !policy.use_username_as_client_id {
+            // v3 [MQTT-3.1.3-8], v3 [MQTT-3.1.3-9]
+            let allowed = config.allow_zero_length_client_id
+                && match connect.version {
+                    ProtocolVersion::V3_1 => false,
+                    ProtocolVersion::V3_1_1 => connect.clean_start,
+                    ProtocolVersion::V5 => true,
+                };
+            if !allowed {
+                return Err(refuse(ReasonCode::ClientIdentifierNotValid, "an empty client identifier is not allowed"));
+            }
+        }
+        if let Some(maximum) = config.maximum_keep_alive
+            && !v5
+            && (connect.keep_alive == 0 || connect.keep_alive > maximum)
+        {
+            return Err(refuse(ReasonCode::ClientIdentifierNotValid, "keep alive above max_keepalive"));
+        }
+        connect.will.as_ref().map_or(Ok(()), |will| self.check_will(link, will))
+    }
+
+    fn check_will(&self, link: &Link, will: &Will<'_>) -> Result<(), Refusal> {
+        let config = &self.broker.config;
+        if will.qos > link.policy.maximum_qos {
+            // v5 [MQTT-3.2.2-12]
+            return Err(refuse(ReasonCode::QoSNotSupported, "QoS of the will message above max_qos"));
+        }
+        if will.retain && !config.retain_available {
+            // v5 [MQTT-3.2.2-13]
+            return Err(refuse(ReasonCode::RetainNotSupported, "retained will message where retain is not available"));
+        }
+        if config.limits.maximum_payload_size.is_some_and(|limit| will.payload.len() > limit as usize) {
+            return Err(refuse(ReasonCode::PacketTooLarge, "will message above message_size_limit"));
+        }
+        let too_deep = check_depth(will.topic_name, config.limits.maximum_topic_levels).is_err();
+        if too_deep || will.topic_name.starts_with("$CONTROL/") {
+            return Err(refuse(ReasonCode::TopicNameInvalid, "will topic is not allowed"));
+        }
+        Ok(())
+    }
+
+    /// Authenticates by certificate where the listener says so, otherwise by what CONNECT carries.
+    fn who_is_it(&mut self, link: &Link, connect: &Connect<'_>) -> Result<Answer, Refusal> {
+        if link.policy.identity.is_some() {
+            // The certificate replaces user name and password, as Mosquitto's use_identity_as_username does.
+            return match link.certificate.as_deref() {
+                Some(CertificateIdentity::Username(username)) => Ok(Answer::Accept(Some(Arc::clone(username)))),
+                Some(CertificateIdentity::None(error)) => {
+                    Err(refuse(ReasonCode::BadUserNameOrPassword, error.to_string()))
+                }
+                None => Err(refuse(ReasonCode::BadUserNameOrPassword, "no client certificate")),
+            };
+        }
+        let login = Login {
+            listener: &link.policy,
+            client_id: connect.client_id,
+            username: connect.username.filter(|name| !name.is_empty()),
+            password: connect.password,
+        };
+        match self.access.access.authenticate.authenticate(&login) {
+            Authentication::Accept => Ok(Answer::Accept(login.username.map(Arc::from))),
+            Authentication::AcceptAnonymous => Ok(Answer::Accept(None)),
+            Authentication::Refuse(reason_code) => Err(refuse(reason_code, "credentials are required")),
+            Authentication::Check(check) => {
+                self.checks.push_back(PasswordRequest { outbox: Arc::clone(&link.outbox), check });
+                Ok(Answer::Wait)
+            }
+        }
+    }
+
+    /// Binds the Connection to its Session and answers CONNACK.
+    fn accept(&mut self, link: &mut Link, connect: &Connect<'_>, username: Option<Arc<str>>) {
+        let (client_id, assigned) = match self.client_id(link, connect, username.as_ref()) {
+            Ok(client_id) => client_id,
+            Err(refusal) => return self.refuse(link, connect, refusal),
+        };
+        let identity = Arc::new(Identity { client_id, username, listener: link.policy.id });
+        let v5 = connect.version == ProtocolVersion::V5;
+        let (expiry, capped) = self.session_expiry(connect);
+        let keep_alive = self.keep_alive(connect);
+        let will = connect.will.as_ref().map(|will| Box::new(self.will_message(will)));
+        let limits = &self.broker.config.limits;
+        let properties = ConnAckProperties {
+            session_expiry_interval: capped.then_some(expiry),
+            topic_alias_maximum: Some(link.policy.topic_alias_maximum).filter(|maximum| *maximum > 0),
+            // v5 [MQTT-3.2.2-16]
+            assigned_client_identifier: assigned.then_some(&*identity.client_id),
+            // v5 [MQTT-3.2.2-21]
+            server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
+            maximum_packet_size: Some(limits.maximum_packet_size()),
+            receive_maximum: NonZeroU16::new(limits.receive_maximum()),
+            retain_available: (!self.broker.config.retain_available).then_some(false),
+            maximum_qos: Some(link.policy.maximum_qos).filter(|qos| qos.as_u8() < 2),
+            ..ConnAckProperties::default()
+        };
+        let client_maximum = connect.properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
+        let binding = Binding {
+            identity: Arc::clone(&identity),
+            outbox: Arc::clone(&link.outbox),
+            expiry,
+            will,
+            send_maximum: client_maximum.min(limits.receive_maximum()),
+        };
+        let Some((session, epoch)) = self.bind(link, connect, binding, properties) else {
+            let refusal = refuse(
+                if v5 { ReasonCode::ServerBusy } else { ReasonCode::ServerUnavailable },
+                "no room for another session (global_max_clients)",
+            );
+            return self.refuse(link, connect, refusal);
+        };
+        self.start_keep_alive(link, keep_alive);
+        self.broker.counters.connected.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+        self.fx.events.push_back(Event::Connected {
+            outbox: Arc::clone(&link.outbox),
+            client_id: Arc::clone(&identity.client_id),
+            username: identity.username.clone(),
+            version: connect.version,
+            clean_start: connect.clean_start,
+            keep_alive,
+        });
+        link.certificate = None;
+        link.phase = Phase::Established(Box::new(Established {
+            version: connect.version,
+            session: Arc::clone(&session),
+            epoch,
+            identity,
+            bridge: connect.bridge,
+            topic_aliases: TopicAliases::default(),
+            write_verdicts: WriteVerdicts::default(),
+        }));
+        self.pump(&session);
+    }
+
+    /// The Session for the Connection: the one that exists, or a new one. CONNACK is encoded before the Session
+    /// knows the Connection, so that nothing can come before it. `None`: there are too many Sessions.
+    fn bind(
+        &mut self,
+        link: &Link,
+        connect: &Connect<'_>,
+        binding: Binding,
+        properties: ConnAckProperties<'_>,
+    ) -> Option<(Arc<Session>, u64)> {
+        let broker = Arc::clone(&self.broker);
+        let client_id = Arc::clone(&binding.identity.client_id);
+        let maximum_packet_size = connect.properties.maximum_packet_size.map_or(u32::MAX, |size| size.get());
+        let fx = &mut self.fx;
+        let (bound, superseded) = broker.registry.update(&client_id, |existing| {
+            let mut superseded = Superseded::default();
+            let resumed = existing.filter(|old| take_over(old, connect.clean_start, &mut superseded));
+            let full = broker.config.limits.maximum_sessions.is_some_and(|limit| broker.registry.len() >= limit);
+            if existing.is_none() && full {
+                return (None, (None, superseded));
+            }
+            let session = match resumed {
+                Some(old) => Arc::clone(old),
+                None => Arc::new(Session::new(Arc::clone(&binding.identity), broker.hasher.clone())),
+            };
+            let mut state = session.lock();
+            let mut out = link.outbox.lock();
+            out.maximum_packet_size = maximum_packet_size;
+            fx.reply_locked(&link.outbox, &mut out, |version, buffer| {
+                let answer = ConnAck {
+                    // v5 [MQTT-3.2.2-2], v5 [MQTT-3.2.2-3], v3 [MQTT-3.2.2-1]
+                    session_present: resumed.is_some(),
+                    reason_code: ReasonCode::Success,
+                    properties,
+                };
+                answer.encode(version, buffer)
+            });
+            drop(out);
+            let epoch = session.bind(&mut state, binding);
+            drop(state);
+            let new = resumed.is_none().then(|| Arc::clone(&session));
+            (new, (Some((session, epoch)), superseded))
+        })?;
+        self.dismiss(superseded);
+        bound
+    }
+
+    /// Ends what the new Connection has taken the place of. v5 [MQTT-3.1.4-3], v3 [MQTT-3.1.4-2]
+    fn dismiss(&mut self, superseded: Superseded) {
+        if let Some(outbox) = superseded.outbox {
+            self.say_goodbye(&outbox, ReasonCode::SessionTakenOver, CloseCause::SessionTakenOver);
+        }
+        self.broker.forget(superseded.handles);
+        if let Some((identity, will)) = superseded.will {
+            self.wills.push_back((identity, will));
+        }
+    }
+
+    /// DISCONNECT with a code for 5.0, nothing for others, and the end of the Connection.
+    pub(crate) fn say_goodbye(&mut self, outbox: &Arc<Outbox>, reason_code: ReasonCode, cause: CloseCause) {
+        let mut out = outbox.lock();
+        if out.version == ProtocolVersion::V5 {
+            self.fx.reply_locked(outbox, &mut out, |version, buffer| {
+                Disconnect { reason_code, properties: Default::default() }.encode(version, buffer)
+            });
+        }
+        drop(out);
+        self.fx.close(outbox, cause);
+    }
+
+    fn client_id(
+        &mut self,
+        link: &Link,
+        connect: &Connect<'_>,
+        username: Option<&Arc<str>>,
+    ) -> Result<(Arc<str>, bool), Refusal> {
+        if link.policy.use_username_as_client_id {
+            let username = username.filter(|name| !name.is_empty()).ok_or_else(|| {
+                refuse(ReasonCode::NotAuthorized, "no user name to be used as client identifier")
+            })?;
+            return Ok((Arc::clone(username), connect.client_id.is_empty()));
+        }
+        if !connect.client_id.is_empty() {
+            return Ok((connect.client_id.into(), false));
+        }
+        // v5 [MQTT-3.1.3-6], v5 [MQTT-3.1.3-7], v3 [MQTT-3.1.3-6]
+        let mut random = [0u8; 16];
+        (self.entropy)(&mut random);
+        let number = u128::from_be_bytes(random);
+        let digits = format!("{number:032X}");
+        let groups = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| digits.get(range).unwrap_or_default());
+        Ok((format!("{}{}", link.policy.assigned_client_id_prefix, groups.join("-")).into(), true))
+    }
+
+    /// Session Expiry Interval in seconds, and whether it is less than the client asked for.
+    fn session_expiry(&self, connect: &Connect<'_>) -> (u32, bool) {
+        let asked = match connect.version {
+            ProtocolVersion::V5 => connect.properties.session_expiry_interval.unwrap_or(0),
+            // CleanSession is translated here, once. v3 [MQTT-3.1.2-4], v3 [MQTT-3.1.2-6]
+            _ if connect.clean_start => 0,
+            _ => u32::MAX,
+        };
+        let maximum = self.broker.config.session_expiry_maximum.map_or(u32::MAX, |maximum| {
+            u32::try_from(maximum.as_secs()).unwrap_or(u32::MAX)
+        });
+        (asked.min(maximum), asked > maximum)
+    }
+
+    fn keep_alive(&self, connect: &Connect<'_>) -> u16 {
+        match self.broker.config.maximum_keep_alive {
+            Some(maximum) if connect.keep_alive == 0 || connect.keep_alive > maximum => maximum,
+            _ => connect.keep_alive,
+        }
+    }
+
+    /// From now on the Connection may be silent for one and a half times the keep alive. v5 [MQTT-3.1.2-22]
+    fn start_keep_alive(&mut self, link: &Link, keep_alive: u16) {
+        let before = link.outbox.deadline();
+        link.outbox.seen(self.fx.now);
+        link.outbox.set_patience(u32::from(keep_alive) * 1500);
+        if link.outbox.deadline() < before {
+            self.timers.add(link.outbox.deadline(), Timer::silence(&link.outbox));
+        }
+        // Otherwise the timer that waited for CONNECT looks again when it is due and finds the new deadline.
+    }
+
+    fn will_message(&mut self, will: &Will<'_>) -> WillMessage {
+        let mut properties = Vec::new();
+        for part in will.properties.forwarded() {
+            properties.extend_from_slice(part);
+        }
+        let message = Message {
+            topic_name: TopicName::from_checked(will.topic_name),
+            properties: &properties,
+            payload: will.payload,
+            qos: will.qos,
+            retain: will.retain,
+            expires: Millis::NEVER,
+        };
+        let body: MessageBody = message.to_body(&mut self.fx.scratch);
+        WillMessage {
+            body,
+            expiry: will.properties.message_expiry_interval.map(|seconds| Duration::from_secs(seconds.into())),
+            delay: Duration::from_secs(will.properties.will_delay_interval.unwrap_or(0).into()),
+        }
+    }
+
+    /// A CONNECT that is not one. Where its version can be read, a 5.0 client is told what is wrong with the meaning;
+    /// wrong bytes are not answered. v5 [MQTT-3.1.4-1], v3 [MQTT-3.1.4-1]
+    fn refuse_undecodable(&mut self, link: &mut Link, error: DecodeError, raw: &[u8]) {
+        let version = announced_version(raw);
+        let answer = match (error.class(), version) {
+            (ErrorClass::UnsupportedVersion, Some(3)) => {
+                Some((ProtocolVersion::V3_1_1, ReasonCode::UnsupportedProtocolVersion))
+            }
+            (ErrorClass::UnsupportedVersion, Some(_)) => Some((ProtocolVersion::V5, error.reason_code())),
+            (ErrorClass::ProtocolError, Some(5)) => Some((ProtocolVersion::V5, error.reason_code())),
+            _ => None,
+        };
+        if let Some((version, reason_code)) = answer {
+            link.outbox.lock().version = version;
+            self.fx.reply(&link.outbox, |version, buffer| refusal_packet(reason_code).encode(version, buffer));
+        }
+        self.fail(link, ProtocolError::Decode(error));
+    }
+
+    fn refuse(&mut self, link: &mut Link, connect: &Connect<'_>, refusal: Refusal) {
+        let reason_code = refusal.reason_code;
+        self.fx.reply(&link.outbox, |version, buffer| refusal_packet(reason_code).encode(version, buffer));
+        self.fx.events.push_back(Event::Refused {
+            outbox: Arc::clone(&link.outbox),
+            client_id: connect.client_id.into(),
+            username: connect.username.map(Arc::from),
+            reason_code,
+            detail: refusal.detail,
+        });
+        link.phase = Phase::Closed;
+        let cause = match reason_code {
+            ReasonCode::NotAuthorized => CloseCause::NotAuthorized,
+            ReasonCode::BadUserNameOrPassword => CloseCause::BadUserNameOrPassword,
+            _ => CloseCause::Refused,
+        };
+        // v5 [MQTT-3.2.2-7], v3 [MQTT-3.2.2-5]
+        self.fx.close(&link.outbox, cause);
+    }
+}
+
+enum Answer {
+    Accept(Option<Arc<str>>),
+    Wait,
+}
+
+/// Takes a Session over from its Connection, if it has one. `true`: it goes on; `false`: it is over.
+fn take_over(old: &Arc<Session>, clean_start: bool, superseded: &mut Superseded) -> bool {
+    let mut state = old.lock();
+    let was_online = state.outbox.is_some();
+    superseded.outbox = state.outbox.take();
+    // A Session that ends with its Connection ends now, and one that is over cannot be taken up. v5 [MQTT-3.1.2-4]
+    let goes_on = !clean_start && !state.ended && !(was_online && state.expiry == 0);
+    if let Some(will) = state.will.take() {
+        // A Will Message that is still to wait is stopped if the Session goes on. v5 [MQTT-3.1.3-9]
+        if !goes_on || (was_online && will.delay.is_zero()) {
+            superseded.will = Some((Arc::clone(&state.identity), *will));
+        }
+    }
+    if !goes_on {
+        state.epoch += 1;
+        superseded.handles = state.end();
+    }
+    goes_on
+}
+
+fn refusal_packet(reason_code: ReasonCode) -> ConnAck<'static> {
+    // v5 [MQTT-3.2.2-6], v3 [MQTT-3.2.2-4]
+    ConnAck { session_present: false, reason_code, properties: ConnAckProperties::default() }
+}
+
+/// The Protocol Version byte of a CONNECT whose name is one that we know.
+fn announced_version(raw: &[u8]) -> Option<u8> {
+    let header = 1 + raw.iter().skip(1).take(4).position(|byte| byte & 0x80 == 0)? + 1;
+    let body = raw.get(header..)?;
+    let rest = body.strip_prefix(b"\x00\x04MQTT").or_else(|| body.strip_prefix(b"\x00\x06MQIsdp"))?;
+    rest.first().copied()
+}

@@ -1,0 +1,187 @@
+//! The ends of a Connection: DISCONNECT, an error, a transport that is gone; and what becomes of its Session.
+
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+use std::sync::Arc;
+
+use komar_codec::{Disconnect, ProtocolVersion, ReasonCode};
+
+use super::{Established, Link, Phase};
+use crate::access::{Action, Identity};
+use crate::error::{CloseCause, ProtocolError};
+use crate::event::Event;
+use crate::router::Origin;
+use crate::session::Session;
+use crate::session::will::WillMessage;
+use crate::timer::Timer;
+use crate::worker::Worker;
+
+impl Worker {
+    /// The transport of a Connection is gone. `cause` counts unless the Connection was being closed for another.
+    pub fn close(&mut self, link: &mut Link, cause: CloseCause) {
+        let cause = link.outbox.close_cause().unwrap_or(cause);
+        self.leave(link, cause);
+        self.take_rest(link);
+        link.outbox.closed(&self.broker.slow_bytes);
+    }
+
+    /// DISCONNECT from the client. MQTT 5.0 §3.14.
+    pub(super) fn disconnect_packet(
+        &mut self,
+        link: &mut Link,
+        packet: &Disconnect<'_>,
+    ) -> Result<(), ProtocolError> {
+        let Phase::Established(established) = &link.phase else { return Ok(()) };
+        if let Some(expiry) = packet.properties.session_expiry_interval {
+            let maximum = self.broker.config.session_expiry_maximum.map_or(u32::MAX, |maximum| {
+                u32::try_from(maximum.as_secs()).unwrap_or(u32::MAX)
+            });
+            let mut state = established.session.lock();
+            if state.epoch == established.epoch {
+                if state.expiry == 0 && expiry > 0 {
+                    return Err(ProtocolError::SessionExpiryRaised);
+                }
+                state.expiry = expiry.min(maximum);
+            }
+        }
+        // v5 [MQTT-3.14.4-3], v3 [MQTT-3.14.4-3]
+        let cause = match packet.reason_code {
+            ReasonCode::Success => CloseCause::Disconnected,
+            _ => CloseCause::DisconnectedWithWill,
+        };
+        self.leave(link, cause);
+        self.fx.close(&link.outbox, cause);
+        Ok(())
+    }
+
+    /// Ends a Connection for what its peer did. v5 [MQTT-4.13.1-1], v3 [MQTT-4.8.0-1]
+    pub(super) fn fail(&mut self, link: &mut Link, error: ProtocolError) {
+        let cause = error.close_cause();
+        tracing::debug!(%error, "connection ended for what its peer did");
+        if let Phase::Established(established) = &link.phase
+            && established.version == ProtocolVersion::V5
+        {
+            let outbox = Arc::clone(&link.outbox);
+            self.leave(link, cause);
+            self.say_goodbye(&outbox, error.reason_code(), cause);
+        } else {
+            self.leave(link, cause);
+            self.fx.close(&link.outbox, cause);
+        }
+    }
+
+    /// Separates the Link from its Session, once.
+    fn leave(&mut self, link: &mut Link, cause: CloseCause) {
+        match core::mem::replace(&mut link.phase, Phase::Closed) {
+            Phase::Established(established) => {
+                self.broker.counters.connected.fetch_sub(1, Ordering::Relaxed);
+                self.fx.events.push_back(Event::Disconnected {
+                    outbox: Arc::clone(&link.outbox),
+                    client_id: Arc::clone(&established.session.client_id),
+                    cause,
+                });
+                self.detach(&established, cause);
+            }
+            Phase::AwaitingConnect | Phase::Authenticating(_) => {
+                let outbox = Arc::clone(&link.outbox);
+                self.fx.events.push_back(Event::Abandoned { outbox, cause });
+            }
+            Phase::Closed => {}
+        }
+    }
+
+    /// Unbinds the Session; ends it, or starts the clocks of its expiry and its Will Message.
+    fn detach(&mut self, established: &Established, cause: CloseCause) {
+        let session = &established.session;
+        // A Connection that was taken over has nothing to say any more.
+        let Some(mut state) = session.unbind(established.epoch) else { return };
+        if cause == CloseCause::Disconnected {
+            // v5 [MQTT-3.1.2-10], v3 [MQTT-3.1.2-10]
+            state.will = None;
+        }
+        let ends = state.expiry == 0;
+        let due = |will: &WillMessage| ends || will.delay.is_zero() || cause == CloseCause::ServerShuttingDown;
+        let will = state.will.take_if(|will| due(will));
+        let identity = Arc::clone(&state.identity);
+        let delay = state.will.as_ref().map(|will| will.delay);
+        let (epoch, expiry) = (state.epoch, state.expiry);
+        let handles = if ends { state.end() } else { Vec::new() };
+        state.trim();
+        drop(state);
+        if let Some(will) = will {
+            // v5 [MQTT-3.1.2-8], v3 [MQTT-3.1.2-8]
+            self.wills.push_back((identity, *will));
+        }
+        if ends {
+            self.broker.registry.remove(session);
+            self.broker.forget(handles);
+            return;
+        }
+        if expiry != u32::MAX {
+            let due = self.fx.now.after_seconds(expiry);
+            self.timers.add(due, Timer::SessionExpiry(Arc::downgrade(session), epoch));
+        }
+        if let Some(delay) = delay {
+            // The end of the Session sends it at the latest. MQTT 5.0 §3.1.3.2.2.
+            let delay = delay.min(Duration::from_secs(expiry.into()));
+            self.timers.add(self.fx.now.after(delay), Timer::WillDelay(Arc::downgrade(session), epoch));
+        }
+    }
+
+    /// The Session Expiry Interval is over. v5 [MQTT-3.1.2-23]
+    pub(crate) fn expire_session(&mut self, session: &Arc<Session>, epoch: u64) {
+        let mut state = session.lock();
+        if state.epoch != epoch || state.outbox.is_some() || state.ended {
+            return;
+        }
+        let will = state.will.take();
+        let identity = Arc::clone(&state.identity);
+        let handles = state.end();
+        drop(state);
+        if let Some(will) = will {
+            self.wills.push_back((identity, *will));
+        }
+        self.broker.counters.expired.fetch_add(1, Ordering::Relaxed);
+        self.broker.registry.remove(session);
+        self.broker.forget(handles);
+    }
+
+    /// The Will Delay Interval is over and the client has not come back. v5 [MQTT-3.1.3-9]
+    pub(crate) fn will_delay_over(&mut self, session: &Arc<Session>, epoch: u64) {
+        let mut state = session.lock();
+        if state.epoch != epoch || state.outbox.is_some() {
+            return;
+        }
+        if let Some(will) = state.will.take() {
+            self.wills.push_back((Arc::clone(&state.identity), *will));
+        }
+    }
+
+    /// Publishes what waits of delayed Will Messages: the broker stops. Every Link is closed before.
+    pub fn publish_delayed_wills(&mut self) {
+        for session in self.broker.registry.all() {
+            let mut state = session.lock();
+            if let Some(will) = state.will.take() {
+                self.wills.push_back((Arc::clone(&state.identity), *will));
+            }
+        }
+        self.work();
+    }
+
+    /// Publishes a Will Message if its owner may write there at this moment.
+    pub(crate) fn publish_will(&mut self, identity: &Identity, will: &WillMessage) {
+        let mut message = will.body.message();
+        if let Some(expiry) = will.expiry {
+            message.expires = self.fx.now.after(expiry);
+        }
+        if !self.access.access.allows(&identity.subject(), Action::Publish(message.topic_name)) {
+            self.fx.events.push_back(Event::PublishDenied {
+                client_id: Arc::clone(&identity.client_id),
+                topic_name: message.topic_name.as_str().to_owned(),
+            });
+            return;
+        }
+        // v5 [MQTT-3.1.2-14], v5 [MQTT-3.1.2-15], v3 [MQTT-3.1.2-16], v3 [MQTT-3.1.2-17]
+        self.route(Origin { session: None }, message);
+    }
+}

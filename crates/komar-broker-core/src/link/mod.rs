@@ -1,0 +1,292 @@
+//! The protocol state of one network connection, and the dispatch of what it reads.
+
+mod ack;
+mod connect;
+mod disconnect;
+mod phase;
+mod publish;
+mod subscribe;
+mod topic_alias;
+
+use core::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use komar_codec::{DecodeOptions, Frame, Framing, Packet, PacketType, ProtocolVersion, Role, Utf8Policy, frame};
+use komar_passwd::PasswordVerdict;
+
+use crate::access::CertificateIdentity;
+use crate::config::ListenerPolicy;
+use crate::error::{CloseCause, ProtocolError};
+use crate::outbox::{Outbox, State};
+use crate::worker::{Effects, Worker};
+
+pub(crate) use phase::{Established, Phase};
+
+/// The protocol state of one network connection. Made by [`Worker::open`], fed by [`Worker::input`], ended by
+/// [`Worker::close`].
+pub struct Link {
+    outbox: Arc<Outbox>,
+    policy: Arc<ListenerPolicy>,
+    /// A packet that has arrived in part; while a verdict is waited for, everything that came behind CONNECT.
+    rest: Vec<u8>,
+    phase: Phase,
+    certificate: Option<Box<CertificateIdentity>>,
+}
+
+/// What became of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Bytes that were taken over; all of them, unless the Link is closing.
+    pub consumed: usize,
+    /// What the driver does next.
+    pub state: LinkState,
+}
+
+/// Whether a Link reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkState {
+    /// Go on reading.
+    Open,
+    /// Do not read until a verdict has come: what a client sends meanwhile stays in its socket.
+    Paused,
+    /// The Connection is to be closed when its Outbox says so; nothing more is read.
+    Closing,
+}
+
+impl Link {
+    pub(crate) fn new(outbox: Arc<Outbox>, policy: Arc<ListenerPolicy>) -> Link {
+        Link { outbox, policy, rest: Vec::new(), phase: Phase::AwaitingConnect, certificate: None }
+    }
+
+    /// The Connection's output.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Notes the client certificate (DER) that the transport has verified. Before the first input.
+    pub fn present_certificate(&mut self, der: &[u8]) {
+        if let Some(policy) = &self.policy.identity {
+            self.certificate = Some(Box::new(CertificateIdentity::of(der, policy)));
+        }
+    }
+
+    /// Whether the Link reads.
+    pub fn state(&self) -> LinkState {
+        match self.phase {
+            Phase::Closed => LinkState::Closing,
+            Phase::Authenticating(_) => LinkState::Paused,
+            Phase::AwaitingConnect | Phase::Established(_) => LinkState::Open,
+        }
+    }
+
+    fn options(&self, maximum_packet_size: u32) -> DecodeOptions {
+        let version = match &self.phase {
+            Phase::Established(established) => established.version,
+            _ => ProtocolVersion::V5,
+        };
+        DecodeOptions { version, receiver: Role::Server, maximum_packet_size, utf8: Utf8Policy::Strict }
+    }
+
+    fn progress(&self, consumed: usize) -> Progress {
+        Progress { consumed, state: self.state() }
+    }
+}
+
+impl Worker {
+    /// Takes what was read from a Connection. Whole packets are handled in place; of a packet that has arrived in
+    /// part, the beginning is copied and kept with the Link.
+    pub fn input(&mut self, link: &mut Link, bytes: &[u8]) -> Progress {
+        match link.state() {
+            LinkState::Open => {}
+            // The driver does not read a paused Link; what it had read already is kept.
+            LinkState::Paused => {
+                self.keep_rest(link, bytes);
+                return link.progress(bytes.len());
+            }
+            LinkState::Closing => return link.progress(0),
+        }
+        let taken = self.finish_rest(link, bytes);
+        let mut unread = bytes.get(taken..).unwrap_or_default();
+        while !unread.is_empty() && link.state() == LinkState::Open {
+            let options = self.decode_options(link);
+            match frame(unread, &options) {
+                Ok(Framing::Complete(whole)) => {
+                    let length = whole.len();
+                    let raw = unread.get(..length).unwrap_or_default();
+                    self.packet(link, whole, raw, &options);
+                    unread = unread.get(length..).unwrap_or_default();
+                }
+                Ok(Framing::Incomplete { .. }) => {
+                    self.keep_rest(link, unread);
+                    unread = &[];
+                }
+                Err(error) => self.fail(link, error.into()),
+            }
+        }
+        if link.state() == LinkState::Paused {
+            self.keep_rest(link, unread);
+            unread = &[];
+        }
+        link.progress(bytes.len() - unread.len())
+    }
+
+    /// Comes back with the verdict about a password. Ignored if the Link waits for none.
+    pub fn password_verdict(&mut self, link: &mut Link, verdict: PasswordVerdict) -> Progress {
+        if let Phase::Authenticating(_) = link.phase
+            && let Phase::Authenticating(pending) = core::mem::replace(&mut link.phase, Phase::AwaitingConnect)
+        {
+            self.verdict(link, &pending, matches!(verdict, PasswordVerdict::Accepted { .. }));
+        }
+        self.resume(link)
+    }
+
+    /// Goes on with what was kept while the Link was paused.
+    fn resume(&mut self, link: &mut Link) -> Progress {
+        if link.state() == LinkState::Open && !link.rest.is_empty() {
+            let rest = self.take_rest(link);
+            return self.input(link, &rest);
+        }
+        link.progress(0)
+    }
+
+    /// Completes the packet that has arrived in part. Returns how many of `bytes` that took.
+    fn finish_rest(&mut self, link: &mut Link, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while !link.rest.is_empty() {
+            let options = self.decode_options(link);
+            match frame(&link.rest, &options) {
+                Ok(Framing::Complete(_)) => {
+                    let rest = self.take_rest(link);
+                    if let Ok(Framing::Complete(whole)) = frame(&rest, &options) {
+                        self.packet(link, whole, &rest, &options);
+                    }
+                }
+                Ok(Framing::Incomplete { needed }) => {
+                    let more = bytes.get(taken..).unwrap_or_default();
+                    let more = more.get(..needed).unwrap_or(more);
+                    if more.is_empty() {
+                        break;
+                    }
+                    taken += more.len();
+                    self.keep_rest(link, more);
+                }
+                Err(error) => {
+                    self.fail(link, error.into());
+                    break;
+                }
+            }
+            if link.state() != LinkState::Open {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Keeps bytes with the Link. The buffer grows with what arrives, never with what a peer announces.
+    fn keep_rest(&mut self, link: &mut Link, bytes: &[u8]) {
+        let total = self.broker.reassembly_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        link.rest.extend_from_slice(bytes);
+        if total.saturating_add(bytes.len()) > self.broker.config.limits.maximum_reassembly_bytes {
+            self.fail(link, ProtocolError::QuotaExceeded);
+        }
+    }
+
+    fn take_rest(&mut self, link: &mut Link) -> Vec<u8> {
+        let rest = core::mem::take(&mut link.rest);
+        self.broker.reassembly_bytes.fetch_sub(rest.len(), Ordering::Relaxed);
+        rest
+    }
+
+    fn decode_options(&self, link: &Link) -> DecodeOptions {
+        let limits = &self.broker.config.limits;
+        let maximum = match link.phase {
+            Phase::Established(_) => limits.maximum_packet_size,
+            _ => limits.maximum_connect_size.min(limits.maximum_packet_size),
+        };
+        link.options(maximum)
+    }
+
+    /// One whole packet.
+    fn packet(&mut self, link: &mut Link, whole: Frame<'_>, raw: &[u8], options: &DecodeOptions) {
+        if !phase::is_legal(&link.phase, whole.packet_type()) {
+            let error = ProtocolError::UnexpectedPacket(whole.packet_type());
+            return self.fail(link, error);
+        }
+        if whole.packet_type() == PacketType::Connect {
+            return self.connect(link, whole, raw);
+        }
+        link.outbox.seen(self.fx.now);
+        if let Err(error) = self.established_packet(link, whole, options) {
+            self.fail(link, error);
+        }
+    }
+
+    fn established_packet(
+        &mut self,
+        link: &mut Link,
+        whole: Frame<'_>,
+        options: &DecodeOptions,
+    ) -> Result<(), ProtocolError> {
+        if whole.packet_type() == PacketType::Publish {
+            return self.publish_packet(link, whole, options);
+        }
+        match Packet::decode(whole, options)? {
+            Packet::PubAck(packet) => self.puback(link, &packet),
+            Packet::PubRec(packet) => self.pubrec(link, &packet),
+            Packet::PubRel(packet) => self.pubrel(link, &packet),
+            Packet::PubComp(packet) => self.pubcomp(link, &packet),
+            Packet::Subscribe(packet) => self.subscribe(link, &packet)?,
+            Packet::Unsubscribe(packet) => self.unsubscribe(link, &packet)?,
+            Packet::PingReq => self.fx.reply(&link.outbox, |version, buffer| {
+                // v5 [MQTT-3.12.4-1]
+                Packet::PingResp.encode(version, buffer)
+            }),
+            Packet::Disconnect(packet) => self.disconnect_packet(link, &packet)?,
+            Packet::Auth(_) => return Err(ProtocolError::UnexpectedAuth),
+            other => return Err(ProtocolError::UnexpectedPacket(other.packet_type())),
+        }
+        Ok(())
+    }
+}
+
+impl Effects {
+    /// Appends a control packet: never dropped, never behind data that waits in a Session. A Connection whose reader
+    /// lets more of them pile up than any reader would is given up.
+    pub(crate) fn reply<E>(
+        &mut self,
+        outbox: &Arc<Outbox>,
+        encode: impl FnOnce(ProtocolVersion, &mut Vec<u8>) -> Result<(), E>,
+    ) {
+        let mut out = outbox.lock();
+        self.reply_locked(outbox, &mut out, encode);
+        let too_much = out.waiting() > MAXIMUM_REPLIES;
+        drop(out);
+        if too_much {
+            self.close(outbox, CloseCause::QuotaExceeded);
+        }
+    }
+
+    /// As [`reply`](Self::reply), with the Outbox locked by the caller.
+    pub(crate) fn reply_locked<E>(
+        &mut self,
+        outbox: &Arc<Outbox>,
+        out: &mut State,
+        encode: impl FnOnce(ProtocolVersion, &mut Vec<u8>) -> Result<(), E>,
+    ) {
+        if !out.is_open() {
+            return;
+        }
+        let version = out.version;
+        let buffer = out.output(&mut self.pool).buffer();
+        let before = buffer.len();
+        if encode(version, buffer).is_err() {
+            buffer.truncate(before);
+        }
+        self.mark_dirty(outbox, out);
+    }
+}
+
+/// Encoded bytes at which a Connection that answers nothing is given up.
+const MAXIMUM_REPLIES: usize = 64 << 20;

@@ -1,0 +1,86 @@
+//! What a Link may receive when.
+
+use std::sync::Arc;
+
+use komar_codec::{PacketType, ProtocolVersion};
+
+use super::topic_alias::TopicAliases;
+use crate::access::Identity;
+use crate::session::Session;
+
+/// Where a Link is in its life.
+pub(crate) enum Phase {
+    /// Only CONNECT is legal. v5 [MQTT-3.1.0-1], v3 [MQTT-3.1.0-1]
+    AwaitingConnect,
+    /// CONNECT is read; the driver owes a verdict about the password.
+    Authenticating(Box<PendingConnect>),
+    /// The Session and what was negotiated live here.
+    Established(Box<Established>),
+    /// Nothing is read any more.
+    Closed,
+}
+
+/// A CONNECT that waits for a verdict: the packet as it came, to be read again.
+pub(crate) struct PendingConnect {
+    pub(crate) packet: Vec<u8>,
+}
+
+/// What exists once a client is accepted.
+pub(crate) struct Established {
+    pub(crate) version: ProtocolVersion,
+    pub(crate) session: Arc<Session>,
+    /// The Session's epoch when this Connection was bound to it.
+    pub(crate) epoch: u64,
+    pub(crate) identity: Arc<Identity>,
+    /// The other side is a bridge of Mosquitto's kind: all its Subscriptions are No Local and Retain As Published.
+    pub(crate) bridge: bool,
+    pub(crate) topic_aliases: TopicAliases,
+    pub(crate) write_verdicts: WriteVerdicts,
+}
+
+/// Whether a packet of that type may come in that phase. The whole table is in `tests/it/data/phases.txt`.
+pub(crate) fn is_legal(phase: &Phase, packet: PacketType) -> bool {
+    match phase {
+        Phase::AwaitingConnect => packet == PacketType::Connect,
+        // v5 [MQTT-3.1.0-2], v3 [MQTT-3.1.0-2]
+        Phase::Established(_) => packet != PacketType::Connect,
+        Phase::Authenticating(_) | Phase::Closed => false,
+    }
+}
+
+/// Whether this Link's user may write to the Topic Names that it published to last.
+#[derive(Default)]
+pub(crate) struct WriteVerdicts {
+    /// The rules that the verdicts come from.
+    epoch: u64,
+    recent: Vec<(String, bool)>,
+    next: usize,
+}
+
+impl WriteVerdicts {
+    pub(crate) fn find(&mut self, epoch: u64, topic_name: &str) -> Option<bool> {
+        if self.epoch != epoch {
+            self.recent.clear();
+            self.epoch = epoch;
+        }
+        self.recent.iter().find(|(known, _)| known == topic_name).map(|(_, verdict)| *verdict)
+    }
+
+    pub(crate) fn remember(&mut self, topic_name: &str, verdict: bool) {
+        if topic_name.len() > LONGEST_REMEMBERED {
+            return;
+        }
+        if self.recent.len() < REMEMBERED {
+            self.recent.push((topic_name.to_owned(), verdict));
+        } else if let Some((name, old)) = self.recent.get_mut(self.next) {
+            // The text's buffer is used again: a publisher of many topics costs no allocations.
+            name.clear();
+            name.push_str(topic_name);
+            *old = verdict;
+        }
+        self.next = (self.next + 1) % REMEMBERED;
+    }
+}
+
+const REMEMBERED: usize = 8;
+const LONGEST_REMEMBERED: usize = 256;

@@ -1,0 +1,189 @@
+//! PUBLISH from a client. MQTT 5.0 §3.3.
+
+use std::sync::Arc;
+
+use komar_codec::{
+    AckProperties, DecodeOptions, Frame, PacketIdentifier, PubAck, PubRec, Publish, QoS, ReasonCode,
+};
+use komar_topic::TopicName;
+
+use super::{Established, Link, Phase};
+use crate::access::Action;
+use crate::error::ProtocolError;
+use crate::event::Event;
+use crate::message::Message;
+use crate::now::Millis;
+use crate::router::Origin;
+use crate::session::unreleased::Refused;
+use crate::worker::Worker;
+
+impl Worker {
+    pub(super) fn publish_packet(
+        &mut self,
+        link: &mut Link,
+        frame: Frame<'_>,
+        options: &DecodeOptions,
+    ) -> Result<(), ProtocolError> {
+        let publish = Publish::decode(frame, options)?;
+        let Phase::Established(established) = &mut link.phase else { return Ok(()) };
+        if publish.qos > link.policy.maximum_qos {
+            return Err(ProtocolError::QosNotSupported);
+        }
+        if publish.retain && !self.broker.config.retain_available {
+            return Err(ProtocolError::RetainNotSupported);
+        }
+        let maximum = link.policy.topic_alias_maximum;
+        // Taken out for the time of this packet, so that a name behind an alias can be borrowed.
+        let mut aliases = core::mem::take(&mut established.topic_aliases);
+        let name = match publish.properties.topic_alias {
+            None => Ok(publish.topic_name),
+            Some(alias) if publish.topic_name.is_empty() => aliases.get(alias, maximum),
+            Some(alias) => aliases.set(alias, publish.topic_name, maximum).map(|()| publish.topic_name),
+        };
+        let result = name.and_then(|name| self.publish_to(link, &publish, name));
+        if let Phase::Established(established) = &mut link.phase {
+            established.topic_aliases = aliases;
+        }
+        result
+    }
+
+    fn publish_to(&mut self, link: &mut Link, publish: &Publish<'_>, name: &str) -> Result<(), ProtocolError> {
+        let Phase::Established(established) = &mut link.phase else { return Ok(()) };
+        let limits = &self.broker.config.limits;
+        check_depth(name, limits.maximum_topic_levels)?;
+        // The codec has checked it. v5 [MQTT-3.3.2-1], v5 [MQTT-3.3.2-2]
+        let topic_name = TopicName::from_checked(name);
+        let refusal = if limits.maximum_payload_size.is_some_and(|limit| publish.payload.len() > limit as usize) {
+            Some(ReasonCode::PacketTooLarge)
+        } else if !self.may_write(established, topic_name) {
+            self.fx.events.push_back(Event::PublishDenied {
+                client_id: Arc::clone(&established.session.client_id),
+                topic_name: name.to_owned(),
+            });
+            Some(ReasonCode::NotAuthorized)
+        } else {
+            None
+        };
+        let forwarded = self.forwarded(publish);
+        let message = Message {
+            topic_name,
+            properties: &forwarded,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            expires: publish
+                .properties
+                .message_expiry_interval
+                .map_or(Millis::NEVER, |seconds| self.fx.now.after_seconds(seconds)),
+        };
+        let session = Arc::clone(&established.session);
+        let outcome = match (publish.qos, publish.packet_identifier) {
+            (QoS::ExactlyOnce, Some(identifier)) => self.keep_unreleased(link, identifier, message, refusal),
+            (qos, identifier) => {
+                let matched = match refusal {
+                    None => self.route(Origin { session: Some(&session) }, message),
+                    Some(_) => 0,
+                };
+                if let (QoS::AtLeastOnce, Some(identifier)) = (qos, identifier) {
+                    self.acknowledge(link, identifier, refusal, matched);
+                }
+                Ok(())
+            }
+        };
+        self.forwarded_buffer = forwarded;
+        self.forwarded_buffer.clear();
+        outcome
+    }
+
+    /// Copies the properties that are passed on behind each other. Empty, and no copy, for 3.x.
+    fn forwarded(&mut self, publish: &Publish<'_>) -> Vec<u8> {
+        let mut buffer = core::mem::take(&mut self.forwarded_buffer);
+        for part in publish.properties.forwarded() {
+            buffer.extend_from_slice(part);
+        }
+        buffer
+    }
+
+    /// Whether this Link's user may publish there; remembered for the Topic Names it used last.
+    fn may_write(&self, established: &mut Established, name: TopicName<'_>) -> bool {
+        if self.access.access.authorize.is_none() && !name.as_str().starts_with('$') {
+            return true;
+        }
+        let epoch = self.access.epoch;
+        if let Some(verdict) = established.write_verdicts.find(epoch, name.as_str()) {
+            return verdict;
+        }
+        let verdict = self.access.access.allows(&established.identity.subject(), Action::Publish(name));
+        established.write_verdicts.remember(name.as_str(), verdict);
+        verdict
+    }
+
+    /// PUBACK. A 3.x client is not told that it was refused: it would send the message for ever.
+    fn acknowledge(
+        &mut self,
+        link: &Link,
+        packet_identifier: PacketIdentifier,
+        refusal: Option<ReasonCode>,
+        matched: usize,
+    ) {
+        let reason_code = match refusal {
+            Some(reason_code) => reason_code,
+            None if matched == 0 => ReasonCode::NoMatchingSubscribers,
+            None => ReasonCode::Success,
+        };
+        self.fx.reply(&link.outbox, |version, buffer| {
+            let properties = AckProperties::default();
+            PubAck { packet_identifier, reason_code, properties }.encode(version, buffer)
+        });
+    }
+
+    /// QoS 2: keeps the message until it is released, and answers PUBREC. v5 [MQTT-4.3.3-8]
+    fn keep_unreleased(
+        &mut self,
+        link: &mut Link,
+        identifier: PacketIdentifier,
+        message: Message<'_>,
+        refusal: Option<ReasonCode>,
+    ) -> Result<(), ProtocolError> {
+        let Phase::Established(established) = &link.phase else { return Ok(()) };
+        let v5 = established.version == komar_codec::ProtocolVersion::V5;
+        let limits = &self.broker.config.limits;
+        // A refusal ends the exchange in 5.0 (v5 [MQTT-4.3.3-4]); a 3.x client has to go through all of it.
+        if refusal.is_none() || !v5 {
+            let body = refusal.is_none().then(|| message.to_body(&mut self.fx.scratch));
+            // 3.x knows no Receive Maximum, so such a client is bounded by bytes only.
+            let maximum = if v5 { limits.receive_maximum() } else { u16::MAX };
+            let mut state = established.session.lock();
+            if state.epoch != established.epoch {
+                return Ok(());
+            }
+            let kept = state.unreleased().insert(
+                identifier,
+                body,
+                usize::from(maximum),
+                limits.maximum_unreleased_bytes,
+            );
+            match kept {
+                Ok(()) => {}
+                // v5 [MQTT-3.3.4-7]
+                Err(Refused::TooMany) => return Err(ProtocolError::ReceiveMaximumExceeded { limit: maximum }),
+                Err(Refused::TooLarge) => return Err(ProtocolError::QuotaExceeded),
+            }
+        }
+        let reason_code = refusal.unwrap_or(ReasonCode::Success);
+        self.fx.reply(&link.outbox, |version, buffer| {
+            let properties = AckProperties::default();
+            PubRec { packet_identifier: identifier, reason_code, properties }.encode(version, buffer)
+        });
+        Ok(())
+    }
+}
+
+/// Refuses topics of more levels than the limit.
+pub(super) fn check_depth(topic: &str, limit: usize) -> Result<(), ProtocolError> {
+    // A topic cannot have more levels than it has bytes and one, so short ones need no counting.
+    if topic.len() < limit || topic.bytes().filter(|byte| *byte == b'/').count() < limit {
+        return Ok(());
+    }
+    Err(ProtocolError::TopicTooDeep { limit })
+}

@@ -1,0 +1,188 @@
+//! SUBSCRIBE and UNSUBSCRIBE. MQTT 5.0 §3.8, §3.10.
+
+use core::sync::atomic::Ordering;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use komar_codec::{
+    AckProperties, ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscriptionOptions, UnsubAck,
+    Unsubscribe,
+};
+use komar_topic::SubscriptionFilter;
+
+use super::publish::check_depth;
+use super::{Established, Link, Phase};
+use crate::access::Action;
+use crate::error::ProtocolError;
+use crate::message::SubscriptionIdentifiers;
+use crate::router::Subscription;
+use crate::session::retained_walk::{Progress, RetainedWalk};
+use crate::worker::Worker;
+
+/// One filter of a SUBSCRIBE, parsed once.
+struct Wanted<'a> {
+    text: &'a str,
+    filter: SubscriptionFilter<'a>,
+    options: SubscriptionOptions,
+    code: ReasonCode,
+}
+
+impl Worker {
+    pub(super) fn subscribe(&mut self, link: &Link, packet: &Subscribe<'_>) -> Result<(), ProtocolError> {
+        let Phase::Established(established) = &link.phase else { return Ok(()) };
+        let mut wanted = Vec::new();
+        for (text, options) in packet.filters.iter() {
+            let filter = parse(text, self.broker.config.limits.maximum_topic_levels)?;
+            let shared = matches!(filter, SubscriptionFilter::Shared(_));
+            if shared && options.no_local {
+                return Err(ProtocolError::SharedNoLocal);
+            }
+            let mut options = options;
+            // v5 [MQTT-3.8.4-7]
+            options.maximum_qos = options.maximum_qos.min(link.policy.maximum_qos);
+            options.no_local |= established.bridge && !shared;
+            options.retain_as_published |= established.bridge;
+            let code = self.subscribe_code(established, filter, options);
+            wanted.push(Wanted { text, filter, options, code });
+        }
+        let walks = self.insert(established, packet.subscription_identifier, &mut wanted);
+        let codes: Vec<ReasonCode> = wanted.iter().map(|wanted| wanted.code).collect();
+        self.fx.reply(&link.outbox, |version, buffer| {
+            // One code a filter, in their order. v5 [MQTT-3.8.4-6], v5 [MQTT-3.9.3-1]
+            let answer = SubAck {
+                packet_identifier: packet.packet_identifier,
+                reason_codes: ReasonCodes::from_codes(&codes),
+                properties: AckProperties::default(),
+            };
+            answer.encode(version, buffer)
+        });
+        if !walks.is_empty() {
+            established.session.lock().walks().extend(walks);
+            self.fx.walking.push_back(Arc::clone(&established.session));
+        }
+        Ok(())
+    }
+
+    /// What SUBACK says of one filter before it is known whether there is room for it.
+    fn subscribe_code(
+        &self,
+        established: &Established,
+        filter: SubscriptionFilter<'_>,
+        options: SubscriptionOptions,
+    ) -> ReasonCode {
+        let plain = match filter {
+            SubscriptionFilter::Plain(plain) => plain,
+            SubscriptionFilter::Shared(shared) => shared.filter(),
+        };
+        if !self.access.access.allows(&established.identity.subject(), Action::Subscribe(plain)) {
+            return ReasonCode::NotAuthorized;
+        }
+        ReasonCode::granted(options.maximum_qos)
+    }
+
+    /// Puts what was granted into the index and the Session, all under one write lock. Returns the retained messages
+    /// to be sent.
+    fn insert(
+        &mut self,
+        established: &Established,
+        identifier: Option<u32>,
+        wanted: &mut [Wanted<'_>],
+    ) -> VecDeque<RetainedWalk> {
+        let mut walks = VecDeque::new();
+        let mut index = self.broker.index.write();
+        let mut state = established.session.lock();
+        if state.ended || state.epoch != established.epoch {
+            return walks;
+        }
+        // Whatever is retained from now on finds the Subscription in the index.
+        let newest = self.broker.retained_sequence.load(Ordering::Relaxed);
+        for wanted in wanted.iter_mut().filter(|wanted| !wanted.code.is_error()) {
+            let options = wanted.options;
+            let subscription = Subscription {
+                session: Arc::clone(&established.session),
+                maximum_qos: options.maximum_qos,
+                no_local: options.no_local,
+                retain_as_published: options.retain_as_published,
+                identifier,
+            };
+            let known = state.subscriptions.get(wanted.text).copied();
+            let stripe = match known {
+                // The same filter again takes the place of the old Subscription. v5 [MQTT-3.8.4-3]
+                Some(handle) => index.replace(handle, subscription).map(|(_, stripe)| stripe),
+                None if state.subscriptions.len() >= self.broker.config.limits.maximum_subscriptions => {
+                    wanted.code = ReasonCode::QuotaExceeded;
+                    continue;
+                }
+                None => {
+                    let (handle, stripe) = index.insert(wanted.filter, subscription);
+                    state.subscriptions.insert(wanted.text.into(), handle);
+                    Some(stripe)
+                }
+            };
+            if let Some(stripe) = stripe {
+                self.broker.changed(stripe);
+            }
+            let send_retained = match options.retain_handling {
+                RetainHandling::SendAtSubscribe => true,
+                // v5 [MQTT-3.3.1-10]
+                RetainHandling::SendIfNew => known.is_none(),
+                RetainHandling::DoNotSend => false,
+            };
+            // A Shared Subscription is sent no retained messages. MQTT 5.0 §4.8.2.
+            if let (true, SubscriptionFilter::Plain(filter)) = (send_retained, wanted.filter) {
+                walks.push_back(RetainedWalk {
+                    filter: filter.as_str().into(),
+                    maximum_qos: options.maximum_qos,
+                    identifiers: SubscriptionIdentifiers::new(identifier),
+                    newest,
+                    progress: Progress::Start,
+                    found: VecDeque::new(),
+                });
+            }
+        }
+        walks
+    }
+
+    pub(super) fn unsubscribe(&mut self, link: &Link, packet: &Unsubscribe<'_>) -> Result<(), ProtocolError> {
+        let Phase::Established(established) = &link.phase else { return Ok(()) };
+        let mut codes = Vec::new();
+        for text in packet.filters.iter() {
+            parse(text, self.broker.config.limits.maximum_topic_levels)?;
+        }
+        {
+            let mut index = self.broker.index.write();
+            let mut state = established.session.lock();
+            if state.epoch != established.epoch {
+                return Ok(());
+            }
+            for text in packet.filters.iter() {
+                // Compared character by character. v5 [MQTT-3.10.4-1]
+                let removed = state.subscriptions.remove(text).and_then(|handle| index.remove(handle));
+                codes.push(match removed {
+                    Some((_, stripe)) => {
+                        self.broker.changed(stripe);
+                        ReasonCode::Success
+                    }
+                    None => ReasonCode::NoSubscriptionExisted,
+                });
+            }
+        }
+        self.fx.reply(&link.outbox, |version, buffer| {
+            // v5 [MQTT-3.10.4-4], v5 [MQTT-3.11.3-1]
+            let answer = UnsubAck {
+                packet_identifier: packet.packet_identifier,
+                reason_codes: ReasonCodes::from_codes(&codes),
+                properties: AckProperties::default(),
+            };
+            answer.encode(version, buffer)
+        });
+        Ok(())
+    }
+}
+
+fn parse(text: &str, maximum_levels: usize) -> Result<SubscriptionFilter<'_>, ProtocolError> {
+    check_depth(text, maximum_levels)?;
+    SubscriptionFilter::parse(text).map_err(|error| {
+        if error.is_shared() { ProtocolError::SharedFilter(error) } else { ProtocolError::Filter(error) }
+    })
+}

@@ -1,0 +1,318 @@
+//! The output of one Connection: what is encoded and not yet written, and who writes it.
+//!
+//! Any worker may append to any Outbox, under its lock. The flags make one thread at a time the flusher, and no lock
+//! is held while bytes are written:
+//!
+//! ```text
+//!            append                  take_output               output_done(All)
+//!  idle ───────────────▶ dirty ───────────────────▶ sending ─────────────────────▶ idle
+//!                          ▲                          │  ▲ └─ appended meanwhile ──▶ Again
+//!                          │ writable edge            │  └─ edge while sending
+//!                          └───────────── blocked ◀───┘ output_done(Blocked)
+//! ```
+
+use core::any::Any;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use komar_codec::ProtocolVersion;
+
+use crate::error::CloseCause;
+use crate::now::Millis;
+use crate::output::Output;
+use crate::session::Session;
+use crate::sync::{Mutex, MutexGuard};
+
+/// The output of one network connection, shared by all that send to it.
+pub struct Outbox {
+    /// The driver's own, to find the Connection by.
+    handle: Box<dyn Any + Send + Sync>,
+    /// When the last whole packet came in. Written by the worker that owns the Link, read by its timer.
+    last_seen: AtomicU64,
+    /// How long it may stay silent, in milliseconds; 0 for ever.
+    patience: AtomicU32,
+    state: Mutex<State>,
+}
+
+/// What [`Worker::take_output`](crate::Worker::take_output) finds.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Take {
+    /// Bytes to write. The caller is the flusher until it reports [`Sent`].
+    Output(Output),
+    /// Nothing to do: nothing waits, or another thread is the flusher.
+    Nothing,
+    /// Everything is written and the Connection is to be closed.
+    Close,
+}
+
+/// How writing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// All of the output is written.
+    All,
+    /// The transport takes no more for now; it will report that it is writable.
+    Blocked,
+    /// The transport is broken.
+    Failed,
+}
+
+/// What the flusher does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Next {
+    /// Nothing.
+    Idle,
+    /// Take output again: more came in, or the transport became writable meanwhile.
+    Again,
+    /// Close the Connection.
+    Close,
+}
+
+pub(crate) struct State {
+    dirty: bool,
+    sending: bool,
+    blocked: bool,
+    /// A writable edge came while a thread was sending.
+    writable: bool,
+    /// The Session has more to send as soon as there is room.
+    pub(crate) starved: bool,
+    /// The transport is gone; nothing is appended any more.
+    closed: bool,
+    closing: Option<CloseCause>,
+    pub(crate) version: ProtocolVersion,
+    /// Largest packet that the other side takes. v5 [MQTT-3.1.2-24]
+    pub(crate) maximum_packet_size: u32,
+    output: Output,
+    /// What a partial write left over. Sent before `output`.
+    rest: Option<Box<Output>>,
+    /// Bytes that the flusher has taken.
+    taken: usize,
+    /// Bytes that are counted in the total of slow Connections.
+    counted: usize,
+    session: Weak<Session>,
+}
+
+impl Outbox {
+    pub(crate) fn new(handle: Box<dyn Any + Send + Sync>, now: Millis, patience: u32) -> Outbox {
+        Outbox {
+            handle,
+            last_seen: AtomicU64::new(now.0),
+            patience: AtomicU32::new(patience),
+            state: Mutex::new(State {
+                dirty: false,
+                sending: false,
+                blocked: false,
+                writable: false,
+                starved: false,
+                closed: false,
+                closing: None,
+                version: ProtocolVersion::V3_1_1,
+                maximum_packet_size: u32::MAX,
+                output: Output::default(),
+                rest: None,
+                taken: 0,
+                counted: 0,
+                session: Weak::new(),
+            }),
+        }
+    }
+
+    /// The driver's own value, as it was given to [`Worker::open`](crate::Worker::open).
+    pub fn handle(&self) -> &(dyn Any + Send + Sync) {
+        self.handle.as_ref()
+    }
+
+    /// Why the Connection is being closed, if it is.
+    pub fn close_cause(&self) -> Option<CloseCause> {
+        self.lock().closing
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    pub(crate) fn seen(&self, now: Millis) {
+        self.last_seen.store(now.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_patience(&self, milliseconds: u32) {
+        self.patience.store(milliseconds, Ordering::Relaxed);
+    }
+
+    /// When the Connection has been silent for too long.
+    pub(crate) fn deadline(&self) -> Millis {
+        match self.patience.load(Ordering::Relaxed) {
+            0 => Millis::NEVER,
+            patience => {
+                Millis(self.last_seen.load(Ordering::Relaxed).saturating_add(u64::from(patience)))
+            }
+        }
+    }
+
+    /// Makes the caller the flusher if there is something to write and nobody else is writing.
+    pub(crate) fn take_output(&self) -> Take {
+        let mut state = self.lock();
+        state.dirty = false;
+        if state.sending || state.closed || state.blocked {
+            return Take::Nothing;
+        }
+        let output = match state.rest.take() {
+            Some(rest) => *rest,
+            None => core::mem::take(&mut state.output),
+        };
+        if output.is_empty() {
+            state.output = output;
+            return if state.closing.is_some() { Take::Close } else { Take::Nothing };
+        }
+        state.sending = true;
+        state.writable = false;
+        state.taken = output.len();
+        Take::Output(output)
+    }
+
+    /// Ends the caller's time as the flusher. The second value is the Session that waits for room.
+    pub(crate) fn output_done(
+        &self,
+        output: Output,
+        sent: Sent,
+        total: &AtomicUsize,
+    ) -> (Next, Option<Output>, Option<Arc<Session>>) {
+        let mut state = self.lock();
+        state.sending = false;
+        state.taken = 0;
+        match sent {
+            Sent::Failed => {
+                state.closed = true;
+                state.discard(total);
+                (Next::Close, Some(output), None)
+            }
+            Sent::Blocked if !output.is_empty() => {
+                state.rest = Some(Box::new(output));
+                state.blocked = !state.writable;
+                state.recount(total);
+                (if state.blocked { Next::Idle } else { Next::Again }, None, None)
+            }
+            Sent::All | Sent::Blocked => {
+                state.recount(total);
+                let empty = state.output.is_empty() && state.rest.is_none();
+                let waiting = (empty && state.starved).then(|| {
+                    state.starved = false;
+                    state.session.upgrade()
+                });
+                let next = match (empty, state.closing) {
+                    (false, _) => Next::Again,
+                    (true, Some(_)) => Next::Close,
+                    (true, None) => Next::Idle,
+                };
+                (next, Some(output), waiting.flatten())
+            }
+        }
+    }
+
+    /// A writable edge. Returns whether the caller has to put the Outbox on its dirty list.
+    pub(crate) fn writable(&self) -> bool {
+        let mut state = self.lock();
+        if state.sending {
+            state.writable = true;
+            return false;
+        }
+        if !state.blocked {
+            return false;
+        }
+        state.blocked = false;
+        state.mark_dirty()
+    }
+
+    /// Asks for the Connection to be closed once what waits is written. The first cause counts. Returns whether
+    /// the caller has to put the Outbox on its dirty list.
+    pub(crate) fn close(&self, cause: CloseCause) -> bool {
+        let mut state = self.lock();
+        if state.closing.is_none() {
+            state.closing = Some(cause);
+            // A peer that takes nothing must not keep the Connection open: what is blocked is given up.
+            if state.blocked {
+                state.blocked = false;
+                state.rest = None;
+                state.output = Output::default();
+            }
+        }
+        state.mark_dirty()
+    }
+
+    /// The transport is gone.
+    pub(crate) fn closed(&self, total: &AtomicUsize) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.session = Weak::new();
+        state.discard(total);
+    }
+}
+
+impl core::fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Outbox")
+            .field("version", &state.version)
+            .field("waiting", &state.waiting())
+            .field("closing", &state.closing)
+            .field("closed", &state.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Whether anything may be appended: the transport is there, and nobody has asked for it to be closed.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.closed && self.closing.is_none()
+    }
+
+    /// Encoded bytes that wait or are being written.
+    pub(crate) fn waiting(&self) -> usize {
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.len());
+        self.output.len().saturating_add(rest).saturating_add(self.taken)
+    }
+
+    pub(crate) fn output(&mut self, pool: &mut Vec<Vec<u8>>) -> &mut Output {
+        if self.output.has_no_buffer()
+            && let Some(buffer) = pool.pop()
+        {
+            self.output = Output::with_buffer(buffer);
+        }
+        &mut self.output
+    }
+
+    /// Returns whether the caller has to put the Outbox on its dirty list.
+    pub(crate) fn mark_dirty(&mut self) -> bool {
+        !self.dirty && !self.sending && !self.blocked && !self.closed && {
+            self.dirty = true;
+            true
+        }
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    pub(crate) fn bind(&mut self, session: &Arc<Session>) {
+        self.session = Arc::downgrade(session);
+    }
+
+    /// Brings this Connection's share of the total of slow Connections up to date.
+    fn recount(&mut self, total: &AtomicUsize) {
+        let now = if self.blocked { self.waiting() } else { 0 };
+        if now > self.counted {
+            total.fetch_add(now - self.counted, Ordering::Relaxed);
+        } else if now < self.counted {
+            total.fetch_sub(self.counted - now, Ordering::Relaxed);
+        }
+        self.counted = now;
+    }
+
+    fn discard(&mut self, total: &AtomicUsize) {
+        self.rest = None;
+        self.output = Output::default();
+        self.blocked = false;
+        self.recount(total);
+    }
+}

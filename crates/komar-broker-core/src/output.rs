@@ -1,0 +1,134 @@
+//! Encoded bytes on their way to one Connection.
+
+use std::sync::Arc;
+
+/// Encoded bytes that a driver writes to one Connection, in order: [`chunk`](Output::chunk), write,
+/// [`advance`](Output::advance), until [`is_empty`](Output::is_empty).
+///
+/// Small payloads are copied into one buffer; large ones are shared with the other receivers and spliced in.
+#[derive(Debug, Default)]
+pub struct Output {
+    bytes: Vec<u8>,
+    /// How much of `bytes` is written.
+    start: usize,
+    /// Shared bytes to be sent when `start` reaches their place; in the order of their places.
+    splices: Vec<Splice>,
+    /// How many of `splices` are written.
+    spliced: usize,
+}
+
+#[derive(Debug)]
+struct Splice {
+    at: usize,
+    shared: Arc<[u8]>,
+    start: usize,
+}
+
+impl Output {
+    /// The next bytes to write; empty only when nothing is left.
+    #[inline]
+    pub fn chunk(&self) -> &[u8] {
+        let Some(splice) = self.splices.get(self.spliced) else {
+            return self.bytes.get(self.start..).unwrap_or_default();
+        };
+        if splice.at > self.start {
+            self.bytes.get(self.start..splice.at).unwrap_or_default()
+        } else {
+            splice.shared.get(splice.start..).unwrap_or_default()
+        }
+    }
+
+    /// Notes that the first `count` bytes of [`chunk`](Output::chunk) are written.
+    #[inline]
+    pub fn advance(&mut self, count: usize) {
+        match self.splices.get_mut(self.spliced) {
+            Some(splice) if splice.at <= self.start => {
+                splice.start = splice.start.saturating_add(count);
+                if splice.start >= splice.shared.len() {
+                    self.spliced += 1;
+                }
+            }
+            _ => self.start = self.start.saturating_add(count).min(self.bytes.len()),
+        }
+    }
+
+    /// Whether everything is written.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.start >= self.bytes.len() && self.spliced >= self.splices.len()
+    }
+
+    /// Bytes that are left to write.
+    #[inline]
+    pub fn len(&self) -> usize {
+        let shared: usize = self
+            .splices
+            .iter()
+            .skip(self.spliced)
+            .map(|splice| splice.shared.len().saturating_sub(splice.start))
+            .sum();
+        self.bytes.len().saturating_sub(self.start).saturating_add(shared)
+    }
+
+    /// The buffer that packets are encoded into.
+    #[inline]
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Sends `shared[start..]` after what is encoded so far, without copying it.
+    pub(crate) fn splice(&mut self, shared: Arc<[u8]>, start: usize) {
+        if start < shared.len() {
+            self.splices.push(Splice { at: self.bytes.len(), shared, start });
+        }
+    }
+
+    /// Gives the buffer back for another Connection, emptied.
+    pub(crate) fn into_buffer(mut self) -> Vec<u8> {
+        self.bytes.clear();
+        self.bytes
+    }
+
+    pub(crate) fn with_buffer(bytes: Vec<u8>) -> Output {
+        Output { bytes, ..Output::default() }
+    }
+
+    /// Whether no buffer is held.
+    #[inline]
+    pub(crate) fn has_no_buffer(&self) -> bool {
+        self.bytes.capacity() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(mut output: Output, step: usize) -> Vec<u8> {
+        let mut written = Vec::new();
+        while !output.is_empty() {
+            let chunk = output.chunk();
+            let count = chunk.len().min(step);
+            assert!(count > 0, "an output that is not empty has a chunk");
+            let before = output.len();
+            written.extend_from_slice(&output.chunk()[..count]);
+            output.advance(count);
+            assert_eq!(output.len(), before - count);
+        }
+        written
+    }
+
+    #[test]
+    fn splices_come_out_in_their_place_whatever_the_step() {
+        for step in [1, 2, 3, 7, 100] {
+            let mut output = Output::default();
+            output.splice(Arc::from(&b"first"[..]), 0);
+            output.buffer().extend_from_slice(b"head");
+            output.splice(Arc::from(&b"..payload"[..]), 2);
+            output.splice(Arc::from(&b"xx"[..]), 2);
+            output.splice(Arc::from(&b"again"[..]), 0);
+            output.buffer().extend_from_slice(b"tail");
+            assert_eq!(drain(output, step), b"firstheadpayloadagaintail");
+        }
+    }
+}

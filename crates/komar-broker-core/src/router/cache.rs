@@ -1,0 +1,133 @@
+//! A worker's memory of where messages of a Topic Name go.
+//!
+//! An entry is valid while nothing has changed that could concern it: its stamp is the version of the index's stripe
+//! and the epoch of the access rules, read before the lookup. A Topic Name is taken in when it misses for the second
+//! time, so that names which are published to once do not push others out.
+
+use foldhash::quality::SeedableRandomState;
+use hashbrown::HashMap;
+
+use super::Route;
+
+/// State of the world that a cached lookup depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) index: u64,
+    pub(crate) access: u64,
+}
+
+pub(crate) struct TopicCache {
+    places: HashMap<Box<str>, usize, SeedableRandomState>,
+    entries: Vec<Entry>,
+    /// Routes in all entries, each entry counting for one more.
+    targets: usize,
+    maximum_targets: usize,
+    /// Hashes of names that missed once.
+    missed: Box<[u64; MISSED]>,
+    /// Routes of a name that is not cached. Emptied at the end of a turn.
+    scratch: Vec<Route>,
+}
+
+struct Entry {
+    stamp: Stamp,
+    routes: Vec<Route>,
+}
+
+impl TopicCache {
+    pub(crate) fn new(hasher: SeedableRandomState, maximum_targets: usize) -> TopicCache {
+        TopicCache {
+            places: HashMap::with_hasher(hasher),
+            entries: Vec::new(),
+            targets: 0,
+            maximum_targets,
+            missed: Box::new([0; MISSED]),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The entry of a Topic Name, if there is one that is valid.
+    pub(crate) fn find(&self, name: &str, stamp: Stamp) -> Option<usize> {
+        let place = *self.places.get(name)?;
+        (self.entries.get(place)?.stamp == stamp).then_some(place)
+    }
+
+    /// The routes of an entry that [`find`](Self::find) has found.
+    pub(crate) fn routes(&mut self, place: usize) -> &mut [Route] {
+        self.entries.get_mut(place).map_or(&mut [], |entry| entry.routes.as_mut_slice())
+    }
+
+    /// Looks the routes up and remembers them if the name was looked up before.
+    pub(crate) fn resolve(&mut self, name: &str, stamp: Stamp, look_up: impl FnOnce(&mut Vec<Route>)) -> &mut [Route] {
+        if let Some(place) = self.places.get(name).copied() {
+            return self.refresh(place, stamp, look_up);
+        }
+        self.scratch.clear();
+        look_up(&mut self.scratch);
+        let cost = self.scratch.len() + 1;
+        if !self.missed_before(name) || cost > self.maximum_targets {
+            return &mut self.scratch;
+        }
+        if self.targets + cost > self.maximum_targets {
+            self.clear();
+        }
+        self.targets += cost;
+        let place = self.entries.len();
+        self.places.insert(name.into(), place);
+        self.entries.push(Entry { stamp, routes: core::mem::take(&mut self.scratch) });
+        self.routes(place)
+    }
+
+    /// An empty list for routes that are not cached.
+    pub(crate) fn scratch(&mut self) -> &mut Vec<Route> {
+        self.scratch.clear();
+        &mut self.scratch
+    }
+
+    /// Forgets what must not outlive the turn.
+    pub(crate) fn turn_end(&mut self) {
+        self.scratch.clear();
+    }
+
+    /// Empties entries that are no longer valid, so that they keep no Session alive that is over.
+    pub(crate) fn sweep(&mut self, is_valid: impl Fn(&str, Stamp) -> bool) {
+        for (name, place) in &self.places {
+            let Some(entry) = self.entries.get_mut(*place) else { continue };
+            if !entry.routes.is_empty() && !is_valid(name, entry.stamp) {
+                self.targets -= entry.routes.len();
+                entry.routes = Vec::new();
+                entry.stamp = Stamp { index: u64::MAX, access: u64::MAX };
+            }
+        }
+    }
+
+    fn refresh(&mut self, place: usize, stamp: Stamp, look_up: impl FnOnce(&mut Vec<Route>)) -> &mut [Route] {
+        let Some(entry) = self.entries.get_mut(place) else { return &mut [] };
+        self.targets -= entry.routes.len();
+        entry.routes.clear();
+        look_up(&mut entry.routes);
+        entry.stamp = stamp;
+        self.targets += entry.routes.len();
+        if self.targets > self.maximum_targets {
+            // Too many by now: begin anew, and serve this message from the scratch list.
+            self.scratch = core::mem::take(&mut entry.routes);
+            self.clear();
+            return &mut self.scratch;
+        }
+        self.routes(place)
+    }
+
+    fn clear(&mut self) {
+        self.places.clear();
+        self.entries.clear();
+        self.targets = 0;
+    }
+
+    fn missed_before(&mut self, name: &str) -> bool {
+        use core::hash::BuildHasher;
+        let hash = self.places.hasher().hash_one(name);
+        let Some(slot) = self.missed.get_mut(hash as usize % MISSED) else { return false };
+        core::mem::replace(slot, hash) == hash
+    }
+}
+
+const MISSED: usize = 1024;

@@ -1,0 +1,81 @@
+//! Hands one message to each of its routes.
+
+use std::sync::Arc;
+
+use crate::access::Access;
+use crate::broker::Shared;
+use crate::event::Event;
+use crate::message::{Message, MessageBody};
+use crate::router::{Origin, Route, Target};
+use crate::session::{Delivered, Delivery};
+use crate::worker::Effects;
+
+/// Delivers to every route. Returns how many Subscriptions matched, whether they could be served or not.
+pub(super) fn fan_out(
+    fx: &mut Effects,
+    broker: &Shared,
+    access: &Access,
+    routes: &mut [Route],
+    origin: Origin<'_>,
+    message: Message<'_>,
+) -> usize {
+    let mut body = None;
+    let mut matched = 0;
+    for route in routes {
+        match route {
+            Route::One(target) => {
+                matched += 1;
+                deliver(fx, broker, access, target, origin, message, &mut body);
+            }
+            Route::Shared(group) => {
+                matched += group.len();
+                group.offer(|member| deliver(fx, broker, access, member, origin, message, &mut body));
+            }
+        }
+    }
+    matched
+}
+
+/// Delivers to one Session. `false`: it did not take the message.
+fn deliver(
+    fx: &mut Effects,
+    broker: &Shared,
+    access: &Access,
+    target: &mut Target,
+    origin: Origin<'_>,
+    message: Message<'_>,
+    body: &mut Option<MessageBody>,
+) -> bool {
+    if target.no_local && origin.session.is_some_and(|session| Arc::ptr_eq(session, &target.session)) {
+        return false;
+    }
+    if !target.is_readable(access, message.topic_name) {
+        return false;
+    }
+    let config = &broker.config;
+    let qos = if config.upgrade_outgoing_qos {
+        target.maximum_qos
+    } else {
+        // v5 [MQTT-3.8.4-8]
+        message.qos.min(target.maximum_qos)
+    };
+    let delivery = Delivery {
+        message,
+        body,
+        qos,
+        // v5 [MQTT-3.3.1-12], v5 [MQTT-3.3.1-13]
+        retain: message.retain && target.retain_as_published,
+        identifiers: &target.identifiers,
+    };
+    match target.session.lock().deliver(fx, config, delivery) {
+        Delivered::Sent | Delivered::Queued => true,
+        Delivered::Skipped => false,
+        Delivered::Dropped(first) => {
+            broker.counters.dropped();
+            if first {
+                fx.events.push_back(Event::QueueFull { client_id: Arc::clone(&target.session.client_id) });
+            }
+            false
+        }
+    }
+}

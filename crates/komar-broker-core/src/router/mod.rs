@@ -1,0 +1,180 @@
+//! From one Application Message to everybody who is to receive it.
+
+pub(crate) mod cache;
+mod fan_out;
+pub(crate) mod retained;
+mod shared;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use komar_codec::QoS;
+use komar_topic::{Match, TopicName};
+
+use crate::access::{Access, Action, Identity};
+use crate::broker::Shared;
+use crate::message::{Message, SubscriptionIdentifiers};
+use crate::session::Session;
+use crate::worker::Worker;
+
+pub(crate) use cache::TopicCache;
+pub(crate) use shared::Group;
+
+/// A Subscription as the index holds it.
+#[derive(Clone)]
+pub(crate) struct Subscription {
+    pub(crate) session: Arc<Session>,
+    pub(crate) maximum_qos: QoS,
+    pub(crate) no_local: bool,
+    pub(crate) retain_as_published: bool,
+    pub(crate) identifier: Option<u32>,
+}
+
+/// One receiver of a Topic Name, and whether it may read there.
+pub(crate) struct Target {
+    pub(crate) session: Arc<Session>,
+    pub(crate) maximum_qos: QoS,
+    pub(crate) no_local: bool,
+    pub(crate) retain_as_published: bool,
+    pub(crate) identifiers: SubscriptionIdentifiers,
+    /// The READ verdict, and for which user of the Session it was given.
+    pub(crate) readable: bool,
+    pub(crate) identity_epoch: u32,
+}
+
+/// Where a message goes: to one Session, or to one member of a Shared Subscription.
+pub(crate) enum Route {
+    One(Target),
+    Shared(Group),
+}
+
+/// Who published.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    /// For No Local. v5 [MQTT-3.8.3-3]
+    pub(crate) session: Option<&'a Arc<Session>>,
+}
+
+impl Worker {
+    /// Routes a message that its publisher may publish. Returns how many Subscriptions match it.
+    pub(crate) fn route(&mut self, origin: Origin<'_>, message: Message<'_>) -> usize {
+        if message.retain && self.broker.config.retain_available {
+            return self.route_retained(origin, message);
+        }
+        let Worker { broker, fx, cache, access, .. } = self;
+        let stamp = broker.stamp(message.topic_name, access.epoch);
+        let routes = match cache.find(message.topic_name.as_str(), stamp) {
+            Some(entry) => cache.routes(entry),
+            None => cache.resolve(message.topic_name.as_str(), stamp, |routes| {
+                find_routes(broker, &access.access, message.topic_name, routes);
+            }),
+        };
+        fan_out::fan_out(fx, broker, &access.access, routes, origin, message)
+    }
+
+    /// Keeps a retained message and routes it. Both happen under the index's read lock, so that a new Subscription
+    /// gets the message either live or from the tree, and not twice. v5 [MQTT-3.3.1-5]
+    fn route_retained(&mut self, origin: Origin<'_>, message: Message<'_>) -> usize {
+        let Worker { broker, fx, cache, access, .. } = self;
+        let routes = cache.scratch();
+        {
+            let index = broker.index.read();
+            retained::keep(broker, fx, message);
+            collect(&index, message.topic_name, routes);
+        }
+        finish_routes(broker, &access.access, message.topic_name, routes);
+        fan_out::fan_out(fx, broker, &access.access, routes, origin, message)
+    }
+}
+
+fn find_routes(broker: &Shared, access: &Access, name: TopicName<'_>, routes: &mut Vec<Route>) {
+    collect(&broker.index.read(), name, routes);
+    finish_routes(broker, access, name, routes);
+}
+
+/// Copies what matches out of the index, so that no user code runs under its lock.
+fn collect(index: &crate::broker::Index, name: TopicName<'_>, routes: &mut Vec<Route>) {
+    index.lookup(name, |found| match found {
+        Match::Entries(entries) => routes.extend(entries.map(|entry| Route::One(Target::new(entry)))),
+        Match::Group(group) => {
+            routes.push(Route::Shared(Group::new(group.members().map(Target::new).collect())));
+        }
+    });
+}
+
+/// Merges overlapping Subscriptions if so configured, and asks for READ access.
+fn finish_routes(broker: &Shared, access: &Access, name: TopicName<'_>, routes: &mut Vec<Route>) {
+    if !broker.config.allow_duplicate_messages && routes.len() > 1 {
+        merge_overlapping(routes);
+    }
+    for route in routes {
+        match route {
+            Route::One(target) => target.ask(access, name),
+            Route::Shared(group) => group.members_mut().for_each(|member| member.ask(access, name)),
+        }
+    }
+}
+
+/// One copy a Session, at the highest QoS of its Subscriptions and with all their identifiers. v5 [MQTT-3.3.4-2]
+fn merge_overlapping(routes: &mut Vec<Route>) {
+    let mut merged: Vec<Route> = Vec::with_capacity(routes.len());
+    let mut places: HashMap<*const Session, usize> = HashMap::new();
+    for route in routes.drain(..) {
+        let Route::One(target) = route else {
+            merged.push(route);
+            continue;
+        };
+        let known = places.get(&Arc::as_ptr(&target.session)).and_then(|place| merged.get_mut(*place));
+        if let Some(Route::One(first)) = known {
+            first.merge(&target);
+        } else {
+            places.insert(Arc::as_ptr(&target.session), merged.len());
+            merged.push(Route::One(target));
+        }
+    }
+    *routes = merged;
+}
+
+impl Target {
+    fn new(entry: &Subscription) -> Target {
+        Target {
+            session: Arc::clone(&entry.session),
+            maximum_qos: entry.maximum_qos,
+            no_local: entry.no_local,
+            retain_as_published: entry.retain_as_published,
+            identifiers: SubscriptionIdentifiers::new(entry.identifier),
+            readable: false,
+            identity_epoch: 0,
+        }
+    }
+
+    fn merge(&mut self, other: &Target) {
+        self.maximum_qos = self.maximum_qos.max(other.maximum_qos);
+        self.no_local &= other.no_local;
+        self.retain_as_published |= other.retain_as_published;
+        self.identifiers.add(&other.identifiers);
+    }
+
+    /// Asks whether the Session may read there and remembers the answer for its present user.
+    fn ask(&mut self, access: &Access, name: TopicName<'_>) {
+        self.identity_epoch = self.session.identity_epoch();
+        self.readable = may_receive(access, &self.session, name);
+    }
+
+    /// Whether the Session may read there; asks again if another user has it by now.
+    pub(crate) fn is_readable(&mut self, access: &Access, name: TopicName<'_>) -> bool {
+        if self.identity_epoch != self.session.identity_epoch() {
+            self.ask(access, name);
+        }
+        self.readable
+    }
+}
+
+/// Whether the present user of a Session may receive messages of `name`.
+pub(crate) fn may_receive(access: &Access, session: &Session, name: TopicName<'_>) -> bool {
+    if access.authorize.is_none() {
+        return true;
+    }
+    let identity: Arc<Identity> = Arc::clone(&session.lock().identity);
+    access.allows(&identity.subject(), Action::Receive(name))
+}

@@ -1,0 +1,110 @@
+//! Retained messages: kept one a Topic Name, given to new Subscriptions. MQTT 5.0 §3.3.1.3.
+
+use core::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use komar_codec::QoS;
+use komar_topic::TopicFilter;
+
+use crate::broker::Shared;
+use crate::message::{Message, MessageBody};
+use crate::router::may_receive;
+use crate::session::inflight::Queued;
+use crate::session::retained_walk::{Progress, RetainedWalk};
+use crate::session::Session;
+use crate::worker::{Effects, Worker};
+
+/// A retained message and when it was stored, in the order of all retained messages.
+pub(crate) struct RetainedMessage {
+    body: MessageBody,
+    sequence: u64,
+}
+
+/// Stores the message, or removes the one that is stored if the payload is empty. v5 [MQTT-3.3.1-6]
+pub(super) fn keep(broker: &Shared, fx: &mut Effects, message: Message<'_>) {
+    let mut tree = broker.retained.write();
+    if message.payload.is_empty() {
+        // v5 [MQTT-3.3.1-7]
+        tree.remove(message.topic_name);
+        return;
+    }
+    let limit = broker.config.limits.maximum_retained_messages;
+    if limit.is_some_and(|limit| tree.len() >= limit) && tree.get(message.topic_name).is_none() {
+        broker.counters.dropped();
+        return;
+    }
+    let sequence = broker.retained_sequence.fetch_add(1, Ordering::Relaxed) + 1;
+    let body = message.to_body(&mut fx.scratch);
+    tree.insert(message.topic_name, RetainedMessage { body, sequence });
+}
+
+impl Worker {
+    /// Sends retained messages to Sessions that have walks, a slice each, until the turn's share is used up.
+    pub(crate) fn walk_retained(&mut self) {
+        for _ in 0..SLICES_A_TURN {
+            let Some(session) = self.fx.walking.pop_front() else { return };
+            if self.walk_slice(&session) {
+                self.fx.walking.push_back(session);
+            }
+        }
+    }
+
+    /// Sends one slice to one Session. Says whether there is more that can be sent now.
+    fn walk_slice(&mut self, session: &Arc<Session>) -> bool {
+        let mut state = session.lock();
+        if state.ended || state.outbox.is_none() {
+            return false;
+        }
+        let Some(mut walk) = state.walks().pop_front() else { return false };
+        if walk.found.is_empty() {
+            // No lock is held while the tree is read and READ access is asked.
+            drop(state);
+            self.find_more(session, &mut walk);
+            state = session.lock();
+        }
+        while let Some(next) = walk.found.front() {
+            if !state.send_retained(&mut self.fx, &self.broker.config, next) {
+                // Room or quota will call for the rest.
+                state.walks().push_front(walk);
+                return false;
+            }
+            walk.found.pop_front();
+        }
+        if !matches!(walk.progress, Progress::End) {
+            state.walks().push_front(walk);
+        }
+        state.has_walks()
+    }
+
+    fn find_more(&self, session: &Session, walk: &mut RetainedWalk) {
+        let after = match core::mem::replace(&mut walk.progress, Progress::End) {
+            Progress::Start => None,
+            Progress::After(cursor) => Some(cursor),
+            Progress::End => return,
+        };
+        let filter = TopicFilter::from_checked(&walk.filter);
+        let (newest, maximum_qos) = (walk.newest, walk.maximum_qos);
+        let mut bodies = Vec::new();
+        let next = self.broker.retained.read().walk(filter, after.as_ref(), SLICE, |_, retained| {
+            if retained.sequence <= newest {
+                bodies.push(retained.body.clone());
+            }
+        });
+        walk.progress = next.map_or(Progress::End, Progress::After);
+        for body in bodies {
+            let message = body.message();
+            if message.is_expired(self.fx.now) || !may_receive(&self.access.access, session, message.topic_name) {
+                continue;
+            }
+            let qos: QoS = message.qos.min(maximum_qos);
+            // v5 [MQTT-3.3.1-8]
+            let queued = Queued { qos, retain: true, identifiers: walk.identifiers.clone(), body: body.clone() };
+            walk.found.push_back(queued);
+        }
+    }
+}
+
+/// Names visited a slice.
+const SLICE: usize = 64;
+/// Slices sent a turn, over all Sessions: a turn stays below a millisecond.
+const SLICES_A_TURN: usize = 16;

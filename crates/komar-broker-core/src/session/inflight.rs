@@ -1,0 +1,202 @@
+//! QoS 1 and 2 messages that were sent, or are to be sent again, and are not acknowledged.
+
+use std::collections::VecDeque;
+
+use komar_codec::{PacketIdentifier, QoS};
+
+use crate::message::{MessageBody, SubscriptionIdentifiers};
+
+/// What a Session has under way to its client, in the order in which it was first sent. v5 [MQTT-4.6.0-6]
+#[derive(Debug, Default)]
+pub(crate) struct Inflight {
+    entries: VecDeque<Entry>,
+    /// Entries from this one on were not sent on the present Connection yet. v5 [MQTT-4.4.0-1]
+    unsent_from: usize,
+    /// Entries before `unsent_from` that wait for an acknowledgement; what the send quota counts.
+    outstanding: usize,
+    /// Payload bytes of all entries.
+    bytes: usize,
+}
+
+/// One message under way.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) identifier: PacketIdentifier,
+    pub(crate) stage: Stage,
+    pub(crate) delivery: Option<Queued>,
+}
+
+/// Which acknowledgement is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    PubAck,
+    PubRec,
+    PubComp,
+    Done,
+}
+
+/// A message for one Session, with what belongs to this copy only.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    pub(crate) body: MessageBody,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: SubscriptionIdentifiers,
+}
+
+impl Inflight {
+    /// Notes a message that is being sent for the first time.
+    pub(crate) fn push(&mut self, identifier: PacketIdentifier, delivery: Queued) {
+        let stage = if delivery.qos == QoS::ExactlyOnce { Stage::PubRec } else { Stage::PubAck };
+        self.bytes = self.bytes.saturating_add(delivery.body.len());
+        self.entries.push_back(Entry { identifier, stage, delivery: Some(delivery) });
+        self.unsent_from = self.entries.len();
+        self.outstanding += 1;
+    }
+
+    /// A new Connection: everything is to be sent again, in order.
+    pub(crate) fn restart(&mut self) {
+        self.entries.retain(|entry| entry.stage != Stage::Done);
+        self.unsent_from = 0;
+        self.outstanding = 0;
+    }
+
+    /// The next entry that was not sent on this Connection.
+    pub(crate) fn next_unsent(&self) -> Option<&Entry> {
+        self.entries.iter().skip(self.unsent_from).find(|entry| entry.stage != Stage::Done)
+    }
+
+    /// Notes that [`next_unsent`](Self::next_unsent) is sent.
+    pub(crate) fn mark_sent(&mut self) {
+        while let Some(entry) = self.entries.get(self.unsent_from) {
+            self.unsent_from += 1;
+            if entry.stage != Stage::Done {
+                self.outstanding += 1;
+                return;
+            }
+        }
+    }
+
+    /// PUBACK, a PUBREC that refuses, or PUBCOMP: the exchange is over. Says whether it was under way.
+    pub(crate) fn complete(&mut self, identifier: PacketIdentifier, stage: Stage) -> bool {
+        let Some(position) = self.position(identifier) else { return false };
+        let Some(entry) = self.entries.get_mut(position) else { return false };
+        if entry.stage != stage {
+            return false;
+        }
+        entry.stage = Stage::Done;
+        if let Some(delivery) = entry.delivery.take() {
+            self.bytes = self.bytes.saturating_sub(delivery.body.len());
+        }
+        if position < self.unsent_from {
+            self.outstanding = self.outstanding.saturating_sub(1);
+        }
+        while self.entries.front().is_some_and(|front| front.stage == Stage::Done) {
+            self.entries.pop_front();
+            self.unsent_from = self.unsent_from.saturating_sub(1);
+        }
+        true
+    }
+
+    /// PUBREC: the receiver has the message, so its body is given back and PUBREL is due. Says whether the
+    /// identifier is under way at QoS 2.
+    pub(crate) fn received(&mut self, identifier: PacketIdentifier) -> bool {
+        let Some(entry) = self.position(identifier).and_then(|position| self.entries.get_mut(position)) else {
+            return false;
+        };
+        match entry.stage {
+            Stage::PubRec => {
+                // The identifier stays in use until PUBCOMP. v5 [MQTT-4.3.3-7]
+                entry.stage = Stage::PubComp;
+                if let Some(delivery) = entry.delivery.take() {
+                    self.bytes = self.bytes.saturating_sub(delivery.body.len());
+                }
+                true
+            }
+            Stage::PubComp => true,
+            Stage::PubAck | Stage::Done => false,
+        }
+    }
+
+    /// Messages that were sent on this Connection and are not acknowledged.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.unsent_from < self.entries.len()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn identifiers(&self) -> impl Iterator<Item = PacketIdentifier> + '_ {
+        self.entries.iter().filter(|entry| entry.stage != Stage::Done).map(|entry| entry.identifier)
+    }
+
+    fn position(&self, identifier: PacketIdentifier) -> Option<usize> {
+        // Acknowledgements come in order almost always, so the first is the one. v5 [MQTT-4.6.0-2]
+        self.entries.iter().position(|entry| entry.identifier == identifier && entry.stage != Stage::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use komar_topic::TopicName;
+
+    use super::*;
+    use crate::message::Message;
+    use crate::now::Millis;
+
+    fn id(number: u16) -> PacketIdentifier {
+        PacketIdentifier::new(number).unwrap()
+    }
+
+    fn queued(qos: QoS) -> Queued {
+        let message = Message {
+            topic_name: TopicName::from_checked("t"),
+            properties: &[],
+            payload: b"p",
+            qos,
+            retain: false,
+            expires: Millis::NEVER,
+        };
+        Queued {
+            body: message.to_body(&mut Vec::new()),
+            qos,
+            retain: false,
+            identifiers: SubscriptionIdentifiers::None,
+        }
+    }
+
+    #[test]
+    fn a_restart_sends_all_that_is_left_in_order_and_counts_it_again() {
+        let mut inflight = Inflight::default();
+        inflight.push(id(1), queued(QoS::AtLeastOnce));
+        inflight.push(id(2), queued(QoS::ExactlyOnce));
+        inflight.push(id(3), queued(QoS::AtLeastOnce));
+        assert_eq!(inflight.outstanding(), 3);
+        assert!(inflight.complete(id(3), Stage::PubAck), "out of order");
+        assert!(!inflight.complete(id(3), Stage::PubAck), "once only");
+        assert!(inflight.received(id(2)));
+        assert!(!inflight.complete(id(2), Stage::PubAck), "the wrong acknowledgement");
+
+        inflight.restart();
+        assert_eq!(inflight.outstanding(), 0);
+        let mut sent = Vec::new();
+        while let Some(entry) = inflight.next_unsent() {
+            sent.push((entry.identifier.get(), entry.stage));
+            inflight.mark_sent();
+        }
+        assert_eq!(sent, [(1, Stage::PubAck), (2, Stage::PubComp)]);
+        assert_eq!(inflight.outstanding(), 2);
+        assert!(inflight.complete(id(1), Stage::PubAck));
+        assert!(inflight.complete(id(2), Stage::PubComp));
+        assert!(inflight.is_empty() && inflight.outstanding() == 0 && inflight.bytes == 0);
+    }
+}

@@ -1,0 +1,430 @@
+//! What outlives a network connection: Subscriptions, messages under way, messages that wait, the Will Message.
+//!
+//! [`SessionState`] is a plain state machine behind the Session's own lock; it never reads a clock and never takes
+//! another lock than that of its own Outbox. MQTT 5.0 §4.1.
+
+pub(crate) mod inflight;
+pub(crate) mod packet_identifier;
+pub(crate) mod queue;
+pub(crate) mod retained_walk;
+pub(crate) mod unreleased;
+pub(crate) mod will;
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use foldhash::quality::SeedableRandomState;
+use hashbrown::HashMap;
+use komar_codec::{PacketIdentifier, PubRel, QoS, ReasonCode};
+use komar_topic::Handle;
+
+use crate::access::Identity;
+use crate::config::BrokerConfig;
+use crate::message::{Message, MessageBody, SubscriptionIdentifiers};
+use crate::outbox::{Outbox, State};
+use crate::publish_out::{Copy, append_publish};
+use crate::sync::{Mutex, MutexGuard};
+use crate::worker::Effects;
+
+use inflight::{Inflight, Queued, Stage};
+use packet_identifier::PacketIdentifiers;
+use queue::{Bounds, Queue};
+use retained_walk::RetainedWalk;
+use unreleased::Unreleased;
+use will::WillMessage;
+
+/// A Session: shared by the index, the registry and the Link that is bound to it.
+pub(crate) struct Session {
+    pub(crate) client_id: Arc<str>,
+    /// Whether a Connection is bound to it; for choosing among the members of a Shared Subscription.
+    online: AtomicBool,
+    /// Grows when another user takes the Session over: cached READ verdicts of the old one are void.
+    identity_epoch: AtomicU32,
+    state: Mutex<SessionState>,
+}
+
+pub(crate) struct SessionState {
+    /// Grows with every Connection; what carries an older one is ignored.
+    pub(crate) epoch: u64,
+    /// The Session is over. It receives nothing and cannot be taken up again.
+    pub(crate) ended: bool,
+    pub(crate) outbox: Option<Arc<Outbox>>,
+    pub(crate) identity: Arc<Identity>,
+    /// Session Expiry Interval in seconds; `u32::MAX` for ever. MQTT 5.0 §3.1.2.11.2.
+    pub(crate) expiry: u32,
+    pub(crate) will: Option<Box<WillMessage>>,
+    pub(crate) subscriptions: HashMap<Box<str>, Handle, SeedableRandomState>,
+    /// The client's Receive Maximum, and ours for it. v5 [MQTT-3.3.4-9]
+    send_maximum: u16,
+    /// Made when first needed, so that Sessions that only publish or only receive QoS 0 do without.
+    exchange: Option<Box<Exchange>>,
+}
+
+/// Messages under way and waiting.
+#[derive(Default)]
+struct Exchange {
+    identifiers: PacketIdentifiers,
+    inflight: Inflight,
+    queue: Queue,
+    unreleased: Unreleased,
+    walks: VecDeque<RetainedWalk>,
+}
+
+/// What became of a message that was to be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// Encoded for the Connection.
+    Sent,
+    /// Waits in the Session.
+    Queued,
+    /// Dropped for want of room; `true` for the first of an episode.
+    Dropped(bool),
+    /// Not for this Session: it is over, offline at QoS 0, or the packet is too large for it.
+    Skipped,
+}
+
+impl Session {
+    pub(crate) fn new(identity: Arc<Identity>, hasher: SeedableRandomState) -> Session {
+        Session {
+            client_id: Arc::clone(&identity.client_id),
+            online: AtomicBool::new(false),
+            identity_epoch: AtomicU32::new(0),
+            state: Mutex::new(SessionState {
+                epoch: 0,
+                ended: false,
+                outbox: None,
+                identity,
+                expiry: 0,
+                will: None,
+                subscriptions: HashMap::with_hasher(hasher),
+                send_maximum: 0,
+                exchange: None,
+            }),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {
+        self.state.lock()
+    }
+
+    pub(crate) fn is_online(&self) -> bool {
+        self.online.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn identity_epoch(&self) -> u32 {
+        self.identity_epoch.load(Ordering::Acquire)
+    }
+
+    /// Binds a Connection. The caller has appended CONNACK to it, so nothing overtakes that. v5 [MQTT-3.2.0-1]
+    pub(crate) fn bind(self: &Arc<Self>, state: &mut SessionState, binding: Binding) -> u64 {
+        if state.identity.username != binding.identity.username {
+            self.identity_epoch.fetch_add(1, Ordering::Release);
+        }
+        state.epoch += 1;
+        state.identity = binding.identity;
+        state.expiry = binding.expiry;
+        state.will = binding.will;
+        state.send_maximum = binding.send_maximum;
+        binding.outbox.lock().bind(self);
+        state.outbox = Some(binding.outbox);
+        if let Some(exchange) = &mut state.exchange {
+            exchange.inflight.restart();
+        }
+        self.online.store(true, Ordering::Relaxed);
+        state.epoch
+    }
+
+    /// Unbinds the Connection of `epoch`; `None` if another one is bound by now.
+    pub(crate) fn unbind(&self, epoch: u64) -> Option<MutexGuard<'_, SessionState>> {
+        let mut state = self.lock();
+        if state.epoch != epoch || state.outbox.is_none() {
+            return None;
+        }
+        state.outbox = None;
+        self.online.store(false, Ordering::Relaxed);
+        Some(state)
+    }
+}
+
+/// What a new Connection brings to a Session.
+pub(crate) struct Binding {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) expiry: u32,
+    pub(crate) will: Option<Box<WillMessage>>,
+    pub(crate) send_maximum: u16,
+}
+
+/// A message on its way to one Session.
+pub(crate) struct Delivery<'a, 'm> {
+    pub(crate) message: Message<'m>,
+    /// The shared copy of the message; made when the first receiver needs it.
+    pub(crate) body: &'a mut Option<MessageBody>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: &'a SubscriptionIdentifiers,
+}
+
+impl Delivery<'_, '_> {
+    fn queued(&mut self, scratch: &mut Vec<u8>) -> Queued {
+        let body = self.body.get_or_insert_with(|| self.message.to_body(scratch));
+        Queued {
+            body: body.clone(),
+            qos: self.qos,
+            retain: self.retain,
+            identifiers: self.identifiers.clone(),
+        }
+    }
+}
+
+impl SessionState {
+    /// Sends a message now if that is possible, keeps it if it has to be kept, and drops it otherwise.
+    pub(crate) fn deliver(
+        &mut self,
+        fx: &mut Effects,
+        config: &BrokerConfig,
+        mut delivery: Delivery<'_, '_>,
+    ) -> Delivered {
+        if self.ended {
+            return Delivered::Skipped;
+        }
+        let Some(outbox) = self.outbox.clone() else {
+            if delivery.qos == QoS::AtMostOnce && !config.queue_qos0_messages {
+                return Delivered::Skipped;
+            }
+            return self.keep(fx, config, delivery, false);
+        };
+        let mut out = outbox.lock();
+        if delivery.qos == QoS::AtMostOnce {
+            return deliver_qos0(fx, config, &outbox, &mut out, &mut delivery);
+        }
+        let ready = out.is_open()
+            && out.waiting() < config.limits.maximum_outbox_bytes
+            && self.exchange.as_ref().is_none_or(|exchange| exchange.may_send(self.send_maximum));
+        if !ready {
+            out.starved = true;
+            drop(out);
+            return self.keep(fx, config, delivery, true);
+        }
+        let queued = delivery.queued(&mut fx.scratch);
+        let exchange = self.exchange.get_or_insert_default();
+        let sent = exchange.send(fx, &mut out, queued);
+        fx.mark_dirty(&outbox, &mut out);
+        sent
+    }
+
+    fn keep(
+        &mut self,
+        fx: &mut Effects,
+        config: &BrokerConfig,
+        mut delivery: Delivery<'_, '_>,
+        online: bool,
+    ) -> Delivered {
+        let limits = &config.limits;
+        // As Mosquitto counts: while connected, one more quota of messages may wait.
+        let quota = if online { usize::from(self.send_maximum) } else { 0 };
+        let bounds = Bounds {
+            messages: limits.maximum_queued_messages.map(|limit| limit.saturating_add(quota)),
+            bytes: limits.maximum_queued_bytes,
+        };
+        let queued = delivery.queued(&mut fx.scratch);
+        match self.exchange.get_or_insert_default().queue.push(queued, bounds) {
+            Ok(()) => Delivered::Queued,
+            Err(first) => Delivered::Dropped(first),
+        }
+    }
+
+    /// Sends what waits, as far as the quota and the room in the Outbox go: first what is to be sent again, then
+    /// what was never sent, in order. v5 [MQTT-4.4.0-1], v5 [MQTT-4.6.0-1]
+    pub(crate) fn pump(&mut self, fx: &mut Effects, config: &BrokerConfig) {
+        let (Some(outbox), Some(exchange)) = (self.outbox.clone(), &mut self.exchange) else { return };
+        let mut out = outbox.lock();
+        while exchange.has_something_to_send(self.send_maximum) {
+            if !out.is_open() {
+                break;
+            }
+            if out.waiting() >= config.limits.maximum_outbox_bytes {
+                out.starved = true;
+                break;
+            }
+            if exchange.inflight.has_unsent() {
+                exchange.resend_one(fx, &mut out);
+            } else if let Some(queued) = exchange.queue.pop() {
+                exchange.send(fx, &mut out, queued);
+            }
+        }
+        fx.mark_dirty(&outbox, &mut out);
+    }
+
+    /// PUBACK, or a PUBREC that refuses. v5 [MQTT-4.3.2-5]
+    pub(crate) fn acknowledged(&mut self, identifier: PacketIdentifier, stage: Stage) -> bool {
+        self.exchange.as_mut().is_some_and(|exchange| exchange.inflight.complete(identifier, stage))
+    }
+
+    /// PUBREC that accepts. Says whether the identifier is known.
+    pub(crate) fn received(&mut self, identifier: PacketIdentifier) -> bool {
+        self.exchange.as_mut().is_some_and(|exchange| exchange.inflight.received(identifier))
+    }
+
+    pub(crate) fn unreleased(&mut self) -> &mut Unreleased {
+        &mut self.exchange.get_or_insert_default().unreleased
+    }
+
+    pub(crate) fn walks(&mut self) -> &mut VecDeque<RetainedWalk> {
+        &mut self.exchange.get_or_insert_default().walks
+    }
+
+    pub(crate) fn has_walks(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| !exchange.walks.is_empty())
+    }
+
+    /// Sends one retained message of a walk. `false`: no quota or no room; try again later.
+    pub(crate) fn send_retained(&mut self, fx: &mut Effects, config: &BrokerConfig, queued: &Queued) -> bool {
+        let Some(outbox) = self.outbox.clone() else { return false };
+        let mut out = outbox.lock();
+        if !out.is_open() || out.waiting() >= config.limits.maximum_outbox_bytes {
+            out.starved = true;
+            return false;
+        }
+        if queued.qos == QoS::AtMostOnce {
+            let copy = Copy::of(queued, None, false);
+            append_publish(&mut out, fx, queued.body.message(), Some(&queued.body), copy);
+        } else {
+            let exchange = self.exchange.get_or_insert_default();
+            if !exchange.may_send(self.send_maximum) {
+                return false;
+            }
+            exchange.send(fx, &mut out, queued.clone());
+        }
+        fx.mark_dirty(&outbox, &mut out);
+        true
+    }
+
+    /// Ends the Session and hands out what has to be taken from the index.
+    pub(crate) fn end(&mut self) -> Vec<Handle> {
+        self.ended = true;
+        self.exchange = None;
+        self.subscriptions.drain().map(|(_, handle)| handle).collect()
+    }
+
+    /// Gives memory back that an absent Session does not need.
+    pub(crate) fn trim(&mut self) {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.is_empty()) {
+            self.exchange = None;
+        }
+    }
+
+    pub(crate) fn waiting_messages(&self) -> usize {
+        self.exchange.as_ref().map_or(0, |exchange| exchange.queue.len() + exchange.inflight.len())
+    }
+}
+
+impl Exchange {
+    fn has_quota(&self, maximum: u16) -> bool {
+        self.inflight.outstanding() < usize::from(maximum)
+    }
+
+    /// Whether a new message may be sent now without overtaking another one.
+    fn may_send(&self, maximum: u16) -> bool {
+        self.has_quota(maximum) && self.queue.is_empty() && !self.inflight.has_unsent()
+    }
+
+    fn has_something_to_send(&self, maximum: u16) -> bool {
+        let next_is_qos0 =
+            !self.inflight.has_unsent() && self.queue.front().is_some_and(|next| next.qos == QoS::AtMostOnce);
+        next_is_qos0
+            || (self.has_quota(maximum) && (self.inflight.has_unsent() || !self.queue.is_empty()))
+    }
+
+    /// Sends a message for the first time.
+    fn send(&mut self, fx: &mut Effects, out: &mut State, queued: Queued) -> Delivered {
+        let identifier = match queued.qos {
+            QoS::AtMostOnce => None,
+            _ => {
+                let inflight = &self.inflight;
+                // The quota is at most 65,535 and not used up, so one identifier is free.
+                match self.identifiers.allocate(|| inflight.identifiers()) {
+                    Some(identifier) => Some(identifier),
+                    None => return Delivered::Dropped(true),
+                }
+            }
+        };
+        let copy = Copy::of(&queued, identifier, false);
+        if !append_publish(out, fx, queued.body.message(), Some(&queued.body), copy) {
+            return Delivered::Skipped;
+        }
+        if let Some(identifier) = identifier {
+            self.inflight.push(identifier, queued);
+        }
+        Delivered::Sent
+    }
+
+    /// Sends the next message of an earlier Connection again: PUBLISH with DUP, or PUBREL. v5 [MQTT-3.3.1-1]
+    fn resend_one(&mut self, fx: &mut Effects, out: &mut State) {
+        let Some(entry) = self.inflight.next_unsent() else {
+            // Nothing but finished exchanges is left.
+            self.inflight.mark_sent();
+            return;
+        };
+        let (identifier, stage) = (entry.identifier, entry.stage);
+        let sent = match &entry.delivery {
+            Some(queued) => {
+                let copy = Copy::of(queued, Some(identifier), true);
+                append_publish(out, fx, queued.body.message(), Some(&queued.body), copy)
+            }
+            None => {
+                let release = PubRel {
+                    packet_identifier: identifier,
+                    reason_code: ReasonCode::Success,
+                    properties: Default::default(),
+                };
+                let version = out.version;
+                release.encode(version, out.output(&mut fx.pool).buffer()).is_ok()
+            }
+        };
+        self.inflight.mark_sent();
+        if !sent {
+            // Expired, or too large for this client: the exchange is over.
+            self.inflight.complete(identifier, stage);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.inflight.is_empty()
+            && self.queue.is_empty()
+            && self.unreleased.is_empty()
+            && self.walks.is_empty()
+    }
+}
+
+/// Sends a QoS 0 message, or drops it where the Connection cannot keep up.
+pub(crate) fn deliver_qos0(
+    fx: &mut Effects,
+    config: &BrokerConfig,
+    outbox: &Arc<Outbox>,
+    out: &mut State,
+    delivery: &mut Delivery<'_, '_>,
+) -> Delivered {
+    if !out.is_open() {
+        return Delivered::Skipped;
+    }
+    if out.waiting() >= config.limits.maximum_outbox_bytes || (out.is_blocked() && fx.total_is_exceeded(config)) {
+        return Delivered::Dropped(false);
+    }
+    if delivery.message.payload.len() >= crate::publish_out::SHARE_FROM && delivery.body.is_none() {
+        *delivery.body = Some(delivery.message.to_body(&mut fx.scratch));
+    }
+    let copy = Copy {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: delivery.retain,
+        identifier: None,
+        subscription_identifiers: delivery.identifiers.as_slice(),
+    };
+    if !append_publish(out, fx, delivery.message, delivery.body.as_ref(), copy) {
+        return Delivered::Skipped;
+    }
+    fx.mark_dirty(outbox, out);
+    Delivered::Sent
+}

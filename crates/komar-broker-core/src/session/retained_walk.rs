@@ -1,0 +1,27 @@
+//! Retained messages that a new Subscription is to receive, sent as fast as the client takes them.
+
+use std::collections::VecDeque;
+
+use komar_codec::QoS;
+use komar_topic::Cursor;
+
+use super::inflight::Queued;
+use crate::message::SubscriptionIdentifiers;
+
+/// Where the delivery of a Subscription's retained messages stands. MQTT 5.0 §3.3.1.3.
+pub(crate) struct RetainedWalk {
+    pub(crate) filter: Box<str>,
+    pub(crate) maximum_qos: QoS,
+    pub(crate) identifiers: SubscriptionIdentifiers,
+    /// Retained messages stored after the Subscription was made came live and are left out here.
+    pub(crate) newest: u64,
+    pub(crate) progress: Progress,
+    /// Found and not sent yet; a slice at the most.
+    pub(crate) found: VecDeque<Queued>,
+}
+
+pub(crate) enum Progress {
+    Start,
+    After(Cursor),
+    End,
+}

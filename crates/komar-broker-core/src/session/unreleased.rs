@@ -1,0 +1,63 @@
+//! Inbound QoS 2 messages between PUBLISH and PUBREL.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+use komar_codec::PacketIdentifier;
+
+use crate::message::MessageBody;
+
+/// Messages that the client has sent and not released. They are routed when it releases them, so a message that
+/// is sent twice is routed once. v5 [MQTT-4.3.3-10], v5 [MQTT-4.3.3-12]
+#[derive(Debug, Default)]
+pub(crate) struct Unreleased {
+    /// At most 65,535 small numbers: a hasher that resists flooding is not needed.
+    messages: HashMap<PacketIdentifier, Option<MessageBody>, FixedState>,
+    bytes: usize,
+}
+
+/// Why a message was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// More messages than the Receive Maximum.
+    TooMany,
+    /// More bytes than the limit.
+    TooLarge,
+}
+
+impl Unreleased {
+    /// Keeps a message until it is released. `None` stands for one that is acknowledged and not routed (denied,
+    /// or too large for the limit on payloads). A known identifier gets the newer message.
+    pub(crate) fn insert(
+        &mut self,
+        identifier: PacketIdentifier,
+        body: Option<MessageBody>,
+        maximum: usize,
+        maximum_bytes: usize,
+    ) -> Result<(), Refused> {
+        let replaced = self.messages.get(&identifier);
+        if replaced.is_none() && self.messages.len() >= maximum {
+            return Err(Refused::TooMany);
+        }
+        let old = replaced.and_then(Option::as_ref).map_or(0, MessageBody::len);
+        let new = body.as_ref().map_or(0, MessageBody::len);
+        let bytes = self.bytes.saturating_sub(old).saturating_add(new);
+        if bytes > maximum_bytes {
+            return Err(Refused::TooLarge);
+        }
+        self.bytes = bytes;
+        self.messages.insert(identifier, body);
+        Ok(())
+    }
+
+    /// PUBREL: gives the message out. `None` if the identifier is not known.
+    pub(crate) fn release(&mut self, identifier: PacketIdentifier) -> Option<Option<MessageBody>> {
+        let message = self.messages.remove(&identifier)?;
+        self.bytes = self.bytes.saturating_sub(message.as_ref().map_or(0, MessageBody::len));
+        Some(message)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+}

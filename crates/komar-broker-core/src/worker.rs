@@ -1,0 +1,299 @@
+//! One thread's view of the broker: its caches, its buffers, its timers, and the turn.
+
+use core::any::Any;
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use komar_codec::QoS;
+use komar_passwd::PasswordCheck;
+use komar_topic::TopicName;
+
+use crate::access::{Access, Identity};
+use crate::broker::{Broker, Shared};
+use crate::config::{BrokerConfig, ListenerPolicy};
+use crate::error::CloseCause;
+use crate::event::Event;
+use crate::link::Link;
+use crate::message::Message;
+use crate::now::{Millis, Now};
+use crate::outbox::{Next, Outbox, Sent, State, Take};
+use crate::output::Output;
+use crate::router::{Origin, TopicCache};
+use crate::session::Session;
+use crate::session::will::WillMessage;
+use crate::timer::{Timer, Timers};
+
+/// A source of randomness: fills the slice.
+pub type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// One driver thread's part of a [`Broker`]. See the crate's front page for the turn.
+pub struct Worker {
+    pub(crate) broker: Arc<Shared>,
+    pub(crate) fx: Effects,
+    pub(crate) cache: TopicCache,
+    pub(crate) access: CurrentAccess,
+    pub(crate) timers: Timers,
+    due: Vec<Timer>,
+    swept: Millis,
+    pub(crate) entropy: Entropy,
+    pub(crate) checks: VecDeque<PasswordRequest>,
+    /// Messages of the broker itself that wait to be routed: a turn's work never nests.
+    pub(crate) wills: VecDeque<(Arc<Identity>, WillMessage)>,
+    /// Properties of the PUBLISH that is being handled, as they are passed on.
+    pub(crate) forwarded_buffer: Vec<u8>,
+}
+
+/// What a step of the state machines leaves behind for the driver and for other workers.
+pub(crate) struct Effects {
+    pub(crate) now: Millis,
+    pub(crate) unix: Duration,
+    /// Empty buffers for Outboxes that have something to send.
+    pub(crate) pool: Vec<Vec<u8>>,
+    dirty: VecDeque<Arc<Outbox>>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) scratch: Vec<u8>,
+    /// Sessions whose retained messages go on.
+    pub(crate) walking: VecDeque<Arc<Session>>,
+    broker: Arc<Shared>,
+}
+
+/// The rules in force, with the epoch that remembered verdicts are marked with.
+pub(crate) struct CurrentAccess {
+    pub(crate) epoch: u64,
+    pub(crate) access: Access,
+}
+
+/// A password that waits to be checked off the turn.
+#[derive(Debug)]
+pub struct PasswordRequest {
+    /// The Connection that waits for it.
+    pub outbox: Arc<Outbox>,
+    /// The work; run it on any thread and report with [`Worker::password_verdict`].
+    pub check: PasswordCheck,
+}
+
+/// What a turn leaves to the driver.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TurnEnd {
+    /// When the next turn is due even if nothing happens: how long to wait at the most. `None`: for ever.
+    pub wait: Option<Duration>,
+    /// What is to be made durable.
+    pub persist: crate::store::PersistBatch,
+}
+
+impl Worker {
+    /// Makes the worker of one thread. `entropy` names clients that leave that to the broker.
+    pub fn new(broker: &Broker, now: Now, entropy: Entropy) -> Worker {
+        let shared = Arc::clone(&broker.shared);
+        let now_millis = Millis::from(now);
+        Worker {
+            cache: TopicCache::new(shared.hasher.clone(), shared.config.limits.maximum_cached_targets),
+            access: CurrentAccess { epoch: shared.access_epoch(), access: shared.access() },
+            timers: Timers::new(now_millis),
+            due: Vec::new(),
+            swept: now_millis,
+            entropy,
+            checks: VecDeque::new(),
+            wills: VecDeque::new(),
+            forwarded_buffer: Vec::new(),
+            fx: Effects {
+                now: now_millis,
+                unix: now.unix,
+                pool: Vec::new(),
+                dirty: VecDeque::new(),
+                events: VecDeque::new(),
+                scratch: Vec::new(),
+                walking: VecDeque::new(),
+                broker: Arc::clone(&shared),
+            },
+            broker: shared,
+        }
+    }
+
+    /// Begins a turn: takes the time, notices new rules, and looks at the timers that are due.
+    pub fn turn_begin(&mut self, now: Now) {
+        self.fx.now = Millis::from(now);
+        self.fx.unix = now.unix;
+        let epoch = self.broker.access_epoch();
+        if epoch != self.access.epoch {
+            self.access = CurrentAccess { epoch, access: self.broker.access() };
+        }
+        self.expire_timers();
+        if self.fx.now >= self.swept.after(SWEEP_EVERY) {
+            self.swept = self.fx.now;
+            let broker = &self.broker;
+            self.cache.sweep(|name, stamp| broker.stamp(TopicName::from_checked(name), epoch) == stamp);
+        }
+    }
+
+    /// Begins a Connection. `handle` is the driver's own value, to be found again in
+    /// [`Outbox::handle`].
+    pub fn open(&mut self, handle: Box<dyn Any + Send + Sync>, policy: &Arc<ListenerPolicy>) -> Link {
+        let timeout = self.broker.config.limits.connect_timeout;
+        let patience = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        let outbox = Arc::new(Outbox::new(handle, self.fx.now, patience));
+        self.timers.add(outbox.deadline(), Timer::silence(&outbox));
+        Link::new(outbox, Arc::clone(policy))
+    }
+
+    /// The next Connection that has something to be written or is to be closed. The driver calls
+    /// [`take_output`](Self::take_output) for it, on this thread or on the one that owns the transport.
+    pub fn next_dirty(&mut self) -> Option<Arc<Outbox>> {
+        self.fx.dirty.pop_front()
+    }
+
+    /// Takes what is to be written. Whoever gets [`Take::Output`] reports with
+    /// [`output_done`](Self::output_done).
+    pub fn take_output(&mut self, outbox: &Outbox) -> Take {
+        outbox.take_output()
+    }
+
+    /// Reports how writing ended and gives the buffer back.
+    pub fn output_done(&mut self, outbox: &Arc<Outbox>, output: Output, sent: Sent) -> Next {
+        let (next, output, waiting) = outbox.output_done(output, sent, &self.broker.slow_bytes);
+        if let Some(output) = output {
+            self.fx.recycle(output);
+        }
+        if let Some(session) = waiting {
+            self.pump(&session);
+        }
+        next
+    }
+
+    /// The transport takes bytes again.
+    pub fn writable(&mut self, outbox: &Arc<Outbox>) {
+        if outbox.writable() {
+            self.fx.dirty.push_back(Arc::clone(outbox));
+        }
+    }
+
+    /// Asks for a Connection to be closed once what waits for it is written.
+    pub fn request_close(&mut self, outbox: &Arc<Outbox>, cause: CloseCause) {
+        self.fx.close(outbox, cause);
+    }
+
+    /// What happened, oldest first.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.fx.events.pop_front()
+    }
+
+    /// A password to be checked off the turn.
+    pub fn next_password_check(&mut self) -> Option<PasswordRequest> {
+        self.checks.pop_front()
+    }
+
+    /// Publishes a message of the embedder's own. Returns how many Subscriptions match.
+    ///
+    /// # Errors
+    ///
+    /// The Topic Name is not valid.
+    pub fn publish(
+        &mut self,
+        topic_name: &str,
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+    ) -> Result<usize, komar_topic::TopicError> {
+        let topic_name = TopicName::new(topic_name)?;
+        let message = Message { topic_name, properties: &[], payload, qos, retain, expires: Millis::NEVER };
+        Ok(self.route(Origin { session: None }, message))
+    }
+
+    /// Does what the turn's input has left to do and that is not output: Will Messages, retained messages. Called
+    /// before the driver writes.
+    pub fn work(&mut self) {
+        while let Some((identity, will)) = self.wills.pop_front() {
+            self.publish_will(&identity, &will);
+        }
+        self.walk_retained();
+    }
+
+    /// Ends a turn.
+    pub fn turn_end(&mut self) -> TurnEnd {
+        self.cache.turn_end();
+        let wait = if self.fx.walking.is_empty() && self.wills.is_empty() {
+            self.timers.next().map(|due| due.since(self.fx.now))
+        } else {
+            Some(Duration::ZERO)
+        };
+        TurnEnd { wait, persist: crate::store::PersistBatch::default() }
+    }
+
+    /// Sends what waits in a Session, as far as it can be sent now.
+    pub(crate) fn pump(&mut self, session: &Arc<Session>) {
+        let mut state = session.lock();
+        state.pump(&mut self.fx, &self.broker.config);
+        if state.has_walks() {
+            drop(state);
+            self.fx.walking.push_back(Arc::clone(session));
+        }
+    }
+
+    fn expire_timers(&mut self) {
+        let mut due = core::mem::take(&mut self.due);
+        self.timers.expire(self.fx.now, &mut due);
+        for timer in due.drain(..) {
+            match timer {
+                Timer::Silence(outbox) => {
+                    let Some(outbox) = outbox.upgrade() else { continue };
+                    let deadline = outbox.deadline();
+                    if deadline <= self.fx.now {
+                        // v5 [MQTT-3.1.2-22], v3 [MQTT-3.1.2-24]
+                        self.fx.close(&outbox, CloseCause::KeepAliveTimeout);
+                    } else if deadline != Millis::NEVER {
+                        self.timers.add(deadline, Timer::silence(&outbox));
+                    }
+                }
+                Timer::SessionExpiry(session, epoch) => {
+                    if let Some(session) = session.upgrade() {
+                        self.expire_session(&session, epoch);
+                    }
+                }
+                Timer::WillDelay(session, epoch) => {
+                    if let Some(session) = session.upgrade() {
+                        self.will_delay_over(&session, epoch);
+                    }
+                }
+            }
+        }
+        self.due = due;
+    }
+}
+
+impl Effects {
+    /// Puts a Connection on the list of those to be written, once a turn.
+    #[inline]
+    pub(crate) fn mark_dirty(&mut self, outbox: &Arc<Outbox>, state: &mut State) {
+        if state.mark_dirty() {
+            self.dirty.push_back(Arc::clone(outbox));
+        }
+    }
+
+    pub(crate) fn close(&mut self, outbox: &Arc<Outbox>, cause: CloseCause) {
+        if outbox.close(cause) {
+            self.dirty.push_back(Arc::clone(outbox));
+        }
+    }
+
+    /// Whether slow Connections together hold more than they may.
+    pub(crate) fn total_is_exceeded(&self, config: &BrokerConfig) -> bool {
+        let total = self.broker.slow_bytes.load(core::sync::atomic::Ordering::Relaxed);
+        total > config.limits.maximum_total_outbox_bytes
+    }
+
+    fn recycle(&mut self, output: Output) {
+        let buffer = output.into_buffer();
+        let worth_keeping = (1..=POOLED_BUFFER).contains(&buffer.capacity());
+        if worth_keeping && self.pool.len() < POOLED_BUFFERS {
+            self.pool.push(buffer);
+        }
+    }
+}
+
+/// Buffers that a worker keeps for reuse, and the largest that it keeps.
+const POOLED_BUFFERS: usize = 64;
+const POOLED_BUFFER: usize = 256 << 10;
+/// How often cached lookups that are no longer valid are emptied.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);

@@ -1,0 +1,330 @@
+//! Finds frames in a stream of bytes. MQTT 5.0 §2.1.
+
+use crate::error::{DecodeError, DecodeErrorKind};
+use crate::primitive::{Context, Reader, variable_byte_integer};
+use crate::{DecodeOptions, ProtocolVersion, QoS, Role};
+
+/// What a packet is for. MQTT 5.0 §2.1.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum PacketType {
+    /// Client to server: connection request.
+    Connect = 1,
+    /// Server to client: answer to CONNECT.
+    ConnAck,
+    /// Both ways: an Application Message.
+    Publish,
+    /// Both ways: answer to a PUBLISH of QoS 1.
+    PubAck,
+    /// Both ways: first answer to a PUBLISH of QoS 2.
+    PubRec,
+    /// Both ways: answer to PUBREC.
+    PubRel,
+    /// Both ways: answer to PUBREL.
+    PubComp,
+    /// Client to server: subscription request.
+    Subscribe,
+    /// Server to client: answer to SUBSCRIBE.
+    SubAck,
+    /// Client to server: unsubscribe request.
+    Unsubscribe,
+    /// Server to client: answer to UNSUBSCRIBE.
+    UnsubAck,
+    /// Client to server: sign of life.
+    PingReq,
+    /// Server to client: answer to PINGREQ.
+    PingResp,
+    /// Client to server, in 5.0 both ways: end of the connection.
+    Disconnect,
+    /// Both ways, 5.0 only: authentication exchange.
+    Auth,
+}
+
+impl PacketType {
+    /// The type of that number; `None` for 0, which is reserved, and above 15.
+    #[inline]
+    #[must_use]
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        Some(match value {
+            1 => PacketType::Connect,
+            2 => PacketType::ConnAck,
+            3 => PacketType::Publish,
+            4 => PacketType::PubAck,
+            5 => PacketType::PubRec,
+            6 => PacketType::PubRel,
+            7 => PacketType::PubComp,
+            8 => PacketType::Subscribe,
+            9 => PacketType::SubAck,
+            10 => PacketType::Unsubscribe,
+            11 => PacketType::UnsubAck,
+            12 => PacketType::PingReq,
+            13 => PacketType::PingResp,
+            14 => PacketType::Disconnect,
+            15 => PacketType::Auth,
+            _ => return None,
+        })
+    }
+
+    /// 1 to 15.
+    #[inline]
+    #[must_use]
+    #[expect(
+        clippy::as_conversions,
+        reason = "the discriminant of a repr(u8) enum is its u8"
+    )]
+    pub const fn as_u8(self) -> u8 {
+        self as u8
+    }
+
+    /// Whether the other side may send this packet to the receiver in a version. MQTT 5.0 §2.1.2, MQTT 3.1.1 §2.2.1.
+    #[must_use]
+    pub const fn may_be_sent_to(self, receiver: Role, version: ProtocolVersion) -> bool {
+        match self {
+            PacketType::Publish
+            | PacketType::PubAck
+            | PacketType::PubRec
+            | PacketType::PubRel
+            | PacketType::PubComp => true,
+            PacketType::Auth => matches!(version, ProtocolVersion::V5),
+            PacketType::Connect | PacketType::Subscribe | PacketType::Unsubscribe | PacketType::PingReq => {
+                matches!(receiver, Role::Server)
+            }
+            PacketType::ConnAck | PacketType::SubAck | PacketType::UnsubAck | PacketType::PingResp => {
+                matches!(receiver, Role::Client)
+            }
+            PacketType::Disconnect => {
+                matches!(receiver, Role::Server) || matches!(version, ProtocolVersion::V5)
+            }
+        }
+    }
+
+    /// The low four bits of the first byte; those of PUBLISH vary. MQTT 5.0 §2.1.3.
+    pub(crate) const fn fixed_flags(self) -> u8 {
+        match self {
+            PacketType::PubRel | PacketType::Subscribe | PacketType::Unsubscribe => 0b0010,
+            _ => 0,
+        }
+    }
+}
+
+/// One whole packet whose fixed header has been checked, and whose body has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    packet_type: PacketType,
+    first: u8,
+    body: &'a [u8],
+    bytes: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// The packet's type.
+    #[inline]
+    #[must_use]
+    pub const fn packet_type(&self) -> PacketType {
+        self.packet_type
+    }
+
+    /// The low four bits of the first byte.
+    #[inline]
+    #[must_use]
+    pub const fn flags(&self) -> u8 {
+        self.first & 0x0F
+    }
+
+    /// What follows the fixed header: variable header and payload.
+    #[inline]
+    #[must_use]
+    pub const fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// All bytes, fixed header included.
+    #[inline]
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Number of all bytes, fixed header included; at least 2.
+    #[inline]
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a frame is never empty")]
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// A reader of the body, if the packet is of the type that is asked for.
+    #[inline]
+    pub(crate) fn reader(
+        &self,
+        packet_type: PacketType,
+        options: &DecodeOptions,
+    ) -> Result<Reader<'a>, DecodeError> {
+        let reader = Reader::new(
+            self.body,
+            self.bytes.len(),
+            Context {
+                version: options.version,
+                packet_type: self.packet_type,
+                receiver: options.receiver,
+                utf8: options.utf8,
+            },
+        );
+        if self.packet_type == packet_type {
+            Ok(reader)
+        } else {
+            Err(reader.error_at(0, DecodeErrorKind::UnexpectedPacketType))
+        }
+    }
+}
+
+/// What the front of a stream of bytes is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing<'a> {
+    /// A whole packet.
+    Complete(Frame<'a>),
+    /// The beginning of a packet.
+    Incomplete {
+        /// So many bytes more are needed, at the least, before it is worth looking again; at least 1, and exact once
+        /// the fixed header is whole.
+        needed: usize,
+    },
+}
+
+/// Finds the packet at the front of `input`, which may be any beginning of a stream of packets.
+///
+/// Looks at the fixed header only, allocates nothing, and keeps nothing: the answer for an incomplete packet says when
+/// to ask again ([`Framer`] remembers that).
+///
+/// # Errors
+///
+/// As soon as the bytes are there that show it: a reserved packet type, one that is sent in the other direction only,
+/// wrong flags, QoS 3 or DUP at QoS 0 in a PUBLISH (with the first byte); a Remaining Length that is too long, longer
+/// than necessary, or announces more than [`DecodeOptions::maximum_packet_size`]. MQTT 5.0 §2.1, MQTT 3.1.1 §2.2.
+#[inline]
+pub fn frame<'a>(input: &'a [u8], options: &DecodeOptions) -> Result<Framing<'a>, DecodeError> {
+    let [first, rest @ ..] = input else {
+        return Ok(Framing::Incomplete { needed: 2 });
+    };
+    let packet_type = check_first_byte(*first, options)?;
+    let error =
+        |offset, kind| DecodeError::new(kind, offset, options.version, options.receiver, Some(packet_type));
+    let (length, rest) = match rest {
+        [byte, rest @ ..] if *byte < 0x80 => (u32::from(*byte), rest),
+        _ => match variable_byte_integer(rest) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Framing::Incomplete { needed: 1 }),
+            Err(kind) => return Err(error(1, kind)),
+        },
+    };
+    let header = input.len().saturating_sub(rest.len());
+    let body = usize::try_from(length).unwrap_or(usize::MAX);
+    let total = header.saturating_add(body);
+    // v5 §3.1.2.11.4: the whole packet counts.
+    if total > usize::try_from(options.maximum_packet_size).unwrap_or(usize::MAX) {
+        return Err(error(1, DecodeErrorKind::PacketTooLarge));
+    }
+    match (input.split_at_checked(total), rest.split_at_checked(body)) {
+        (Some((bytes, _)), Some((body, _))) => Ok(Framing::Complete(Frame {
+            packet_type,
+            first: *first,
+            body,
+            bytes,
+        })),
+        _ => Ok(Framing::Incomplete {
+            needed: total.saturating_sub(input.len()).max(1),
+        }),
+    }
+}
+
+/// Type and flags. MQTT 5.0 §2.1.2, §2.1.3.
+#[inline]
+fn check_first_byte(first: u8, options: &DecodeOptions) -> Result<PacketType, DecodeError> {
+    let packet_type = PacketType::from_u8(first >> 4);
+    let flags = first & 0x0F;
+    let kind = match packet_type {
+        Some(PacketType::Publish) => {
+            if flags & 0b0110 == 0b0110 {
+                // v5 [MQTT-3.3.1-4], v3 [MQTT-3.3.1-4]
+                DecodeErrorKind::QoS
+            } else if flags & 0b1110 == 0b1000 {
+                // v5 [MQTT-3.3.1-2], v3 [MQTT-3.3.1-2]
+                DecodeErrorKind::DupAtQoS0
+            } else {
+                return Ok(PacketType::Publish);
+            }
+        }
+        None => DecodeErrorKind::ReservedPacketType,
+        Some(PacketType::Auth) if options.version != ProtocolVersion::V5 => {
+            DecodeErrorKind::ReservedPacketType
+        }
+        Some(packet_type) => {
+            if !packet_type.may_be_sent_to(options.receiver, options.version) {
+                DecodeErrorKind::WrongDirection
+            } else if flags != packet_type.fixed_flags() && !is_lenient(packet_type, options.version) {
+                // v5 [MQTT-2.1.3-1], v3 [MQTT-2.2.2-2]
+                DecodeErrorKind::FixedHeaderFlags
+            } else {
+                return Ok(packet_type);
+            }
+        }
+    };
+    Err(DecodeError::new(
+        kind,
+        0,
+        options.version,
+        options.receiver,
+        packet_type,
+    ))
+}
+
+/// MQTT 3.1 uses DUP in SUBSCRIBE, UNSUBSCRIBE and PUBREL, and calls the flags of other packets unused (section 2.1).
+/// CONNECT is the exception: it comes before the version is known.
+fn is_lenient(packet_type: PacketType, version: ProtocolVersion) -> bool {
+    version == ProtocolVersion::V3_1 && packet_type != PacketType::Connect
+}
+
+/// QoS of a PUBLISH with these flags.
+#[inline]
+pub(crate) fn publish_qos(flags: u8) -> Option<QoS> {
+    QoS::from_u8((flags >> 1) & 0b11)
+}
+
+/// Remembers how long a buffer has to be before it is worth looking for a frame again, for callers that get a packet
+/// in many small pieces: one comparison a piece, however long the packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Framer {
+    /// Bytes from the front of the packet; 0 between packets.
+    wanted: usize,
+}
+
+impl Framer {
+    /// A framer between two packets.
+    #[must_use]
+    pub const fn new() -> Self {
+        Framer { wanted: 0 }
+    }
+
+    /// As [`frame()`], for a buffer that begins with the same packet as at the last call if that was incomplete.
+    ///
+    /// # Errors
+    ///
+    /// As [`frame()`].
+    #[inline]
+    pub fn frame<'a>(
+        &mut self,
+        input: &'a [u8],
+        options: &DecodeOptions,
+    ) -> Result<Framing<'a>, DecodeError> {
+        let missing = self.wanted.saturating_sub(input.len());
+        if missing > 0 {
+            return Ok(Framing::Incomplete { needed: missing });
+        }
+        let framing = frame(input, options)?;
+        self.wanted = match framing {
+            Framing::Complete(_) => 0,
+            Framing::Incomplete { needed } => input.len().saturating_add(needed),
+        };
+        Ok(framing)
+    }
+}

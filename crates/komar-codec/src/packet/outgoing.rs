@@ -1,0 +1,187 @@
+//! The PUBLISH of a server to a subscriber: header and payload apart, properties passed on without decoding.
+
+use core::num::NonZeroU16;
+
+use bytes::BufMut;
+
+use super::publish::{check, check_subscription_identifier, first_byte};
+use crate::write::{
+    check_length, remaining_length, total_length, variable_byte_integer_length, with_variable_byte_integer,
+};
+use crate::{EncodeError, PacketIdentifier, PropertyId, ProtocolVersion, QoS};
+
+/// A PUBLISH whose payload the caller writes behind the header: one header per receiver, and no copy of a large payload.
+///
+/// Properties are written in the order Subscription Identifiers, Topic Alias, [`forwarded`](Self::forwarded), Message
+/// Expiry Interval; 3.x has none of them, and they are left out there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutgoingPublish<'a> {
+    /// Whether this is a repetition. v5 [MQTT-3.3.1-1]
+    pub dup: bool,
+    /// Quality of service.
+    pub qos: QoS,
+    /// Whether it was retained, or published as such to a Subscription with Retain As Published.
+    pub retain: bool,
+    /// May be empty beside a Topic Alias that the receiver knows.
+    pub topic_name: &'a str,
+    /// Present above QoS 0, and only there.
+    pub packet_identifier: Option<PacketIdentifier>,
+    /// MQTT 5.0 §3.3.2.3.4.
+    pub topic_alias: Option<NonZeroU16>,
+    /// What is left of it, in seconds. v5 [MQTT-3.3.2-6]
+    pub message_expiry_interval: Option<u32>,
+    /// Of the Subscriptions that this copy is for, each 1 to 268,435,455. v5 [MQTT-3.3.4-3]
+    pub subscription_identifiers: &'a [u32],
+    /// Encoded properties that are passed on as they came:
+    /// [`PublishProperties::forwarded`](crate::PublishProperties::forwarded).
+    pub forwarded: &'a [u8],
+    /// Bytes of payload that the caller will write.
+    pub payload_len: usize,
+}
+
+/// What has to be known before the first byte can be written.
+struct Lengths {
+    /// Variable header and payload.
+    remaining: u32,
+    /// Bytes of all properties.
+    properties: u32,
+    /// Bytes of the whole packet.
+    total: usize,
+}
+
+impl OutgoingPublish<'_> {
+    /// Bytes of the whole packet: header and payload.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode_header`](Self::encode_header), without [`EncodeError::BufferFull`].
+    #[inline]
+    pub fn encoded_len(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
+        self.lengths(version).map(|lengths| lengths.total)
+    }
+
+    /// Writes everything but the payload, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// A Packet Identifier that is missing or superfluous, DUP at QoS 0, no Topic Name, a Subscription Identifier out of
+    /// range, a packet that is too large, or a buffer that is too small for the header.
+    #[inline]
+    pub fn encode_header(&self, version: ProtocolVersion, out: &mut impl BufMut) -> Result<(), EncodeError> {
+        let lengths = self.lengths(version)?;
+        let needed = lengths.total.saturating_sub(self.payload_len);
+        if out.remaining_mut() < needed {
+            return Err(EncodeError::BufferFull { needed });
+        }
+        let topic_name = self.topic_name.as_bytes();
+        // `lengths` has refused what is longer.
+        let topic_length = u16::try_from(topic_name.len()).unwrap_or(u16::MAX);
+        put_start(
+            first_byte(self.dup, self.qos, self.retain),
+            lengths.remaining,
+            topic_length,
+            out,
+        );
+        out.put_slice(topic_name);
+        match (self.packet_identifier, version) {
+            (Some(identifier), ProtocolVersion::V5) if lengths.properties == 0 => {
+                let [high, low] = identifier.get().to_be_bytes();
+                out.put_slice(&[high, low, 0]);
+            }
+            (identifier, version) => {
+                if let Some(identifier) = identifier {
+                    out.put_slice(&identifier.get().to_be_bytes());
+                }
+                if version == ProtocolVersion::V5 {
+                    self.put_properties(lengths.properties, out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn lengths(&self, version: ProtocolVersion) -> Result<Lengths, EncodeError> {
+        check(self.qos, self.dup, self.packet_identifier)?;
+        check_length(self.topic_name.as_bytes())?;
+        let is_v5 = version == ProtocolVersion::V5;
+        if self.topic_name.is_empty() && !(is_v5 && self.topic_alias.is_some()) {
+            return Err(EncodeError::MissingTopicName);
+        }
+        let identifier: usize = if self.packet_identifier.is_some() { 2 } else { 0 };
+        let mut length = identifier
+            .saturating_add(2)
+            .saturating_add(self.topic_name.len())
+            .saturating_add(self.payload_len);
+        let mut properties = 0;
+        if is_v5 {
+            properties = self.properties_length()?;
+            length = length
+                .saturating_add(usize::try_from(properties).unwrap_or(usize::MAX))
+                .saturating_add(variable_byte_integer_length(properties));
+        }
+        Ok(Lengths {
+            remaining: remaining_length(length)?,
+            properties,
+            total: total_length(length)?,
+        })
+    }
+
+    #[inline]
+    fn properties_length(&self) -> Result<u32, EncodeError> {
+        let mut length = self.forwarded.len();
+        for identifier in self.subscription_identifiers {
+            check_subscription_identifier(*identifier)?;
+            length = length
+                .saturating_add(variable_byte_integer_length(*identifier))
+                .saturating_add(1);
+        }
+        if self.topic_alias.is_some() {
+            length = length.saturating_add(3);
+        }
+        if self.message_expiry_interval.is_some() {
+            length = length.saturating_add(5);
+        }
+        remaining_length(length)
+    }
+
+    #[inline]
+    fn put_properties(&self, length: u32, out: &mut impl BufMut) {
+        if length == 0 {
+            // v5 [MQTT-2.2.2-1]
+            out.put_slice(&[0]);
+            return;
+        }
+        with_variable_byte_integer(length, |bytes| out.put_slice(bytes));
+        for identifier in self.subscription_identifiers {
+            out.put_slice(&[PropertyId::SubscriptionIdentifier.as_u8()]);
+            with_variable_byte_integer(*identifier, |bytes| out.put_slice(bytes));
+        }
+        if let Some(alias) = self.topic_alias {
+            let [high, low] = alias.get().to_be_bytes();
+            out.put_slice(&[PropertyId::TopicAlias.as_u8(), high, low]);
+        }
+        if !self.forwarded.is_empty() {
+            out.put_slice(self.forwarded);
+        }
+        if let Some(expiry) = self.message_expiry_interval {
+            let [a, b, c, d] = expiry.to_be_bytes();
+            out.put_slice(&[PropertyId::MessageExpiryInterval.as_u8(), a, b, c, d]);
+        }
+    }
+}
+
+/// First byte, Remaining Length and length of the Topic Name: one write for the lengths that are usual.
+#[inline]
+fn put_start(first: u8, remaining: u32, topic_length: u16, out: &mut impl BufMut) {
+    let [high, low] = topic_length.to_be_bytes();
+    with_variable_byte_integer(remaining, |bytes| match *bytes {
+        [a] => out.put_slice(&[first, a, high, low]),
+        [a, b] => out.put_slice(&[first, a, b, high, low]),
+        _ => {
+            out.put_slice(&[first]);
+            out.put_slice(bytes);
+            out.put_slice(&[high, low]);
+        }
+    });
+}

@@ -1,0 +1,283 @@
+//! PUBLISH. MQTT 5.0 §3.3.
+
+use core::num::NonZeroU16;
+
+use crate::error::{DecodeError, DecodeErrorKind};
+use crate::fixed_header::publish_qos;
+use crate::primitive::Reader;
+use crate::property::{PropertyReader, PropertySet, Span};
+use crate::repeated::{Forwarded, ReceivedProperties};
+use crate::write::{Body, Properties, Sink, encoders};
+use crate::{
+    DecodeOptions, EncodeError, Frame, PacketIdentifier, PacketType, PropertyId, ProtocolVersion, QoS, Role,
+    SubscriptionIdentifiers, UserProperties,
+};
+
+/// PUBLISH: an Application Message on its way. MQTT 5.0 §3.3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish<'a> {
+    /// Whether this may be a repetition. Never set at QoS 0.
+    pub dup: bool,
+    /// Quality of service.
+    pub qos: QoS,
+    /// Whether the message is, or was, to be retained.
+    pub retain: bool,
+    /// Without wildcards; empty only beside a Topic Alias.
+    pub topic_name: &'a str,
+    /// Present above QoS 0.
+    pub packet_identifier: Option<PacketIdentifier>,
+    /// Empty in 3.x.
+    pub properties: PublishProperties<'a>,
+    /// May be empty.
+    pub payload: &'a [u8],
+}
+
+/// The properties of PUBLISH. MQTT 5.0 §3.3.2.3.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublishProperties<'a> {
+    /// What the payload is; absent means bytes. §3.3.2.3.2.
+    pub payload_format_indicator: Option<PayloadFormat>,
+    /// Lifetime of the message in seconds; absent means for ever. §3.3.2.3.3.
+    pub message_expiry_interval: Option<u32>,
+    /// Number that stands for the Topic Name on this connection. §3.3.2.3.4.
+    pub topic_alias: Option<NonZeroU16>,
+    /// Topic Name for an answer. §3.3.2.3.5.
+    pub response_topic: Option<&'a str>,
+    /// What the requester knows the answer by. §3.3.2.3.6.
+    pub correlation_data: Option<&'a [u8]>,
+    /// What the payload is, between the applications. §3.3.2.3.9.
+    pub content_type: Option<&'a str>,
+    /// From a server: the Subscriptions that the message matches. §3.3.2.3.8.
+    pub subscription_identifiers: SubscriptionIdentifiers<'a>,
+    /// §3.3.2.3.7.
+    pub user_properties: UserProperties<'a>,
+    /// The bytes all this was read from; default for a message that was not received.
+    pub received: ReceivedProperties<'a>,
+}
+
+/// What the payload of a message is. MQTT 5.0 §3.3.2.3.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PayloadFormat {
+    /// 0: bytes, the same as without the property.
+    Unspecified,
+    /// 1: UTF-8.
+    Utf8,
+}
+
+impl<'a> Publish<'a> {
+    /// Reads the packet.
+    ///
+    /// A payload that is announced as UTF-8 is not looked at: see [`Publish::has_valid_payload`].
+    ///
+    /// # Errors
+    ///
+    /// A Topic Name that is not UTF-8, has a wildcard, or is empty without a Topic Alias; Packet Identifier 0; Topic
+    /// Alias 0; properties that are unknown, repeated, out of range, or only for the other direction; missing bytes.
+    #[inline]
+    pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
+        let mut reader = frame.reader(PacketType::Publish, options)?;
+        let flags = frame.flags();
+        let Some(qos) = publish_qos(flags) else {
+            return Err(reader.error_at(0, DecodeErrorKind::QoS));
+        };
+        // v5 [MQTT-3.3.2-1], v3 [MQTT-3.3.2-1]
+        let topic_offset = reader.offset();
+        let topic_name = reader.topic_name()?;
+        // v5 [MQTT-2.2.1-2], v3 [MQTT-2.3.1-5]
+        let packet_identifier = match qos {
+            QoS::AtMostOnce => None,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => Some(reader.packet_identifier()?),
+        };
+        let properties = if options.version == ProtocolVersion::V5 {
+            PublishProperties::read(&mut reader)?
+        } else {
+            PublishProperties::default()
+        };
+        if topic_name.is_empty() && properties.topic_alias.is_none() {
+            return Err(reader.error_at(topic_offset, missing_topic_name(options.version)));
+        }
+        Ok(Publish {
+            dup: flags & 0b1000 != 0,
+            qos,
+            retain: flags & 0b0001 != 0,
+            topic_name,
+            packet_identifier,
+            properties,
+            payload: reader.take_rest(),
+        })
+    }
+
+    /// Whether the payload is what the Payload Format Indicator says. A receiver may refuse the message where it is not,
+    /// with Reason Code 0x99. MQTT 5.0 §3.3.2.3.2.
+    #[must_use]
+    pub fn has_valid_payload(&self) -> bool {
+        self.properties.payload_format_indicator != Some(PayloadFormat::Utf8)
+            || core::str::from_utf8(self.payload).is_ok()
+    }
+}
+
+/// v5 §3.3.2.1 names it a protocol error, v3 [MQTT-4.7.3-1] an invalid name.
+#[cold]
+fn missing_topic_name(version: ProtocolVersion) -> DecodeErrorKind {
+    match version {
+        ProtocolVersion::V5 => DecodeErrorKind::MissingTopicName,
+        ProtocolVersion::V3_1 | ProtocolVersion::V3_1_1 => DecodeErrorKind::EmptyTopicName,
+    }
+}
+
+impl<'a> PublishProperties<'a> {
+    /// The encoded properties that a server passes on to the subscribers, as they came: everything but Topic Alias,
+    /// Message Expiry Interval and Subscription Identifiers. Nothing in a message that was not received.
+    #[inline]
+    #[must_use]
+    pub fn forwarded(&self) -> Forwarded<'a> {
+        self.received.forwarded()
+    }
+
+    #[inline]
+    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let mut this = PublishProperties::default();
+        if reader.skip_zero() {
+            return Ok(this);
+        }
+        this.read_some(reader)?;
+        Ok(this)
+    }
+
+    fn read_some(&mut self, reader: &mut Reader<'a>) -> Result<(), DecodeError> {
+        // v5 [MQTT-3.3.4-6]
+        let allowed = match reader.context().receiver {
+            Role::Server => PropertySet::PUBLISH_FROM_CLIENT,
+            Role::Client => PropertySet::PUBLISH,
+        };
+        let mut properties = PropertyReader::new(reader, allowed)?;
+        let (mut user, mut identifiers, mut has_gaps) = (Span::default(), Span::default(), false);
+        while let Some(property) = properties.next()? {
+            let value = &mut properties.value;
+            match property {
+                PropertyId::PayloadFormatIndicator => {
+                    self.payload_format_indicator = Some(PayloadFormat::read(value)?);
+                }
+                PropertyId::ContentType => self.content_type = Some(value.string()?),
+                PropertyId::ResponseTopic => self.response_topic = Some(read_response_topic(value)?),
+                PropertyId::CorrelationData => self.correlation_data = Some(value.binary()?),
+                PropertyId::UserProperty => properties.user_property(&mut user)?,
+                PropertyId::MessageExpiryInterval => {
+                    has_gaps = true;
+                    self.message_expiry_interval = Some(value.u32()?);
+                }
+                PropertyId::TopicAlias => {
+                    has_gaps = true;
+                    // v5 [MQTT-3.3.2-8]
+                    let zero = DecodeErrorKind::TopicAliasZero;
+                    self.topic_alias = Some(value.non_zero(Reader::u16, NonZeroU16::new, zero)?);
+                }
+                // No other is allowed.
+                _ => {
+                    has_gaps = true;
+                    value.subscription_identifier()?;
+                    properties.extend(&mut identifiers);
+                }
+            }
+        }
+        self.user_properties = UserProperties::received(properties.slice(&user));
+        self.subscription_identifiers = SubscriptionIdentifiers::received(properties.slice(&identifiers));
+        self.received = ReceivedProperties::new(properties.section(), has_gaps);
+        Ok(())
+    }
+}
+
+impl PayloadFormat {
+    pub(super) fn read(value: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match value.boolean(PropertyId::PayloadFormatIndicator)? {
+            false => PayloadFormat::Unspecified,
+            true => PayloadFormat::Utf8,
+        })
+    }
+
+    pub(super) fn as_bool(self) -> bool {
+        self == PayloadFormat::Utf8
+    }
+}
+
+/// A Topic Name for answers. v5 [MQTT-3.3.2-13], v5 [MQTT-3.3.2-14]
+pub(super) fn read_response_topic<'a>(value: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
+    value.non_empty_topic_name().map_err(|error| match error.kind() {
+        DecodeErrorKind::WildcardInTopicName => error.with_kind(DecodeErrorKind::WildcardInResponseTopic),
+        _ => error,
+    })
+}
+
+impl Body for Publish<'_> {
+    fn first_byte(&self) -> u8 {
+        first_byte(self.dup, self.qos, self.retain)
+    }
+
+    fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
+        check(self.qos, self.dup, self.packet_identifier)?;
+        if self.topic_name.is_empty()
+            && (version != ProtocolVersion::V5 || self.properties.topic_alias.is_none())
+        {
+            return Err(EncodeError::MissingTopicName);
+        }
+        self.properties
+            .subscription_identifiers
+            .iter()
+            .try_for_each(check_subscription_identifier)
+    }
+
+    fn write(&self, version: ProtocolVersion, sink: &mut impl Sink) {
+        sink.string(self.topic_name);
+        if let Some(identifier) = self.packet_identifier {
+            sink.u16(identifier.get());
+        }
+        if version == ProtocolVersion::V5 {
+            sink.properties(&self.properties);
+        }
+        sink.slice(self.payload);
+    }
+}
+
+impl Properties for PublishProperties<'_> {
+    fn write(&self, sink: &mut impl Sink) {
+        self.subscription_identifiers.write(sink);
+        sink.u16_property(PropertyId::TopicAlias, self.topic_alias.map(NonZeroU16::get));
+        let format = self.payload_format_indicator.map(PayloadFormat::as_bool);
+        sink.bool_property(PropertyId::PayloadFormatIndicator, format);
+        sink.string_property(PropertyId::ContentType, self.content_type);
+        sink.string_property(PropertyId::ResponseTopic, self.response_topic);
+        sink.binary_property(PropertyId::CorrelationData, self.correlation_data);
+        self.user_properties.write(sink);
+        sink.u32_property(PropertyId::MessageExpiryInterval, self.message_expiry_interval);
+    }
+}
+
+encoders!(Publish<'_>);
+
+/// The first byte of a PUBLISH. MQTT 5.0 §3.3.1.
+#[inline]
+pub(super) fn first_byte(dup: bool, qos: QoS, retain: bool) -> u8 {
+    0x30 | (u8::from(dup) << 3) | (qos.as_u8() << 1) | u8::from(retain)
+}
+
+#[inline]
+pub(super) fn check(
+    qos: QoS,
+    dup: bool,
+    packet_identifier: Option<PacketIdentifier>,
+) -> Result<(), EncodeError> {
+    match (qos, packet_identifier) {
+        (QoS::AtMostOnce, _) if dup => Err(EncodeError::DupAtQoS0),
+        (QoS::AtMostOnce, Some(_)) => Err(EncodeError::PacketIdentifierAtQoS0),
+        (QoS::AtLeastOnce | QoS::ExactlyOnce, None) => Err(EncodeError::MissingPacketIdentifier),
+        _ => Ok(()),
+    }
+}
+
+#[inline]
+pub(super) fn check_subscription_identifier(identifier: u32) -> Result<(), EncodeError> {
+    match identifier {
+        1..=crate::primitive::VARIABLE_BYTE_INTEGER_MAXIMUM => Ok(()),
+        _ => Err(EncodeError::SubscriptionIdentifier(identifier)),
+    }
+}

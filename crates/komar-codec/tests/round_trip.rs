@@ -1,0 +1,229 @@
+//! What is written is read as it was; what is read is written with the same meaning; drips make no difference.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{decode, encode, generate, receivers, whole};
+use komar_codec::{
+    DecodeOptions, EncodeError, ErrorClass, Framer, Framing, OutgoingPublish, Packet, PacketIdentifier,
+    ProtocolVersion, Publish, QoS, Role, frame, patch,
+};
+use proptest::prelude::*;
+
+const VERSIONS: [ProtocolVersion; 3] = [
+    ProtocolVersion::V3_1,
+    ProtocolVersion::V3_1_1,
+    ProtocolVersion::V5,
+];
+
+/// A version and a packet of it.
+fn packets() -> impl Strategy<Value = (ProtocolVersion, Packet<'static>)> {
+    prop::sample::select(VERSIONS.to_vec())
+        .prop_flat_map(|version| generate::packet(version).prop_map(move |packet| (version, packet)))
+}
+
+/// A server may not be sent Subscription Identifiers.
+fn may_be_received(packet: &Packet<'_>, role: Role) -> bool {
+    !matches!(packet, Packet::Publish(publish)
+        if role == Role::Server && !publish.properties.subscription_identifiers.is_empty())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn what_is_written_is_read((version, packet) in packets()) {
+        let bytes = encode(&packet, version);
+        for role in receivers(&packet, version) {
+            let options = DecodeOptions::new(version, role);
+            let result = decode(&bytes, &options);
+            if may_be_received(&packet, role) {
+                prop_assert_eq!(result.as_ref(), Ok(&packet));
+                prop_assert_eq!(encode(&result.unwrap(), version), bytes.as_slice());
+            } else {
+                prop_assert_eq!(result.unwrap_err().statement(), Some("v5 [MQTT-3.3.4-6]"));
+            }
+        }
+    }
+
+    /// Every prefix is incomplete, says honestly how much is missing, and never reports an error early.
+    #[test]
+    fn a_drip_is_as_good_as_the_whole((version, packet) in packets()) {
+        let bytes = encode(&packet, version);
+        for role in receivers(&packet, version) {
+            let options = DecodeOptions::new(version, role);
+            // Long packets: the beginning, the end, and a few in between.
+            let step = (bytes.len() / 300).max(1);
+            for have in (0..bytes.len()).filter(|n| *n < 40 || n % step == 0 || bytes.len() - n < 40) {
+                let Ok(Framing::Incomplete { needed }) = frame(&bytes[..have], &options) else {
+                    return Err(TestCaseError::fail(format!("{have} of {} bytes", bytes.len())));
+                };
+                prop_assert!(needed >= 1 && have + needed <= bytes.len());
+                if have >= 5 {
+                    prop_assert_eq!(have + needed, bytes.len());
+                }
+            }
+        }
+    }
+
+    /// Pieces of any size, packets one behind the other: the same packets come out, and a framer that was told to wait
+    /// is right.
+    #[test]
+    fn a_stream_in_pieces_is_the_same_packets(
+        (version, packets, piece) in prop::sample::select(VERSIONS.to_vec()).prop_flat_map(|version| {
+            let one = generate::packet(version).prop_filter("both ways", move |packet| {
+                packet.packet_type().may_be_sent_to(Role::Client, version)
+            });
+            (Just(version), prop::collection::vec(one, 1..6), 1_usize..200)
+        })
+    ) {
+        let options = DecodeOptions::new(version, Role::Client);
+        let stream: Vec<u8> = packets.iter().flat_map(|packet| encode(packet, version)).collect();
+        let (mut framer, mut buffer, mut found) = (Framer::new(), Vec::new(), 0);
+        for piece in stream.chunks(piece) {
+            buffer.extend_from_slice(piece);
+            let mut begin = 0;
+            while let Framing::Complete(frame) = framer.frame(&buffer[begin..], &options).unwrap() {
+                prop_assert_eq!(&Packet::decode(frame, &options).unwrap(), &packets[found]);
+                begin += frame.len();
+                found += 1;
+            }
+            buffer.drain(..begin);
+        }
+        prop_assert_eq!((found, buffer.len()), (packets.len(), 0));
+    }
+
+    /// A byte changed, cut off or put in: an error or another packet, never a panic, and what is read can be written
+    /// and read again.
+    #[test]
+    fn damage_is_found_or_harmless(
+        (version, packet) in packets(),
+        damage in (any::<prop::sample::Index>(), any::<u8>(), 0..3),
+    ) {
+        let (place, byte, how) = damage;
+        let mut bytes = encode(&packet, version);
+        bytes.truncate(600);
+        match how {
+            0 => *place.get_mut(&mut bytes) = byte,
+            1 => bytes.insert(place.index(bytes.len()), byte),
+            _ => {
+                bytes.remove(place.index(bytes.len()));
+            }
+        }
+        // The length is made right again, or most damage would end there.
+        if bytes.len() < 120 && how != 0 && bytes.len() > 2 {
+            bytes[1] = u8::try_from(bytes.len() - 2).unwrap();
+        }
+        for role in [Role::Server, Role::Client] {
+            survives(&bytes, &DecodeOptions::new(version, role))?;
+        }
+    }
+
+    #[test]
+    fn noise_is_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..60), version in prop::sample::select(VERSIONS.to_vec())) {
+        for role in [Role::Server, Role::Client] {
+            survives(&bytes, &DecodeOptions::new(version, role))?;
+        }
+    }
+
+    /// The header for a subscriber and the payload are a PUBLISH, whose properties passed through without decoding.
+    #[test]
+    fn a_forwarded_publish_is_what_was_published(
+        publish in generate::publish(ProtocolVersion::V5),
+        version in prop::sample::select(VERSIONS.to_vec()),
+        expiry in prop::option::of(any::<u32>()),
+        identifiers in prop::collection::vec(1_u32..=268_435_455, 0..3),
+    ) {
+        prop_assume!(!publish.topic_name.is_empty());
+        let options = DecodeOptions::new(ProtocolVersion::V5, Role::Client);
+        let bytes = encode(&Packet::Publish(publish), ProtocolVersion::V5);
+        let received = Publish::decode(whole(&bytes, &options).unwrap(), &options).unwrap();
+        let forwarded: Vec<u8> = received.properties.forwarded().flatten().copied().collect();
+        prop_assert_eq!(received.properties.forwarded().total_len(), forwarded.len());
+        let outgoing = OutgoingPublish {
+            dup: received.dup,
+            qos: received.qos,
+            retain: received.retain,
+            topic_name: received.topic_name,
+            packet_identifier: received.packet_identifier,
+            topic_alias: received.properties.topic_alias,
+            message_expiry_interval: expiry,
+            subscription_identifiers: &identifiers,
+            forwarded: &forwarded,
+            payload_len: received.payload.len(),
+        };
+        let mut sent = Vec::new();
+        outgoing.encode_header(version, &mut sent).unwrap();
+        sent.extend_from_slice(received.payload);
+        prop_assert_eq!(outgoing.encoded_len(version), Ok(sent.len()));
+
+        let mut expected = received.clone();
+        if version == ProtocolVersion::V5 {
+            expected.properties.message_expiry_interval = expiry;
+            expected.properties.subscription_identifiers =
+                komar_codec::SubscriptionIdentifiers::from_slice(&identifiers);
+        } else {
+            expected.properties = Default::default();
+        }
+        let options = DecodeOptions::new(version, Role::Client);
+        prop_assert_eq!(&Publish::decode(whole(&sent, &options).unwrap(), &options).unwrap(), &expected);
+        // Both encoders agree where the order of properties is the same.
+        let mut again = Vec::new();
+        expected.encode(version, &mut again).unwrap();
+        prop_assert_eq!(again, sent);
+    }
+
+    #[test]
+    fn a_patched_publish_is_as_if_encoded_so(
+        publish in generate::publish(ProtocolVersion::V5),
+        (dup, retain, identifier) in (any::<bool>(), any::<bool>(), 1_u16..),
+    ) {
+        let identifier = PacketIdentifier::new(identifier).unwrap();
+        let mut bytes = encode(&Packet::Publish(publish.clone()), ProtocolVersion::V5);
+        let mut expected = Publish { retain, ..publish };
+        patch::set_retain(&mut bytes, retain).unwrap();
+        if expected.qos == QoS::AtMostOnce {
+            prop_assert_eq!(patch::set_dup(&mut bytes, dup), Err(EncodeError::NotPatchable));
+            let result = patch::set_packet_identifier(&mut bytes, identifier);
+            prop_assert_eq!(result, Err(EncodeError::NotPatchable));
+        } else {
+            patch::set_dup(&mut bytes, dup).unwrap();
+            patch::set_packet_identifier(&mut bytes, identifier).unwrap();
+            expected.dup = dup;
+            expected.packet_identifier = Some(identifier);
+        }
+        prop_assert_eq!(bytes, encode(&Packet::Publish(expected), ProtocolVersion::V5));
+    }
+
+    /// The size limit is exact, and is noticed with the header, whatever is behind it.
+    #[test]
+    fn the_size_limit_is_exact((version, packet) in packets()) {
+        let bytes = encode(&packet, version);
+        let length = u32::try_from(bytes.len()).unwrap();
+        for role in receivers(&packet, version) {
+            let mut options = DecodeOptions::new(version, role);
+            options.maximum_packet_size = length;
+            prop_assert!(frame(&bytes, &options).is_ok());
+            options.maximum_packet_size = length - 1;
+            let header = &bytes[..bytes.len().min(5)];
+            prop_assert_eq!(frame(header, &options).unwrap_err().class(), ErrorClass::TooLarge);
+        }
+    }
+}
+
+fn survives(bytes: &[u8], options: &DecodeOptions) -> Result<(), TestCaseError> {
+    let result = match frame(bytes, options) {
+        Ok(Framing::Complete(frame)) => Packet::decode(frame, options),
+        Ok(Framing::Incomplete { .. }) => return Ok(()),
+        Err(error) => Err(error),
+    };
+    match result {
+        Err(error) => prop_assert!(error.offset() as usize <= bytes.len()),
+        Ok(packet) => {
+            let again = encode(&packet, options.version);
+            prop_assert_eq!(decode(&again, options), Ok(packet));
+        }
+    }
+    Ok(())
+}

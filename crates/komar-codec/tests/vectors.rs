@@ -1,0 +1,502 @@
+//! `data/vectors.json`: what many programs and the specifications make of each packet.
+//!
+//! `expect` is one result or a list of those that are acceptable; `packet` is the meaning. In 3.x there is one class of
+//! error. The vectors with an invalid Topic Filter are for the layer above: the codec takes a filter for a string.
+
+#![allow(clippy::unwrap_used)]
+
+use komar_codec::{
+    DecodeError, DecodeOptions, ErrorClass, Framing, Packet, PayloadFormat, ProtocolVersion,
+    PublishProperties, QoS, Role, UserProperties, Utf8Policy, Will, frame,
+};
+use serde_json::{Map, Value, json};
+
+#[test]
+fn every_vector_holds() {
+    let file: Value = serde_json::from_str(include_str!("data/vectors.json")).unwrap();
+    let vectors = file["vectors"].as_array().unwrap();
+    assert!(vectors.len() >= 316);
+    let mut failures = Vec::new();
+    for vector in vectors {
+        for role in roles(vector) {
+            for utf8 in [Utf8Policy::Permissive, Utf8Policy::Strict] {
+                if let Err(failure) = check(vector, role, utf8) {
+                    failures.push(format!("{} {role:?} {utf8:?}: {failure}", vector["id"]));
+                }
+            }
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {}:\n{}",
+        failures.len(),
+        vectors.len(),
+        failures.join("\n")
+    );
+}
+
+fn check(vector: &Value, role: Role, utf8: Utf8Policy) -> Result<(), String> {
+    let bytes = unhex(vector["hex"].as_str().unwrap());
+    let mut options = DecodeOptions::new(version(vector), role);
+    options.utf8 = utf8;
+    let acceptable: Vec<&str> = match &vector["expect"] {
+        Value::String(one) => vec![one],
+        list => list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one.as_str().unwrap())
+            .collect(),
+    };
+    let framing = match frame(&bytes, &options) {
+        Ok(framing) => framing,
+        Err(error) => return expect_error(error, &acceptable, options.version),
+    };
+    let Framing::Complete(whole) = framing else {
+        return if acceptable == ["incomplete"] {
+            Ok(())
+        } else {
+            Err("incomplete".into())
+        };
+    };
+    match Packet::decode(whole, &options) {
+        Err(error) => expect_error(error, &acceptable, options.version),
+        Ok(packet) if has_invalid_filter(vector) => {
+            if filters_are_valid(&packet) {
+                Err(format!("valid filters in {packet:?}"))
+            } else {
+                Ok(())
+            }
+        }
+        Ok(_) if !acceptable.contains(&"ok") => Err(format!("ok, not {acceptable:?}")),
+        Ok(packet) => expect_packet(vector, &packet, options.version),
+    }
+}
+
+fn expect_error(error: DecodeError, acceptable: &[&str], version: ProtocolVersion) -> Result<(), String> {
+    let class = match error.class() {
+        ErrorClass::Malformed => "malformed",
+        ErrorClass::ProtocolError => "protocol-error",
+        ErrorClass::TooLarge => "too-large",
+        ErrorClass::UnsupportedVersion => "unsupported-version",
+    };
+    let is_one_class = version != ProtocolVersion::V5 && acceptable.contains(&"malformed");
+    if acceptable.contains(&class) || is_one_class {
+        Ok(())
+    } else {
+        Err(format!("{class} ({error}), not {acceptable:?}"))
+    }
+}
+
+fn expect_packet(vector: &Value, packet: &Packet<'_>, version: ProtocolVersion) -> Result<(), String> {
+    let Some(expected) = vector.get("packet") else {
+        return Ok(());
+    };
+    let mut meaning = meaning(packet, version);
+    if expected.get("payload").is_none() {
+        meaning.remove("payload");
+    }
+    if let Some(length) = expected.get("payload_length") {
+        let Packet::Publish(publish) = packet else {
+            return Err("payload_length of no PUBLISH".into());
+        };
+        if length != publish.payload.len() {
+            return Err(format!("payload of {} bytes", publish.payload.len()));
+        }
+        meaning.insert("payload_length".into(), length.clone());
+    }
+    if expected.as_object().unwrap() == &meaning {
+        Ok(())
+    } else {
+        Err(format!("{meaning:?}\n   not {expected:?}"))
+    }
+}
+
+/// Vectors whose only fault is the grammar of a Topic Filter.
+fn has_invalid_filter(vector: &Value) -> bool {
+    vector["ref"]
+        .as_str()
+        .is_some_and(|text| text.starts_with("4.7.1") && text.ends_with("invalid filter"))
+}
+
+/// MQTT 5.0 §4.7.1, as plainly as it can be said.
+fn filters_are_valid(packet: &Packet<'_>) -> bool {
+    let is_valid = |filter: &str| {
+        let levels: Vec<&str> = filter.split('/').collect();
+        !filter.is_empty()
+            && levels.iter().enumerate().all(|(n, level)| match *level {
+                "#" => n + 1 == levels.len(),
+                "+" => true,
+                other => !other.contains(['+', '#']),
+            })
+    };
+    match packet {
+        Packet::Subscribe(subscribe) => subscribe.filters.iter().all(|(filter, _)| is_valid(filter)),
+        Packet::Unsubscribe(unsubscribe) => unsubscribe.filters.iter().all(is_valid),
+        _ => true,
+    }
+}
+
+/// The packet in the words of the vectors.
+fn meaning(packet: &Packet<'_>, version: ProtocolVersion) -> Map<String, Value> {
+    let is_v5 = version == ProtocolVersion::V5;
+    let mut map = Map::new();
+    let mut properties = Map::new();
+    let mut set = |key: &str, value: Value| {
+        map.insert(key.into(), value);
+    };
+    match packet {
+        Packet::Connect(packet) => {
+            set("type", json!("CONNECT"));
+            set("level", json!(packet.version.protocol_level()));
+            set("clean", json!(packet.clean_start));
+            set("keep_alive", json!(packet.keep_alive));
+            set("client_id", json!(packet.client_id));
+            packet.username.inspect(|username| set("user", json!(username)));
+            packet
+                .password
+                .inspect(|password| set("password", json!(hex(password))));
+            packet
+                .will
+                .as_ref()
+                .inspect(|will| set("will", will_meaning(will)));
+            let from = &packet.properties;
+            put(&mut properties, "session_expiry", from.session_expiry_interval);
+            put(
+                &mut properties,
+                "receive_maximum",
+                from.receive_maximum.map(|value| value.get()),
+            );
+            put(
+                &mut properties,
+                "maximum_packet_size",
+                from.maximum_packet_size.map(|value| value.get()),
+            );
+            put(&mut properties, "topic_alias_maximum", from.topic_alias_maximum);
+            put(
+                &mut properties,
+                "request_response_information",
+                from.request_response_information.map(u8::from),
+            );
+            put(
+                &mut properties,
+                "request_problem_information",
+                from.request_problem_information.map(u8::from),
+            );
+            put(
+                &mut properties,
+                "authentication_method",
+                from.authentication_method,
+            );
+            put(
+                &mut properties,
+                "authentication_data",
+                from.authentication_data.map(hex),
+            );
+            put_user(&mut properties, &from.user_properties);
+        }
+        Packet::ConnAck(packet) => {
+            set("type", json!("CONNACK"));
+            set("session_present", json!(packet.session_present));
+            let code = packet.reason_code;
+            set(
+                "code",
+                json!(if is_v5 {
+                    code.as_u8()
+                } else {
+                    code.to_v3_connect_return_code()
+                }),
+            );
+            let from = &packet.properties;
+            put(&mut properties, "session_expiry", from.session_expiry_interval);
+            put(
+                &mut properties,
+                "receive_maximum",
+                from.receive_maximum.map(|value| value.get()),
+            );
+            put(&mut properties, "maximum_qos", from.maximum_qos.map(QoS::as_u8));
+            put(
+                &mut properties,
+                "retain_available",
+                from.retain_available.map(u8::from),
+            );
+            put(
+                &mut properties,
+                "maximum_packet_size",
+                from.maximum_packet_size.map(|value| value.get()),
+            );
+            put(
+                &mut properties,
+                "assigned_client_id",
+                from.assigned_client_identifier,
+            );
+            put(&mut properties, "topic_alias_maximum", from.topic_alias_maximum);
+            put(&mut properties, "reason_string", from.reason_string);
+            put(
+                &mut properties,
+                "wildcard_available",
+                from.wildcard_subscription_available.map(u8::from),
+            );
+            put(
+                &mut properties,
+                "subscription_ids_available",
+                from.subscription_identifiers_available.map(u8::from),
+            );
+            put(
+                &mut properties,
+                "shared_available",
+                from.shared_subscription_available.map(u8::from),
+            );
+            put(&mut properties, "server_keep_alive", from.server_keep_alive);
+            put(&mut properties, "response_information", from.response_information);
+            put(&mut properties, "server_reference", from.server_reference);
+            put(
+                &mut properties,
+                "authentication_method",
+                from.authentication_method,
+            );
+            put(
+                &mut properties,
+                "authentication_data",
+                from.authentication_data.map(hex),
+            );
+            put_user(&mut properties, &from.user_properties);
+        }
+        Packet::Publish(packet) => {
+            set("type", json!("PUBLISH"));
+            set("topic", json!(packet.topic_name));
+            set("qos", json!(packet.qos.as_u8()));
+            set("dup", json!(packet.dup));
+            set("retain", json!(packet.retain));
+            packet
+                .packet_identifier
+                .inspect(|identifier| set("packet_id", json!(identifier.get())));
+            set("payload", json!(hex(packet.payload)));
+            publish_properties(&packet.properties, &mut properties);
+        }
+        Packet::PubAck(packet) => {
+            set("type", json!("PUBACK"));
+            set("packet_id", json!(packet.packet_identifier.get()));
+            if is_v5 {
+                set("code", json!(packet.reason_code.as_u8()));
+            }
+            put(&mut properties, "reason_string", packet.properties.reason_string);
+            put_user(&mut properties, &packet.properties.user_properties);
+        }
+        Packet::PubRec(packet) => {
+            set("type", json!("PUBREC"));
+            set("packet_id", json!(packet.packet_identifier.get()));
+            if is_v5 {
+                set("code", json!(packet.reason_code.as_u8()));
+            }
+            put(&mut properties, "reason_string", packet.properties.reason_string);
+            put_user(&mut properties, &packet.properties.user_properties);
+        }
+        Packet::PubRel(packet) => {
+            set("type", json!("PUBREL"));
+            set("packet_id", json!(packet.packet_identifier.get()));
+            if is_v5 {
+                set("code", json!(packet.reason_code.as_u8()));
+            }
+            put(&mut properties, "reason_string", packet.properties.reason_string);
+            put_user(&mut properties, &packet.properties.user_properties);
+        }
+        Packet::PubComp(packet) => {
+            set("type", json!("PUBCOMP"));
+            set("packet_id", json!(packet.packet_identifier.get()));
+            if is_v5 {
+                set("code", json!(packet.reason_code.as_u8()));
+            }
+            put(&mut properties, "reason_string", packet.properties.reason_string);
+            put_user(&mut properties, &packet.properties.user_properties);
+        }
+        Packet::Subscribe(packet) => {
+            set("type", json!("SUBSCRIBE"));
+            set("packet_id", json!(packet.packet_identifier.get()));
+            let filters: Vec<Value> = packet
+                .filters
+                .iter()
+                .map(|(filter, options)| {
+                    let qos = options.maximum_qos.as_u8();
+                    if !is_v5 {
+                        return json!({"filter": filter, "qos": qos});
+                    }
+                    json!({
+                        "filter": filter, "qos": qos, "no_local": options.no_local,
+                        "retain_as_published": options.retain_as_published,
+                        "retain_handling": options.retain_handling as u8,
+                    })
+                })
+                .collect();
+            set("filters", json!(filters));
+            put(
+                &mut properties,
+                "subscription_identifier",
+                packet.subscription_identifier,
+            );
+            put_user(&mut properties, &packet.user_properties);
+        }
+        Packet::SubAck(packet) => {
+            set("type", json!("SUBACK"));
+            set("packet_id", json!(packet.packet_identifier.get()));
+            set(
+                "codes",
+                json!(
+                    packet
+                        .reason_codes
+                        .iter()
+                        .map(|code| code.as_u8())
+                        .collect::<Vec<_>>()
+                ),
+            );
+            put(&mut properties, "reason_string", packet.properties.reason_string);
+            put_user(&mut properties, &packet.properties.user_properties);
+        }
+        Packet::Unsubscribe(packet) => {
+            set("type", json!("UNSUBSCRIBE"));
+            set("packet_id", json!(packet.packet_identifier.get()));
+            set("filters", json!(packet.filters.iter().collect::<Vec<_>>()));
+            put_user(&mut properties, &packet.user_properties);
+        }
+        Packet::UnsubAck(packet) => {
+            set("type", json!("UNSUBACK"));
+            set("packet_id", json!(packet.packet_identifier.get()));
+            if is_v5 {
+                let codes = packet.reason_codes.iter().map(|code| code.as_u8());
+                set("codes", json!(codes.collect::<Vec<_>>()));
+            }
+            put(&mut properties, "reason_string", packet.properties.reason_string);
+            put_user(&mut properties, &packet.properties.user_properties);
+        }
+        Packet::PingReq => set("type", json!("PINGREQ")),
+        Packet::PingResp => set("type", json!("PINGRESP")),
+        Packet::Disconnect(packet) => {
+            set("type", json!("DISCONNECT"));
+            if is_v5 {
+                set("code", json!(packet.reason_code.as_u8()));
+            }
+            let from = &packet.properties;
+            put(&mut properties, "session_expiry", from.session_expiry_interval);
+            put(&mut properties, "reason_string", from.reason_string);
+            put(&mut properties, "server_reference", from.server_reference);
+            put_user(&mut properties, &from.user_properties);
+        }
+        Packet::Auth(packet) => {
+            set("type", json!("AUTH"));
+            set("code", json!(packet.reason_code.as_u8()));
+            let from = &packet.properties;
+            put(
+                &mut properties,
+                "authentication_method",
+                from.authentication_method,
+            );
+            put(
+                &mut properties,
+                "authentication_data",
+                from.authentication_data.map(hex),
+            );
+            put(&mut properties, "reason_string", from.reason_string);
+            put_user(&mut properties, &from.user_properties);
+        }
+    }
+    if !properties.is_empty() {
+        map.insert("properties".into(), properties.into());
+    }
+    map
+}
+
+fn publish_properties(from: &PublishProperties<'_>, to: &mut Map<String, Value>) {
+    put(
+        to,
+        "payload_format",
+        from.payload_format_indicator.map(format_number),
+    );
+    put(to, "message_expiry", from.message_expiry_interval);
+    put(to, "topic_alias", from.topic_alias.map(|alias| alias.get()));
+    put(to, "response_topic", from.response_topic);
+    put(to, "correlation_data", from.correlation_data.map(hex));
+    put(to, "content_type", from.content_type);
+    if !from.subscription_identifiers.is_empty() {
+        let identifiers: Vec<u32> = from.subscription_identifiers.iter().collect();
+        to.insert("subscription_identifier".into(), json!(identifiers));
+    }
+    put_user(to, &from.user_properties);
+}
+
+fn will_meaning(will: &Will<'_>) -> Value {
+    let mut map = Map::new();
+    map.insert("topic".into(), json!(will.topic_name));
+    map.insert("payload".into(), json!(hex(will.payload)));
+    map.insert("qos".into(), json!(will.qos.as_u8()));
+    map.insert("retain".into(), json!(will.retain));
+    let mut properties = Map::new();
+    let from = &will.properties;
+    put(&mut properties, "will_delay", from.will_delay_interval);
+    put(
+        &mut properties,
+        "payload_format",
+        from.payload_format_indicator.map(format_number),
+    );
+    put(&mut properties, "message_expiry", from.message_expiry_interval);
+    put(&mut properties, "response_topic", from.response_topic);
+    put(
+        &mut properties,
+        "correlation_data",
+        from.correlation_data.map(hex),
+    );
+    put(&mut properties, "content_type", from.content_type);
+    put_user(&mut properties, &from.user_properties);
+    if !properties.is_empty() {
+        map.insert("properties".into(), properties.into());
+    }
+    map.into()
+}
+
+fn format_number(format: PayloadFormat) -> u8 {
+    u8::from(format == PayloadFormat::Utf8)
+}
+
+fn put<T: Into<Value>>(map: &mut Map<String, Value>, key: &str, value: Option<T>) {
+    if let Some(value) = value {
+        map.insert(key.into(), value.into());
+    }
+}
+
+fn put_user(map: &mut Map<String, Value>, properties: &UserProperties<'_>) {
+    if !properties.is_empty() {
+        let pairs: Vec<[&str; 2]> = properties.iter().map(|(name, value)| [name, value]).collect();
+        map.insert("user_property".into(), json!(pairs));
+    }
+}
+
+fn version(vector: &Value) -> ProtocolVersion {
+    match vector["ver"].as_str().unwrap() {
+        "3.1" => ProtocolVersion::V3_1,
+        "3.1.1" => ProtocolVersion::V3_1_1,
+        "5.0" => ProtocolVersion::V5,
+        other => panic!("version {other}"),
+    }
+}
+
+/// CONNECT prefixes are among the vectors for both: a client refuses those with the first byte.
+fn roles(vector: &Value) -> Vec<Role> {
+    let is_client_packet = vector["hex"].as_str().unwrap().starts_with(['1', '8']);
+    match vector["dir"].as_str().unwrap() {
+        "c2s" => vec![Role::Server],
+        "s2c" => vec![Role::Client],
+        "both" if is_client_packet && vector["expect"] == "incomplete" => vec![Role::Server],
+        "both" => vec![Role::Server, Role::Client],
+        other => panic!("direction {other}"),
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

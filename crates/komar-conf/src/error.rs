@@ -1,0 +1,275 @@
+//! What is wrong with a configuration: all of it at once, each with its place.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::Warning;
+
+/// A place in a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Position {
+    /// The file, as it was named.
+    pub file: Arc<Path>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+/// Why a configuration was refused. At most [`ConfigErrors::MAXIMUM`] errors are collected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub struct ConfigErrors {
+    /// In the order in which they were found: first those of the lines, then those between lines. Never empty.
+    pub errors: Vec<ConfigError>,
+    /// What was noticed besides.
+    pub warnings: Vec<Warning>,
+}
+
+/// One error.
+///
+/// Prints as two lines, the second of them `Error found at FILE:LINE.` as log scrapers expect.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// Where; `None` only if the main file itself cannot be read.
+    pub position: Option<Position>,
+    /// The word of the line that is wrong, shortened and with control characters escaped.
+    pub word: String,
+    /// What is wrong with it.
+    #[source]
+    pub kind: ErrorKind,
+}
+
+/// What an option needs before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Needs {
+    /// A `listener` line.
+    Listener,
+    /// A `connection` line.
+    Bridge,
+    /// A `plugin`, `global_plugin` or `plugin_load` line.
+    Plugin,
+}
+
+/// What is wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // fields: the names of options, and values as written
+pub enum ErrorKind {
+    /// A file or folder cannot be read.
+    #[error("cannot read '{}': {error}", path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
+    /// No option has this name.
+    #[error("unknown option '{name}'{}", Nearest(*nearest))]
+    UnknownOption {
+        name: String,
+        nearest: Option<&'static str>,
+    },
+    /// The option's name is known, but a tab belongs to it.
+    #[error("there is a tab beside '{name}'; only spaces separate words")]
+    TabSeparator { name: &'static str },
+    /// A line begins with blanks and `#`.
+    #[error("a comment starts with '#' as the first character of the line")]
+    IndentedComment,
+    /// The file begins with a byte order mark.
+    #[error("the file begins with a UTF-8 byte order mark; save it without one")]
+    ByteOrderMark,
+    /// A byte 0 in a line. Mosquitto would skip the rest of the file.
+    #[error("the line contains a byte 0")]
+    NulByte,
+    /// The option needs a value.
+    #[error("'{name}' has no value")]
+    MissingValue { name: String },
+    /// Not `true`, `false`, `1` or `0`.
+    #[error("'{name}' is true or false, not '{value}'")]
+    NotBoolean { name: String, value: String },
+    /// Not a whole number as C writes it.
+    #[error("'{name}' is a whole number, not '{value}'")]
+    NotNumber { name: String, value: String },
+    /// A number outside of what is allowed.
+    #[error("'{name}' is a number from {minimum} to {maximum}, not {value}")]
+    OutOfRange {
+        name: String,
+        value: String,
+        minimum: i64,
+        maximum: i64,
+    },
+    /// Not one of the option's words.
+    #[error("'{value}' is not a value of '{name}'{}", Nearest(*nearest))]
+    UnknownWord {
+        name: String,
+        value: String,
+        nearest: Option<&'static str>,
+    },
+    /// Another value that the option does not take.
+    #[error("'{name}' is {expected}, not '{value}'")]
+    InvalidValue {
+        name: String,
+        value: String,
+        expected: &'static str,
+    },
+    /// Text that is not UTF-8, or holds control characters or Unicode noncharacters.
+    #[error("the value of '{name}' is not UTF-8 without control characters")]
+    InvalidText { name: String },
+    /// Text that is too long.
+    #[error("the value of '{name}' has {length} bytes, at most {maximum} are allowed")]
+    TextTooLong {
+        name: String,
+        length: usize,
+        maximum: usize,
+    },
+    /// A quoted topic without its second quote.
+    #[error("'{name}' has a quote that is not closed")]
+    UnclosedQuote { name: String },
+    /// Given twice, where only once is allowed.
+    #[error("'{name}' is given twice, first at {}:{}", first.file.display(), first.line)]
+    Duplicate { name: String, first: Position },
+    /// Given again, where only once is allowed.
+    #[error("'{name}' is given a second time")]
+    OnlyOnce { name: &'static str },
+    /// The option belongs to something that no line before it defines.
+    #[error("'{name}' needs {needs} before it")]
+    Requires { name: String, needs: Needs },
+    /// `per_listener_settings true` after an option that it concerns.
+    #[error("'per_listener_settings' must stand before '{earlier}'")]
+    PerListenerSettingsLate { earlier: &'static str },
+    /// `include_dir` in an included file.
+    #[error("'include_dir' is allowed in the main file only")]
+    NestedInclude,
+    /// An option of TLS before any `listener`; Mosquitto would listen without TLS.
+    #[error("'{name}' needs a 'listener' line before it, or no listener has TLS")]
+    TlsWithoutListener { name: &'static str },
+    /// `listener 0` without a path.
+    #[error("'listener 0' needs the path of a Unix socket")]
+    UnixPathMissing,
+    /// Of two options that need each other, one is missing.
+    #[error("'{given}' needs '{missing}' too")]
+    MissingPartner {
+        given: &'static str,
+        missing: &'static str,
+    },
+    /// Two options that exclude each other.
+    #[error("'{first}' and '{second}' exclude each other")]
+    Conflict {
+        first: &'static str,
+        second: &'static str,
+    },
+    /// A `connection` that lacks something.
+    #[error("the connection '{bridge}' has no '{missing}'")]
+    IncompleteBridge { bridge: String, missing: &'static str },
+    /// Two bridges with one local client identifier.
+    #[error("the connections '{bridge}' and '{other}' have the same 'local_clientid'")]
+    SameLocalClientId { bridge: String, other: String },
+    /// A plugin that is not built in.
+    #[error("the plugin '{path}' is not one of those built in{}", Nearest(*nearest))]
+    UnknownPlugin {
+        path: String,
+        nearest: Option<&'static str>,
+    },
+    /// `plugin_use` of a name that no `plugin_load` gave.
+    #[error("no 'plugin_load' names '{plugin}'")]
+    PluginNotLoaded { plugin: String },
+    /// Understood, but it cannot be done and must not be ignored.
+    #[error("'{name}' cannot be used: {reason}")]
+    Refused { name: String, reason: &'static str },
+    /// Reading stopped here.
+    #[error("too many errors, the rest is not shown")]
+    TooMany,
+}
+
+impl ConfigErrors {
+    /// So many errors end the reading.
+    pub const MAXIMUM: usize = 1000;
+
+    /// The exit status that Mosquitto has for the first of them: 3, or 1 for an unknown TLS version.
+    pub fn exit_status(&self) -> u8 {
+        self.errors
+            .iter()
+            .map(|error| error.kind.exit_status())
+            .max()
+            .unwrap_or(3)
+    }
+}
+
+impl ErrorKind {
+    /// The exit status that Mosquitto has for it: 3, or 1 for an unknown TLS version.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            ErrorKind::UnknownWord { name, .. } if name == "tls_version" => 1,
+            _ => 3,
+        }
+    }
+}
+
+impl Position {
+    /// A place in a file.
+    pub fn new(file: impl AsRef<Path>, line: u32, column: u32) -> Position {
+        Position {
+            file: Arc::from(file.as_ref()),
+            line,
+            column,
+        }
+    }
+}
+
+impl fmt::Display for Position {
+    /// `FILE:LINE:COLUMN`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.errors.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error: {}", self.kind)?;
+        match &self.position {
+            Some(Position { file, line, column }) => {
+                write!(
+                    f,
+                    " (column {column}).\nError found at {}:{line}.",
+                    file.display()
+                )
+            }
+            None => f.write_str("."),
+        }
+    }
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Needs::Listener => "a 'listener' line",
+            Needs::Bridge => "a 'connection' line",
+            Needs::Plugin => "a 'plugin', 'global_plugin' or 'plugin_load' line",
+        })
+    }
+}
+
+/// The end of a sentence about an unknown word.
+struct Nearest(Option<&'static str>);
+
+impl fmt::Display for Nearest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(word) => write!(f, "; the nearest known one is '{word}'"),
+            None => Ok(()),
+        }
+    }
+}

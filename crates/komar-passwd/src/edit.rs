@@ -1,0 +1,279 @@
+//! Changing a password file without losing a line.
+
+use alloc::vec::Vec;
+
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::error::{HashError, UserNameError};
+use crate::file::MAXIMUM_NAME;
+use crate::line::{Entry, Line, column};
+use crate::scheme::{ARGON2ID, Limits, StoredHash};
+
+/// The text of a password file, changed line by line.
+///
+/// Comments, blank lines and lines that mean nothing stay byte for byte, line ends (LF or CRLF) too.
+///
+/// ```
+/// use komar_passwd::{Change, Editor, Scheme, StoredHash};
+/// let mut editor = Editor::new(b"# staff\n\nnot an entry\n");
+/// let hash = StoredHash::derive(Scheme::Sha512, b"secret", &[1; 12])?;
+/// assert_eq!(editor.set("alice", &hash)?, Change::Added);
+/// assert!(editor.text().starts_with(b"# staff\n\nnot an entry\nalice:$6$"));
+/// assert!(editor.remove("alice"));
+/// assert_eq!(&*editor.text(), b"# staff\n\nnot an entry\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Editor {
+    /// With their line ends; wiped on drop, since plain text may be among them.
+    lines: Vec<Zeroizing<Vec<u8>>>,
+}
+
+/// What [`Editor::set`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The user was not there and stands at the end now.
+    Added,
+    /// The user's hash was replaced where it stood.
+    Updated,
+}
+
+/// What [`Editor::hash_plain_lines`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct HashedLines {
+    /// Lines whose password was plain text and is a hash now.
+    pub hashed: usize,
+    /// Lines left alone because they held a hash.
+    pub already_hashed: usize,
+}
+
+/// Why [`Editor::hash_plain_lines`] changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlainLineError<E> {
+    /// A line has no user name or no password.
+    #[error("line {line}, column {column}: a user name and a password are needed around the colon")]
+    Incomplete {
+        /// Line, from 1.
+        line: usize,
+        /// Column in characters, from 1.
+        column: usize,
+    },
+    /// A second colon: nobody can tell whether it belongs to the password.
+    #[error("line {line}, column {column}: a second colon: set this user's password by itself")]
+    SecondColon {
+        /// Line, from 1.
+        line: usize,
+        /// Column of that colon in characters, from 1.
+        column: usize,
+    },
+    /// The caller's hash function failed.
+    #[error(transparent)]
+    Hash(E),
+}
+
+impl Editor {
+    /// Takes a file's text; an empty one is an empty file.
+    #[must_use]
+    pub fn new(text: &[u8]) -> Self {
+        Self {
+            lines: text
+                .split_inclusive(|byte| *byte == b'\n')
+                .map(|line| Zeroizing::new(line.into()))
+                .collect(),
+        }
+    }
+
+    /// Gives `user` this hash, in place or on a new last line.
+    ///
+    /// If the user stands on several lines (which no broker loads) the first is replaced and the others go. What
+    /// follows a second colon stays.
+    ///
+    /// # Errors
+    /// [`UserNameError`] if the file cannot hold that name; nothing is changed then.
+    pub fn set(&mut self, user: &str, hash: &StoredHash) -> Result<Change, UserNameError> {
+        check_user_name(user)?;
+        let mut found = false;
+        self.lines.retain_mut(|line| {
+            let Some(entry) = entry_of(line, user) else {
+                return true;
+            };
+            let first = !core::mem::replace(&mut found, true);
+            if first {
+                let replaced = written(user, hash, entry.rest, line_end(line));
+                **line = replaced;
+            }
+            first
+        });
+        if found {
+            return Ok(Change::Updated);
+        }
+        let end = self.usual_line_end();
+        if let Some(last) = self.lines.last_mut().filter(|line| line_end(line).is_empty()) {
+            last.extend_from_slice(end);
+        }
+        self.lines.push(Zeroizing::new(written(user, hash, b"", end)));
+        Ok(Change::Added)
+    }
+
+    /// Takes `user` out of the file; `false` if it was not in there.
+    pub fn remove(&mut self, user: &str) -> bool {
+        let before = self.lines.len();
+        self.lines.retain(|line| entry_of(line, user).is_none());
+        self.lines.len() < before
+    }
+
+    /// Replaces plain text passwords by what `hash` makes of them; lines that hold a hash already stay as they are.
+    ///
+    /// Passwords are trimmed, as Mosquitto does. Either all lines are hashed or none.
+    ///
+    /// # Errors
+    /// [`PlainLineError`] at the first line that cannot be hashed, or what `hash` returned.
+    pub fn hash_plain_lines<E>(
+        &mut self,
+        mut hash: impl FnMut(&str, &[u8]) -> Result<StoredHash, E>,
+    ) -> Result<HashedLines, PlainLineError<E>> {
+        let mut counts = HashedLines::default();
+        let mut changed = Vec::new();
+        for (index, line) in self.lines.iter().enumerate() {
+            let number = index.saturating_add(1);
+            let Line::Entry(entry) = Line::parse(without_end(line)) else {
+                continue;
+            };
+            if is_hash(entry.hash) {
+                counts.already_hashed = counts.already_hashed.saturating_add(1);
+                continue;
+            }
+            let name = core::str::from_utf8(entry.name).unwrap_or_default();
+            if name.is_empty() || entry.hash.is_empty() {
+                return Err(PlainLineError::Incomplete {
+                    line: number,
+                    column: 1,
+                });
+            }
+            if !entry.rest.is_empty() {
+                let colon = without_end(line).len().saturating_sub(entry.rest.len());
+                return Err(PlainLineError::SecondColon {
+                    line: number,
+                    column: column(line, colon),
+                });
+            }
+            let stored = hash(name, entry.hash).map_err(PlainLineError::Hash)?;
+            changed.push((index, written(name, &stored, b"", line_end(line))));
+        }
+        counts.hashed = changed.len();
+        for (index, text) in changed {
+            if let Some(line) = self.lines.get_mut(index) {
+                line.zeroize();
+                **line = text;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Whether the file has a line of this user.
+    #[must_use]
+    pub fn contains(&self, user: &str) -> bool {
+        self.lines.iter().any(|line| entry_of(line, user).is_some())
+    }
+
+    /// The file's text as it is now.
+    #[must_use]
+    pub fn text(&self) -> Zeroizing<Vec<u8>> {
+        let length = self
+            .lines
+            .iter()
+            .fold(0_usize, |sum, line| sum.saturating_add(line.len()));
+        let mut text = Vec::with_capacity(length); // once, so that no copy is left behind by growing
+        self.lines.iter().for_each(|line| text.extend_from_slice(line));
+        Zeroizing::new(text)
+    }
+
+    fn usual_line_end(&self) -> &'static [u8] {
+        if self.lines.first().is_some_and(|line| line.ends_with(b"\r\n")) {
+            b"\r\n"
+        } else {
+            b"\n"
+        }
+    }
+}
+
+/// Counts the lines only: they hold hashes, perhaps passwords.
+impl core::fmt::Debug for Editor {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Editor")
+            .field("lines", &self.lines.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a name can be written to a password file and read back as the same.
+///
+/// # Errors
+/// [`UserNameError`] says why not.
+pub fn check_user_name(name: &str) -> Result<(), UserNameError> {
+    if name.is_empty() {
+        return Err(UserNameError::Empty);
+    }
+    if name.len() > MAXIMUM_NAME {
+        return Err(UserNameError::TooLong { length: name.len() });
+    }
+    if name.contains(':') {
+        return Err(UserNameError::Colon);
+    }
+    if let Some(character) = name.chars().find(|character| character.is_control()) {
+        return Err(UserNameError::Control { character });
+    }
+    if name.starts_with(' ') || name.ends_with(' ') {
+        return Err(UserNameError::Blank);
+    }
+    if name.starts_with('#') {
+        return Err(UserNameError::Comment);
+    }
+    Ok(())
+}
+
+fn entry_of<'a>(line: &'a [u8], user: &str) -> Option<Entry<'a>> {
+    match Line::parse(without_end(line)) {
+        Line::Entry(entry) if entry.name == user.as_bytes() => Some(entry),
+        _ => None,
+    }
+}
+
+fn written(user: &str, hash: &StoredHash, rest: &[u8], end: &[u8]) -> Vec<u8> {
+    let hash = alloc::string::ToString::to_string(hash);
+    [user.as_bytes(), b":", hash.as_bytes(), rest, end].concat()
+}
+
+/// A hash whatever its costs, or text after `$argon2id$v=`, which nobody chooses as a password.
+fn is_hash(text: &[u8]) -> bool {
+    let unlimited = Limits {
+        memory_kib: u32::MAX,
+        work_kib: u64::MAX,
+        lanes: u32::MAX,
+        iterations: u32::MAX,
+        field_bytes: usize::MAX,
+    };
+    let begins = text
+        .strip_prefix(ARGON2ID.as_bytes())
+        .is_some_and(|rest| rest.starts_with(b"v="));
+    let parsed = core::str::from_utf8(text).map_err(|_| HashError::UnknownScheme);
+    begins
+        || parsed
+            .and_then(|text| StoredHash::parse_within(text, &unlimited))
+            .is_ok()
+}
+
+fn line_end(line: &[u8]) -> &'static [u8] {
+    if line.ends_with(b"\r\n") {
+        b"\r\n"
+    } else if line.ends_with(b"\n") {
+        b"\n"
+    } else {
+        b""
+    }
+}
+
+fn without_end(line: &[u8]) -> &[u8] {
+    line.strip_suffix(line_end(line)).unwrap_or(line)
+}

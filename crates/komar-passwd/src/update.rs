@@ -1,0 +1,361 @@
+//! Replacing a password file on disk: locked, whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use crate::edit::Editor;
+
+/// How [`update`] treats the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UpdateOptions {
+    /// What to do about a file that is not there. Default: [`Create::Never`].
+    pub create: Create,
+    /// How long to wait for another editor of the same file. Default: 30 seconds.
+    pub lock_timeout: Duration,
+}
+
+/// Whether [`update`] makes the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Create {
+    /// The file must exist.
+    Never,
+    /// The file is made if it is not there, readable by its owner only.
+    IfMissing,
+    /// The file must not exist; it is made, readable by its owner only.
+    New,
+}
+
+impl Default for UpdateOptions {
+    fn default() -> Self {
+        Self {
+            create: Create::Never,
+            lock_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl UpdateOptions {
+    /// The default, with this rule for a file that is not there.
+    #[must_use]
+    pub fn create(mut self, create: Create) -> Self {
+        self.create = create;
+        self
+    }
+}
+
+/// Why a file was not updated. The file is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateError<E> {
+    /// The operating system refused something.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file exists and [`Create::New`] was asked for.
+    #[error("{} exists already; leave out the option that creates it, to change it", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder, device or pipe.
+    #[error("{} is not a regular file", path.display())]
+    NotAFile {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// Another editor held the lock all the time.
+    #[error("{} is being changed by another program; try again when it is done", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The new file could not be given to the old one's owner; the broker might not be able to read it.
+    #[error("cannot keep the owner of {}: {source}; run this as its owner or as root", path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The caller's edit failed.
+    #[error(transparent)]
+    Edit(E),
+}
+
+/// Lets `edit` change a password file, and puts the result in its place in one step.
+///
+/// The whole is done under a lock that other callers wait for, so that no change is lost. The new text is written to a
+/// temporary file in the same folder, made durable and renamed over the old one; mode and owner stay. A symbolic link
+/// is followed, and the file it points to replaced. Nothing is written if the text did not change.
+///
+/// # Errors
+/// [`UpdateError`]; the file is as it was then.
+pub fn update<R, E>(
+    path: &Path,
+    options: &UpdateOptions,
+    edit: impl FnOnce(&mut Editor) -> Result<R, E>,
+) -> Result<R, UpdateError<E>> {
+    let target = target_of(path)?;
+    // Held to the end: dropping it lets the next editor in.
+    let _lock = platform::Lock::take(&target, options.lock_timeout)?;
+    let existing = read(&target, options.create)?;
+    let before = existing.as_ref().map_or(&b""[..], |existing| &existing.text);
+    let mut editor = Editor::new(before);
+    let result = edit(&mut editor).map_err(UpdateError::Edit)?;
+    let after = editor.text();
+    if existing.is_none() || *after != before {
+        replace(
+            &target,
+            &after,
+            existing.as_ref().map(|existing| &existing.metadata),
+            options.create,
+        )?;
+    }
+    Ok(result)
+}
+
+struct Existing {
+    text: Zeroizing<Vec<u8>>,
+    metadata: fs::Metadata,
+}
+
+/// Follows symbolic links; a path whose last part does not exist is its own target.
+fn target_of<E>(path: &Path) -> Result<PathBuf, UpdateError<E>> {
+    match fs::canonicalize(path) {
+        Ok(target) => Ok(target),
+        // A link that points nowhere is refused: renaming over it would replace the link.
+        Err(source) if source.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
+            let name = path
+                .file_name()
+                .ok_or_else(|| UpdateError::NotAFile { path: path.into() })?;
+            let folder = fs::canonicalize(folder_of(path)).map_err(failed("open", folder_of(path)))?;
+            Ok(folder.join(name))
+        }
+        Err(source) => Err(UpdateError::Io {
+            action: "open",
+            path: path.into(),
+            source,
+        }),
+    }
+}
+
+fn read<E>(target: &Path, create: Create) -> Result<Option<Existing>, UpdateError<E>> {
+    // Looked at before it is opened: opening a pipe would wait for its writer.
+    let metadata = match fs::metadata(target) {
+        Ok(metadata) => metadata,
+        Err(source) if source.kind() == io::ErrorKind::NotFound && create != Create::Never => {
+            return Ok(None);
+        }
+        Err(source) => {
+            return Err(UpdateError::Io {
+                action: "open",
+                path: target.into(),
+                source,
+            });
+        }
+    };
+    if create == Create::New {
+        return Err(UpdateError::Exists { path: target.into() });
+    }
+    if !metadata.is_file() {
+        return Err(UpdateError::NotAFile { path: target.into() });
+    }
+    let mut file = File::open(target).map_err(failed("open", target))?;
+    let size = usize::try_from(metadata.len()).unwrap_or_default();
+    let mut text = Zeroizing::new(Vec::with_capacity(size.saturating_add(1)));
+    file.read_to_end(&mut text).map_err(failed("read", target))?;
+    Ok(Some(Existing { text, metadata }))
+}
+
+fn replace<E>(
+    target: &Path,
+    text: &[u8],
+    like: Option<&fs::Metadata>,
+    create: Create,
+) -> Result<(), UpdateError<E>> {
+    let folder = folder_of(target);
+    // Mode 0600, and a name that nobody can guess or put a link at.
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".komar-passwd-")
+        .tempfile_in(folder)
+        .map_err(failed("create a temporary file in", folder))?;
+    temporary
+        .write_all(text)
+        .map_err(failed("write", temporary.path()))?;
+    if let Some(like) = like {
+        platform::keep_owner(temporary.as_file(), like).map_err(|source| UpdateError::Owner {
+            path: target.into(),
+            source,
+        })?;
+        temporary
+            .as_file()
+            .set_permissions(like.permissions())
+            .map_err(failed("set the mode of", target))?;
+    }
+    temporary
+        .as_file()
+        .sync_all()
+        .map_err(failed("write", temporary.path()))?;
+    let renamed = if create == Create::New {
+        temporary.persist_noclobber(target)
+    } else {
+        temporary.persist(target)
+    };
+    renamed.map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => UpdateError::Exists { path: target.into() },
+        _ => UpdateError::Io {
+            action: "replace",
+            path: target.into(),
+            source: error.error,
+        },
+    })?;
+    platform::sync_folder(folder).map_err(failed("write", folder))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+fn failed<E>(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> UpdateError<E> {
+    let path = path.to_owned();
+    move |source| UpdateError::Io { action, path, source }
+}
+
+/// `FOLDER/.NAME.lock`.
+fn lock_path(target: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(".lock");
+    target.with_file_name(name)
+}
+
+/// Calls `attempt` until it gives something, the time is over, or it fails.
+fn wait_for<T, E>(
+    target: &Path,
+    timeout: Duration,
+    mut attempt: impl FnMut() -> io::Result<Option<T>>,
+) -> Result<T, UpdateError<E>> {
+    let started = Instant::now();
+    loop {
+        match attempt() {
+            Ok(Some(taken)) => return Ok(taken),
+            Ok(None) if started.elapsed() >= timeout => {
+                return Err(UpdateError::Locked { path: target.into() });
+            }
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            Err(source) => {
+                return Err(UpdateError::Io {
+                    action: "lock",
+                    path: lock_path(target),
+                    source,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+mod platform {
+    use super::{Duration, File, Path, PathBuf, UpdateError, fs, io, lock_path, wait_for};
+    use rustix::fs::{FlockOperation, Gid, Mode, OFlags, Uid};
+    use std::os::unix::fs::MetadataExt as _;
+
+    /// An empty file beside the target, locked by the kernel: a program that dies lets go of it.
+    pub(super) struct Lock {
+        path: PathBuf,
+        _file: File,
+    }
+
+    impl Lock {
+        pub(super) fn take<E>(target: &Path, timeout: Duration) -> Result<Self, UpdateError<E>> {
+            let path = lock_path(target);
+            let file = wait_for(target, timeout, || attempt(&path))?;
+            Ok(Self { path, _file: file })
+        }
+    }
+
+    impl Drop for Lock {
+        /// Removed while it is still locked: who waits for it sees that it is gone, and starts anew.
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    fn attempt(path: &Path) -> io::Result<Option<File>> {
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let held = file.metadata()?;
+        match fs::symlink_metadata(path) {
+            Ok(named) if named.ino() == held.ino() && named.dev() == held.dev() => Ok(Some(file)),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn keep_owner(file: &File, like: &fs::Metadata) -> io::Result<()> {
+        let now = file.metadata()?;
+        let owner = (now.uid() != like.uid()).then(|| Uid::from_raw(like.uid()));
+        let group = (now.gid() != like.gid()).then(|| Gid::from_raw(like.gid()));
+        if owner.is_some() || group.is_some() {
+            rustix::fs::fchown(file, owner, group)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+}
+
+#[cfg(not(unix))]
+mod platform {
+    use super::{Duration, File, Path, PathBuf, UpdateError, fs, io, lock_path, wait_for};
+
+    /// An empty file beside the target that exists while it is locked; one left by a program that died must be deleted.
+    pub(super) struct Lock(PathBuf);
+
+    impl Lock {
+        pub(super) fn take<E>(target: &Path, timeout: Duration) -> Result<Self, UpdateError<E>> {
+            let path = lock_path(target);
+            wait_for(target, timeout, || match File::create_new(&path) {
+                Ok(_) => Ok(Some(())),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+                Err(error) => Err(error),
+            })?;
+            Ok(Self(path))
+        }
+    }
+
+    impl Drop for Lock {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+
+    pub(super) fn keep_owner(_: &File, _: &fs::Metadata) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn sync_folder(_: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! An MQTT broker to embed: komar-broker-core driven by reactor threads over TCP and TLS.
+//!
+//! ```
+//! use komar_server::{Listener, ListenerPolicy, Server};
+//!
+//! let mut policy = ListenerPolicy::default();
+//! policy.allow_anonymous = true;
+//! let server = Server::builder()
+//!     .listener(Listener::tcp(([127, 0, 0, 1], 0).into()).policy(policy))
+//!     .start()?;
+//! println!("listening on {}", server.local_addresses()[0]);
+//! server.stop();
+//! # Ok::<(), komar_server::StartError>(())
+//! ```
+//!
+//! What this crate does not do yet: WebSocket, Unix sockets, the PROXY protocol, `$SYS`, reload of listeners and
+//! certificates, persistence. What it never does: parse options of a command line, install a log subscriber or a
+//! process-wide cryptography provider.
+
+#![warn(missing_docs)]
+
+mod authenticate;
+mod connection;
+pub mod event_log;
+mod listener;
+mod mailbox;
+mod reactor;
+mod server;
+#[cfg(feature = "conf")]
+pub mod setup;
+mod transport;
+
+pub use komar_broker_core::{Access, Broker, BrokerConfig, FileAccess, ListenerFiles, ListenerPolicy};
+pub use listener::Listener;
+pub use server::{Placement, Server, ServerBuilder, StartError};

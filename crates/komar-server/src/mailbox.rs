@@ -1,0 +1,62 @@
+//! What threads send to a reactor, and how they wake it: at most once, and not at all while it is awake.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use komar_broker_core::Outbox;
+use komar_passwd::PasswordVerdict;
+use mio::net::TcpStream;
+use parking_lot::Mutex;
+
+/// Something for a reactor to do.
+pub(crate) enum Mail {
+    /// A Connection that was accepted by the reactor of the listeners.
+    Accepted { stream: TcpStream, peer: SocketAddr, listener: usize },
+    /// Output waits for a Connection that only its own reactor may write to.
+    Flush(Arc<Outbox>),
+    /// A password was checked.
+    Verdict(Arc<Outbox>, PasswordVerdict),
+}
+
+/// The letters for one reactor.
+pub(crate) struct Mailbox {
+    letters: Mutex<Vec<Mail>>,
+    asleep: AtomicBool,
+    waker: mio::Waker,
+}
+
+impl Mailbox {
+    pub(crate) fn new(waker: mio::Waker) -> Mailbox {
+        Mailbox { letters: Mutex::new(Vec::new()), asleep: AtomicBool::new(false), waker }
+    }
+
+    pub(crate) fn send(&self, mail: Mail) {
+        self.letters.lock().push(mail);
+        if let Err(error) = self.wake() {
+            tracing::error!(%error, "a reactor cannot be woken");
+        }
+    }
+
+    /// Wakes the reactor if it sleeps.
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        if self.asleep.swap(false, Ordering::SeqCst) { self.waker.wake() } else { Ok(()) }
+    }
+
+    /// The reactor is about to sleep. `false`: there is mail, do not.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        // A letter that was sent before the flag was seen is found here; a later one sees the flag.
+        self.letters.lock().is_empty()
+    }
+
+    pub(crate) fn awake(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Takes all letters; `into` is empty and gets them.
+    pub(crate) fn take(&self, into: &mut Vec<Mail>) {
+        core::mem::swap(&mut *self.letters.lock(), into);
+    }
+}

@@ -1,0 +1,1 @@
+//! Virtual clock, scripted peers and oracles for Komar's own tests

@@ -1,0 +1,212 @@
+//! Numbers of names in the order of the names, in chunks.
+//!
+//! The order of names is by bytes with the slash below every other byte, so that a name and all that is below it stand
+//! side by side.
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::matching::common_prefix;
+
+/// A sorted list of numbers. It does not know the names; callers bring them as predicates.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// None is empty, none is longer than [`CHUNK`].
+    chunks: Vec<Vec<u32>>,
+}
+
+/// A place in the list. Void once the list changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    chunk: usize,
+    offset: usize,
+}
+
+const CHUNK: usize = 512;
+
+impl Order {
+    pub(super) const fn new() -> Order {
+        Order { chunks: Vec::new() }
+    }
+
+    pub(super) fn get(&self, place: Place) -> Option<u32> {
+        self.chunks.get(place.chunk)?.get(place.offset).copied()
+    }
+
+    pub(super) fn start(&self) -> Place {
+        Place { chunk: 0, offset: 0 }
+    }
+
+    /// The place behind this one.
+    pub(super) fn next(&self, place: Place) -> Place {
+        let offset = place.offset.saturating_add(1);
+        if self.chunks.get(place.chunk).is_some_and(|chunk| offset < chunk.len()) {
+            Place { chunk: place.chunk, offset }
+        } else {
+            Place { chunk: place.chunk.saturating_add(1), offset: 0 }
+        }
+    }
+
+    /// The first place whose number is not `before`; those that are come first in the list.
+    pub(super) fn seek(&self, mut before: impl FnMut(u32) -> bool) -> Place {
+        let chunk = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|number| before(*number)));
+        self.seek_in(chunk, 0, before)
+    }
+
+    /// As [`seek`](Order::seek), where the answer is behind `from` and probably close to it.
+    pub(super) fn seek_after(&self, from: Place, mut before: impl FnMut(u32) -> bool) -> Place {
+        let ends_before = |chunk: &Vec<u32>, before: &mut dyn FnMut(u32) -> bool| {
+            chunk.last().is_some_and(|number| before(*number))
+        };
+        match self.chunks.get(from.chunk) {
+            Some(chunk) if ends_before(chunk, &mut before) => {}
+            _ => return self.seek_in(from.chunk, from.offset, before),
+        }
+        // Steps that double find the range, halving finds the chunk.
+        let (mut low, mut step) = (from.chunk.saturating_add(1), 1_usize);
+        let mut high = low;
+        while self.chunks.get(high).is_some_and(|chunk| ends_before(chunk, &mut before)) {
+            low = high.saturating_add(1);
+            high = high.saturating_add(step);
+            step = step.saturating_mul(2);
+        }
+        let range = self.chunks.get(low..high.min(self.chunks.len())).unwrap_or_default();
+        let chunk = low.saturating_add(range.partition_point(|chunk| ends_before(chunk, &mut before)));
+        self.seek_in(chunk, 0, before)
+    }
+
+    /// Adds a number behind those that are `before` it.
+    pub(super) fn insert(&mut self, number: u32, before: impl FnMut(u32) -> bool) {
+        let mut place = self.seek(before);
+        if place.chunk >= self.chunks.len() {
+            // Behind everything: at the end of the last chunk, or in a new one, so that chunks filled in order are full.
+            match self.chunks.last() {
+                Some(last) if last.len() < CHUNK => {
+                    place = Place { chunk: self.chunks.len().saturating_sub(1), offset: last.len() };
+                }
+                _ => self.chunks.push(Vec::new()),
+            }
+        }
+        if self.chunks.get(place.chunk).is_some_and(|chunk| chunk.len() >= CHUNK) {
+            place = self.split(place);
+        }
+        if let Some(chunk) = self.chunks.get_mut(place.chunk) {
+            chunk.insert(place.offset.min(chunk.len()), number);
+        }
+    }
+
+    /// Takes the number out that stands at `place`.
+    pub(super) fn remove(&mut self, place: Place) -> Option<u32> {
+        let chunk = self.chunks.get_mut(place.chunk)?;
+        if place.offset >= chunk.len() {
+            return None;
+        }
+        let number = chunk.remove(place.offset);
+        if chunk.len() < CHUNK >> 2 {
+            self.merge(place.chunk);
+        }
+        Some(number)
+    }
+
+    fn seek_in(&self, chunk: usize, offset: usize, mut before: impl FnMut(u32) -> bool) -> Place {
+        let Some(numbers) = self.chunks.get(chunk) else { return Place { chunk, offset: 0 } };
+        let rest = numbers.get(offset..).unwrap_or_default();
+        let offset = offset.saturating_add(rest.partition_point(|number| before(*number)));
+        if offset < numbers.len() { Place { chunk, offset } } else { Place { chunk: chunk.saturating_add(1), offset: 0 } }
+    }
+
+    /// Divides a full chunk in two. Returns where `place` is then.
+    fn split(&mut self, place: Place) -> Place {
+        let Some(chunk) = self.chunks.get_mut(place.chunk) else { return place };
+        let upper = chunk.split_off(CHUNK >> 1);
+        self.chunks.insert(place.chunk.saturating_add(1), upper);
+        match place.offset.checked_sub(CHUNK >> 1) {
+            Some(offset) if offset > 0 => Place { chunk: place.chunk.saturating_add(1), offset },
+            _ => place,
+        }
+    }
+
+    /// Joins a chunk that has become small with the one behind it, if that leaves room; drops an empty one.
+    fn merge(&mut self, small: usize) {
+        let length = |chunk: usize| self.chunks.get(chunk).map_or(CHUNK, Vec::len);
+        let behind = small.saturating_add(1);
+        if length(small) == 0 {
+            self.chunks.remove(small);
+        } else if length(small).saturating_add(length(behind)) <= CHUNK >> 1 {
+            let mut moved = self.chunks.remove(behind);
+            if let Some(chunk) = self.chunks.get_mut(small) {
+                chunk.append(&mut moved);
+            }
+        } else {
+            return;
+        }
+        if self.chunks.is_empty() {
+            self.chunks = Vec::new();
+        } else if self.chunks.len() < self.chunks.capacity() >> 2 {
+            self.chunks.shrink_to(self.chunks.len().saturating_mul(2));
+        }
+    }
+}
+
+/// The order of names.
+pub(super) fn compare(one: &str, other: &str) -> Ordering {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let equal = common_prefix(one, other);
+    rank(one.get(equal)).cmp(&rank(other.get(equal)))
+}
+
+/// Whether a name is `top` or below it.
+pub(super) fn is_below(name: &str, top: &str) -> bool {
+    name.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn rank(byte: Option<&u8>) -> u16 {
+    match byte {
+        None => 0,
+        Some(b'/') => 1,
+        Some(byte) => u16::from(*byte).saturating_add(2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subtree_stands_together() {
+        let sorted = ["", "/", "/a", "a", "a/", "a//b", "a/b", "a/b/c", "a/c", "a b", "a!", "a\u{1}"];
+        let mut names = sorted;
+        names.sort_by(|a, b| compare(a, b));
+        let below: alloc::vec::Vec<bool> = names.iter().map(|name| is_below(name, "a")).collect();
+        let first = below.iter().position(|is| *is).unwrap();
+        let last = below.iter().rposition(|is| *is).unwrap();
+        assert!(below[first..=last].iter().all(|is| *is), "{names:?}");
+        assert_eq!(last - first, 5);
+    }
+
+    #[test]
+    fn stays_sorted_through_inserts_and_removals() {
+        for step in [1_u32, 4_999, 7_919] {
+            let mut order = Order::new();
+            let numbers: alloc::vec::Vec<u32> = (0..10_007).map(|n| n * step % 10_007).collect();
+            for number in &numbers {
+                order.insert(*number, |other| other < *number);
+            }
+            assert!(order.chunks.iter().flatten().copied().eq(0..10_007));
+            assert!(order.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
+            for target in [0_u32, 1, 511, 512, 513, 5_000, 10_006, 10_007] {
+                let sought = order.seek(|number| number < target);
+                for from in [0, target / 2, target] {
+                    let from = order.seek(|number| number < from);
+                    assert_eq!(order.seek_after(from, |number| number < target), sought);
+                }
+                assert_eq!(order.get(sought), (target < 10_007).then_some(target));
+            }
+            for number in &numbers {
+                let place = order.seek(|other| other < *number);
+                assert_eq!(order.remove(place), Some(*number));
+            }
+            assert_eq!(order.chunks.capacity(), 0);
+        }
+    }
+}

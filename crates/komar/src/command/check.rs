@@ -1,0 +1,82 @@
+//! `komar check`: reads a configuration with every file that it names, and says what it means.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use komar_conf::{Disk, load};
+use komar_server::setup;
+use lexopt::prelude::*;
+
+const HELP: &str = "\
+komar check - read a configuration with every file that it names, and say what it means
+
+Usage: komar check [-c] FILE
+
+Opens certificates, keys, ACL and password files, compares keys with their certificates, and prints for each
+listener what it will require of a client. Nothing is started and nothing is changed.
+
+Exit status: 0 if the broker would start, otherwise the one that it would end with.
+";
+
+/// Runs the command.
+pub(crate) fn run(arguments: &[OsString]) -> i32 {
+    match parse(arguments) {
+        Ok(Some(path)) => check(&path),
+        Ok(None) => {
+            print!("{HELP}");
+            0
+        }
+        Err(error) => {
+            eprintln!("Error: {error}.\n\n{HELP}");
+            1
+        }
+    }
+}
+
+fn parse(arguments: &[OsString]) -> Result<Option<PathBuf>, String> {
+    let mut path = None;
+    let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
+    while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+        match argument {
+            Short('h') | Long("help") => return Ok(None),
+            Short('c') | Long("config-file") => {
+                path = Some(PathBuf::from(parser.value().map_err(|error| error.to_string())?));
+            }
+            Value(value) if path.is_none() => path = Some(value.into()),
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    path.map(Some).ok_or_else(|| "name the configuration file".to_owned())
+}
+
+fn check(path: &std::path::Path) -> i32 {
+    let loaded = match load(path, &Disk) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            for warning in &errors.warnings {
+                println!("{warning}");
+            }
+            eprintln!("{errors}");
+            return errors.exit_status().into();
+        }
+    };
+    for warning in &loaded.warnings {
+        println!("{warning}");
+    }
+    match setup::prepare(&loaded.config) {
+        Ok(setup) => {
+            for warning in &setup.warnings {
+                println!("Warning: {warning}.");
+            }
+            for listener in &setup.listeners {
+                println!("{listener}");
+            }
+            println!("{}: the broker would start.", path.display());
+            0
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            errors.exit_status()
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The broker from its start to its end: configuration, log, listeners, signals.
+
+use komar_conf::{Config, ConfigErrors, Disk, Loaded};
+use komar_server::setup::{self, SetupErrors};
+use komar_server::{Server, StartError};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::args::Options;
+use crate::logging;
+
+/// Why the broker did not run.
+pub(crate) enum Failure {
+    Config(ConfigErrors),
+    Setup(SetupErrors),
+    Start(StartError),
+    Log(std::io::Error),
+    Signals(std::io::Error),
+}
+
+/// Runs the broker until it is told to stop. Returns the exit status.
+pub(crate) fn run(options: &Options) -> i32 {
+    let status = match serve(options) {
+        Ok(()) => 0,
+        Err(failure) => {
+            let (text, status) = describe(&failure);
+            eprintln!("{text}");
+            status
+        }
+    };
+    if !options.test_config {
+        tracing::info!("komar version {} terminating", env!("CARGO_PKG_VERSION"));
+    }
+    status
+}
+
+/// Reads the configuration that was named, or the one that holds without any.
+pub(crate) fn load(options: &Options) -> Result<Loaded, ConfigErrors> {
+    let mut loaded = match &options.config {
+        Some(path) => komar_conf::load(path, &Disk)?,
+        None => komar_conf::default_config(),
+    };
+    loaded.config.set_local_ports(&options.ports);
+    Ok(loaded)
+}
+
+fn serve(options: &Options) -> Result<(), Failure> {
+    let Loaded { config, warnings, .. } = load(options).map_err(Failure::Config)?;
+    if options.test_config {
+        for warning in &warnings {
+            eprintln!("{warning}");
+        }
+        println!("Configuration file is OK.");
+        return Ok(());
+    }
+    logging::install(&config.logging, options.verbose, options.quiet).map_err(Failure::Log)?;
+    tracing::info!("komar version {} starting", env!("CARGO_PKG_VERSION"));
+    match &options.config {
+        Some(path) => tracing::info!("Config loaded from {}.", path.display()),
+        None => tracing::info!("Using default config."),
+    }
+    for warning in &warnings {
+        tracing::warn!("{}", warning.to_string().trim_start_matches("Warning: "));
+    }
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::Signals)?;
+    let server = start(&config, options)?;
+    tracing::info!("komar version {} running", env!("CARGO_PKG_VERSION"));
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            break;
+        }
+        tracing::warn!("SIGHUP: reload is not available yet; nothing has changed. Restart to apply changes.");
+    }
+    server.stop();
+    Ok(())
+}
+
+/// Opens every file that the configuration names, and starts.
+fn start(config: &Config, options: &Options) -> Result<Server, Failure> {
+    if config.local_only {
+        tracing::info!("Starting in local only mode. Connections will only be possible from this machine.");
+        tracing::info!("Define a listener in a configuration file to accept others.");
+    }
+    let setup = setup::prepare(config).map_err(Failure::Setup)?;
+    for warning in &setup.warnings {
+        tracing::warn!("{warning}");
+    }
+    let builder = setup.builder.reactors(options.reactors).placement(options.placement);
+    let server = builder.start().map_err(Failure::Start)?;
+    for address in server.local_addresses() {
+        let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
+        tracing::info!("Opening {family} listen socket on port {} ({address}).", address.port());
+    }
+    Ok(server)
+}
+
+fn describe(failure: &Failure) -> (String, i32) {
+    match failure {
+        Failure::Config(errors) => (errors.to_string(), errors.exit_status().into()),
+        Failure::Setup(errors) => (errors.to_string(), errors.exit_status()),
+        Failure::Start(error) => (format!("Error: {error}."), 1),
+        Failure::Log(error) => (format!("Error: cannot write the log: {error}."), 1),
+        Failure::Signals(error) => (format!("Error: cannot watch for signals: {error}."), 1),
+    }
+}
