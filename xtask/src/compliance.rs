@@ -29,7 +29,8 @@ pub(crate) fn write(root: &Path) -> Result<String, String> {
 pub(crate) fn check(root: &Path) -> Result<String, String> {
     let (text, summary) = generate(root)?;
     let path = root.join("COMPLIANCE.md");
-    let present = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let present =
+        fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     if present == text {
         Ok(summary)
     } else {
@@ -44,24 +45,37 @@ fn generate(root: &Path) -> Result<(String, String), String> {
         let text = read(&path)?;
         statements.extend(text.lines().filter_map(|line| parse(version, line)));
     }
-    let places: BTreeMap<String, usize> =
-        statements.iter().enumerate().map(|(place, (id, _))| (id.clone(), place)).collect();
+    let places: BTreeMap<String, usize> = statements
+        .iter()
+        .enumerate()
+        .map(|(place, (id, _))| (id.clone(), place))
+        .collect();
     let mut wrong = Vec::new();
     for file in sources(root)? {
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         let text = read(&file)?;
         // In a source file everything behind the first test module belongs to the tests.
-        let tests_from = text.lines().position(|line| line.trim() == "#[cfg(test)]").unwrap_or(usize::MAX);
+        let tests_from = text
+            .lines()
+            .position(|line| line.trim() == "#[cfg(test)]")
+            .unwrap_or(usize::MAX);
         for (number, line) in text.lines().enumerate() {
             for citation in citations(line) {
                 let Some(place) = citation.as_ref().ok().and_then(|id| places.get(id)) else {
                     let id = citation.unwrap_or_else(|id| id);
-                    wrong.push(format!("{name}:{}: no such statement, or no version before it: {id}", number + 1));
+                    wrong.push(format!(
+                        "{name}:{}: no such statement, or no version before it: {id}",
+                        number + 1
+                    ));
                     continue;
                 };
                 let is_test = name.contains("/tests/") || number >= tests_from;
                 let statement = &mut statements[*place].1;
-                let list = if is_test { &mut statement.tests } else { &mut statement.code };
+                let list = if is_test {
+                    &mut statement.tests
+                } else {
+                    &mut statement.code
+                };
                 // Without line numbers, so that the table changes only when a citation moves to another file.
                 if !list.contains(&name) {
                     list.push(name.clone());
@@ -69,12 +83,18 @@ fn generate(root: &Path) -> Result<(String, String), String> {
             }
         }
     }
-    if wrong.is_empty() { Ok(render(&statements)) } else { Err(wrong.join("\n")) }
+    if wrong.is_empty() {
+        Ok(render(&statements))
+    } else {
+        Err(wrong.join("\n"))
+    }
 }
 
 fn parse(version: &str, line: &str) -> Option<(String, Statement)> {
     let fields: Vec<&str> = line.split(" | ").map(str::trim).collect();
-    let [id, section, concerns, demand, ..] = fields.as_slice() else { return None };
+    let [id, section, concerns, demand, ..] = fields.as_slice() else {
+        return None;
+    };
     if !id.starts_with("MQTT-") {
         return None;
     }
@@ -92,12 +112,19 @@ fn parse(version: &str, line: &str) -> Option<(String, Statement)> {
 fn citations(line: &str) -> Vec<Result<String, String>> {
     let mut found = Vec::new();
     for (start, _) in line.match_indices("[MQTT-") {
-        let Some(id) = line[start + 1..].split(']').next() else { continue };
+        let Some(id) = line[start + 1..].split(']').next() else {
+            continue;
+        };
         let before = line[..start].trim_end();
-        found.push(match before.rsplit(|character: char| !character.is_alphanumeric()).next() {
-            Some(version @ ("v3" | "v5")) => Ok(format!("{version} {id}")),
-            _ => Err(id.to_owned()),
-        });
+        found.push(
+            match before
+                .rsplit(|character: char| !character.is_alphanumeric())
+                .next()
+            {
+                Some(version @ ("v3" | "v5")) => Ok(format!("{version} {id}")),
+                _ => Err(id.to_owned()),
+            },
+        );
     }
     found
 }
@@ -111,8 +138,12 @@ fn render(statements: &Statements) -> (String, String) {
     for (version, title) in [("v3", "MQTT 3.1.1"), ("v5", "MQTT 5.0")] {
         let of_version = || statements.iter().filter(|(id, _)| id.starts_with(version));
         let concern_us = || of_version().filter(|(_, statement)| statement.concerns != "client");
-        let cited = concern_us().filter(|(_, statement)| !statement.code.is_empty()).count();
-        let tested = concern_us().filter(|(_, statement)| !statement.tests.is_empty()).count();
+        let cited = concern_us()
+            .filter(|(_, statement)| !statement.code.is_empty())
+            .count();
+        let tested = concern_us()
+            .filter(|(_, statement)| !statement.tests.is_empty())
+            .count();
         let total = concern_us().count();
         // Writing to a String does not fail.
         let _ = write!(
@@ -132,7 +163,10 @@ fn render(statements: &Statements) -> (String, String) {
                 statement.tests.join(" ")
             );
         }
-        let _ = write!(summary, "{title}: {total} statements concern a server, {cited} cited by code, {tested} by tests. ");
+        let _ = write!(
+            summary,
+            "{title}: {total} statements concern a server, {cited} cited by code, {tested} by tests. "
+        );
     }
     (text, summary.trim_end().to_owned())
 }
@@ -142,13 +176,17 @@ fn sources(root: &Path) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     let mut folders = vec![root.join("crates")];
     while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+        let entries =
+            fs::read_dir(&folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
         for entry in entries.flatten() {
             let path = entry.path();
             let is_statements = path.ends_with("komar-testkit/statements");
             if path.is_dir() && !is_statements {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "txt") {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "rs" || extension == "txt")
+            {
                 files.push(path);
             }
         }
@@ -168,7 +206,10 @@ mod tests {
     #[test]
     fn citations_need_a_version_right_before_them() {
         assert_eq!(citations("// v5 [MQTT-3.1.2-22], v3 [MQTT-3.1.2-24]").len(), 2);
-        assert_eq!(citations("x(); // v5 [MQTT-3.1.2-22]"), [Ok("v5 MQTT-3.1.2-22".to_owned())]);
+        assert_eq!(
+            citations("x(); // v5 [MQTT-3.1.2-22]"),
+            [Ok("v5 MQTT-3.1.2-22".to_owned())]
+        );
         assert_eq!(citations("[MQTT-3.1.2-22]"), [Err("MQTT-3.1.2-22".to_owned())]);
         assert!(citations("MQTT 5.0 §3.1.2").is_empty());
     }

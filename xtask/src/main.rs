@@ -8,8 +8,15 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // The workspace's root, wherever the command is given.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."));
+    let result = match arguments
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         ["compliance"] => compliance::write(root),
         ["compliance", "--check"] => compliance::check(root),
         _ => Err("usage: cargo xtask compliance [--check]".to_owned()),

@@ -1,15 +1,12 @@
 //! Rules in the form that decides quickly.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-use komar_topic::{FilterIndex, Match, SubscriptionFilter, TopicFilter, TopicName};
-
+use crate::decide::Subject;
 use crate::lint::Lint;
 use crate::rule::{AclFile, Effect, Owner, Rule};
 use crate::substitute::{LevelPattern, TextPattern};
+use crate::table::{Levels, NewRule, RuleTable};
 
 /// How the rules are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,15 +60,13 @@ pub enum Substitution {
 /// ```
 pub struct Acl {
     pub(crate) options: Options,
-    pub(crate) anonymous: List,
-    /// The sections of users; one that exists without rules counts too.
-    pub(crate) users: HashMap<Box<str>, Section, FixedState>,
-    /// By the number of the group in the file.
-    pub(crate) groups: Vec<List>,
-    pub(crate) patterns: Patterns,
-    /// For `explain`, and for what is asked once per subscription.
+    /// For `explain`, for what is asked once per subscription, and for the numbers of users.
     pub(crate) file: AclFile,
     pub(crate) lists: Lists,
+    table: RuleTable,
+    /// The groups of each user, by number; empty if the file has no members.
+    groups: Vec<Vec<u32>>,
+    pub(crate) patterns: Patterns,
 }
 
 impl Acl {
@@ -85,25 +80,84 @@ impl Acl {
     #[must_use]
     pub fn compile_owned(file: AclFile, options: Options) -> Self {
         let lists = Lists::new(&file);
-        let list = |owner| List::new(&lists.of(&file, owner));
-        let anonymous = list(Owner::Anonymous);
-        let groups = file
-            .groups
-            .iter()
-            .zip(0_u32..)
-            .map(|(_, id)| list(Owner::Group(id)))
-            .collect();
-        let users = sections(&file, &lists);
-        let patterns = Patterns::new(&lists.of(&file, Owner::Pattern), options.substitution);
+        let mut table = RuleTable::with_capacity(file.rules().len());
+        // The order gives the lists their numbers: `own_effect` and `pattern_effect` count the same way.
+        table.push_list(lists.of(&file, Owner::Anonymous).map(NewRule::of_topic));
+        for (_, id) in file.users().zip(0_u32..) {
+            table.push_list(lists.of(&file, Owner::User(id)).map(NewRule::of_topic));
+        }
+        for (_, id) in file.groups.iter().zip(0_u32..) {
+            table.push_list(lists.of(&file, Owner::Group(id)).map(NewRule::of_topic));
+        }
+        let patterns = Patterns::new(lists.of(&file, Owner::Pattern), options.substitution, &mut table);
+        let groups = groups_of_users(&file);
         Self {
             options,
-            anonymous,
-            users,
-            groups,
-            patterns,
             file,
             lists,
+            table,
+            groups,
+            patterns,
         }
+    }
+
+    /// What all `topic` rules for this subject that match grant and deny together.
+    pub(crate) fn own_effect(&self, subject: Subject<'_>, levels: &Levels<'_>) -> Effect {
+        let mut joined = Effect::default();
+        let mut join = |list: usize| {
+            self.table
+                .visit(list, levels, |effect, _| joined = joined.join(effect))
+        };
+        let Some(username) = subject.username else {
+            join(0);
+            return joined;
+        };
+        if let Some(user) = self.file.users.find(username) {
+            join(widen(user).saturating_add(1));
+            let first_group = self.file.users().len().saturating_add(1);
+            self.groups_of(user)
+                .iter()
+                .for_each(|group| join(first_group.saturating_add(widen(*group))));
+        }
+        joined
+    }
+
+    /// What all patterns that match for this subject grant and deny together.
+    pub(crate) fn pattern_effect(&self, subject: &Subject<'_>, levels: &Levels<'_>) -> Effect {
+        let mut joined = Effect::default();
+        match &self.patterns {
+            Patterns::None => {}
+            Patterns::Levels(patterns) => {
+                let list = self
+                    .file
+                    .users()
+                    .len()
+                    .saturating_add(self.file.groups.iter().len())
+                    .saturating_add(1);
+                self.table.visit(list, levels, |effect, number| {
+                    if patterns
+                        .get(widen(number))
+                        .is_some_and(|pattern| pattern.fits(subject, levels.text()))
+                    {
+                        joined = joined.join(effect);
+                    }
+                });
+            }
+            Patterns::Text(patterns) => {
+                let matching = patterns
+                    .iter()
+                    .filter(|pattern| pattern.matches(subject, levels.text()));
+                matching.for_each(|pattern| joined = joined.join(pattern.effect));
+            }
+        }
+        joined
+    }
+
+    pub(crate) fn groups_of(&self, user: u32) -> &[u32] {
+        self.groups
+            .get(widen(user))
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     /// The options that it was made with.
@@ -141,100 +195,58 @@ impl core::fmt::Debug for Acl {
         f.debug_struct("Acl")
             .field("options", &self.options)
             .field("rules", &self.file.rules().len())
-            .field("users", &self.users.len())
+            .field("users", &self.file.users().len())
             .finish_non_exhaustive()
     }
 }
 
-/// What a user has.
-pub(crate) struct Section {
-    pub(crate) own: List,
-    /// Numbers of groups; with the own rules they make one list.
-    pub(crate) groups: Box<[u32]>,
-}
-
-/// The `topic` rules of one section.
-pub(crate) enum List {
-    /// Looked at one by one. Boxed together, since most files have many users with few rules.
-    Few(Box<[(Box<str>, Effect)]>),
-    /// One lookup gives all that match.
-    Many(Box<FilterIndex<Effect, FixedState>>),
-}
-
-impl List {
-    /// Up to this many rules are matched one by one: an index costs as much to ask, and far more memory.
-    pub(crate) const FEW: usize = 4;
-
-    fn new(rules: &[Rule<'_>]) -> Self {
-        if rules.len() <= Self::FEW {
-            return Self::Few(
-                rules
-                    .iter()
-                    .map(|rule| (rule.filter.into(), rule.permission.effect()))
-                    .collect(),
-            );
-        }
-        let mut index = FilterIndex::with_hasher(FixedState::default());
-        for rule in rules {
-            let filter = SubscriptionFilter::Plain(TopicFilter::from_checked(rule.filter));
-            index.insert(filter, rule.permission.effect());
-        }
-        Self::Many(Box::new(index))
-    }
-
-    /// What all rules that match this name grant and deny together.
-    pub(crate) fn effect(&self, name: TopicName<'_>) -> Effect {
-        let mut joined = Effect::default();
-        match self {
-            Self::Few(rules) => {
-                for (filter, effect) in rules {
-                    if TopicFilter::from_checked(filter).matches(name) {
-                        joined = joined.join(*effect);
-                    }
-                }
-            }
-            Self::Many(index) => index.lookup(name, |found| {
-                if let Match::Entries(entries) = found {
-                    entries.for_each(|effect| joined = joined.join(*effect));
-                }
-            }),
-        }
-        joined
-    }
-}
-
-/// The `pattern` rules.
+/// The `pattern` rules, beside what the table has of them.
 pub(crate) enum Patterns {
     /// No pattern at all: names with wildcards are not refused.
     None,
-    /// Placeholders are whole levels: an index by the filter with `+` in their places.
-    Levels(Box<FilterIndex<LevelPattern, FixedState>>),
-    /// The same, few.
-    FewLevels(Box<[(Box<str>, LevelPattern)]>),
-    /// Placeholders are anywhere.
-    Text(Box<[TextPattern]>),
+    /// Placeholders are whole levels, wildcards in the table.
+    Levels(Vec<LevelPattern>),
+    /// Placeholders are anywhere: asked one by one.
+    Text(Vec<TextPattern>),
 }
 
 impl Patterns {
-    fn new(rules: &[Rule<'_>], substitution: Substitution) -> Self {
-        if rules.is_empty() {
+    fn new<'a>(
+        rules: impl Iterator<Item = Rule<'a>>,
+        substitution: Substitution,
+        table: &mut RuleTable,
+    ) -> Self {
+        if substitution == Substitution::Anywhere {
+            let patterns: Vec<_> = rules.map(|rule| TextPattern::new(&rule)).collect();
+            return if patterns.is_empty() {
+                Self::None
+            } else {
+                Self::Text(patterns)
+            };
+        }
+        let (filters, patterns): (Vec<_>, Vec<_>) = rules
+            .map(|rule| (LevelPattern::filter_of(&rule), LevelPattern::new(&rule)))
+            .unzip();
+        if patterns.is_empty() {
             return Self::None;
         }
-        if substitution == Substitution::Anywhere {
-            return Self::Text(rules.iter().map(TextPattern::new).collect());
+        let rules = filters.iter().zip(&patterns).zip(0..);
+        table.push_list(rules.map(|((filter, pattern), number)| NewRule {
+            filter,
+            effect: pattern.effect,
+            pattern: number,
+        }));
+        Self::Levels(patterns)
+    }
+}
+
+impl<'a> NewRule<'a> {
+    fn of_topic(rule: Rule<'a>) -> Self {
+        Self {
+            filter: rule.filter,
+            effect: rule.permission.effect(),
+            pattern: 0,
         }
-        let rules = rules.iter().map(LevelPattern::new);
-        if rules.len() <= List::FEW {
-            return Self::FewLevels(rules.collect());
-        }
-        let mut index = FilterIndex::with_hasher(FixedState::default());
-        for (filter, pattern) in rules {
-            index.insert(
-                SubscriptionFilter::Plain(TopicFilter::from_checked(&filter)),
-                pattern,
-            );
-        }
-        Self::Levels(Box::new(index))
     }
 }
 
@@ -255,32 +267,31 @@ impl Lists {
         Self { rules }
     }
 
-    pub(crate) fn of<'f>(&self, file: &'f AclFile, owner: Owner) -> Vec<Rule<'f>> {
+    pub(crate) fn of<'f>(&self, file: &'f AclFile, owner: Owner) -> impl Iterator<Item = Rule<'f>> {
         let start = self.rules.partition_point(|(other, _)| *other < owner);
         let rest = self.rules.get(start..).unwrap_or_default();
-        let places = rest.iter().take_while(|(other, _)| *other == owner);
-        places.filter_map(|(_, place)| file.rule_at(*place)).collect()
+        let places = rest.iter().take_while(move |(other, _)| *other == owner);
+        places.filter_map(|(_, place)| file.rule_at(*place))
     }
 }
 
-fn sections(file: &AclFile, lists: &Lists) -> HashMap<Box<str>, Section, FixedState> {
+fn groups_of_users(file: &AclFile) -> Vec<Vec<u32>> {
+    if file.members.is_empty() {
+        return Vec::new();
+    }
     let mut groups: Vec<Vec<u32>> = file.users().map(|_| Vec::new()).collect();
     for (group, user) in &file.members {
-        let of_user = usize::try_from(*user).ok().and_then(|user| groups.get_mut(user));
-        if let Some(of_user) = of_user.filter(|groups| !groups.contains(group)) {
+        if let Some(of_user) = groups
+            .get_mut(widen(*user))
+            .filter(|groups| !groups.contains(group))
+        {
             of_user.push(*group);
         }
     }
-    let users = file.users().zip(0_u32..).zip(groups);
-    let section = |((name, _), id): ((&str, usize), u32), groups: Vec<u32>| {
-        let own = List::new(&lists.of(file, Owner::User(id)));
-        (
-            name.into(),
-            Section {
-                own,
-                groups: groups.into(),
-            },
-        )
-    };
-    users.map(|(user, groups)| section(user, groups)).collect()
+    groups
+}
+
+/// Numbers count what is in memory, so they fit.
+fn widen(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -3,11 +3,12 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use komar_topic::{Match, SubscriptionFilter, TopicFilter, TopicName};
+use komar_topic::{SubscriptionFilter, TopicFilter, TopicName};
 
 use crate::compile::{Acl, Patterns, Substitution};
 use crate::rule::{Effect, Kind, Owner, Rule};
 use crate::substitute::expand;
+use crate::table::Levels;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,14 +74,14 @@ impl Acl {
         if !is_name(topic) || (topic.starts_with('$') && is_reserved(kind, topic)) {
             return Decision::Deny;
         }
-        let name = TopicName::from_checked(topic);
-        if let Some(decision) = decision_of(self.own_effect(subject, name), kind) {
+        let levels = Levels::of(topic);
+        if let Some(decision) = decision_of(self.own_effect(subject, &levels), kind) {
             return decision;
         }
         if matches!(self.patterns, Patterns::None) || has_wildcard_name(&subject) {
             return Decision::Deny;
         }
-        decision_of(self.patterns.effect(&subject, name), kind).unwrap_or(Decision::Deny)
+        decision_of(self.pattern_effect(&subject, &levels), kind).unwrap_or(Decision::Deny)
     }
 
     /// Whether there can be a topic that matches `filter` and that the subject may read.
@@ -126,22 +127,6 @@ impl Acl {
         Decision::Allow
     }
 
-    fn own_effect(&self, subject: Subject<'_>, name: TopicName<'_>) -> Effect {
-        let Some(username) = subject.username else {
-            return self.anonymous.effect(name);
-        };
-        let Some(section) = self.users.get(username) else {
-            return Effect::default();
-        };
-        let groups = section
-            .groups
-            .iter()
-            .filter_map(|group| self.groups.get(usize::try_from(*group).ok()?));
-        groups.fold(section.own.effect(name), |effect, group| {
-            effect.join(group.effect(name))
-        })
-    }
-
     /// The rules that step 3 looks at, in the order of the file.
     pub(crate) fn own_rules(&self, subject: Subject<'_>) -> Vec<Rule<'_>> {
         let Some(username) = subject.username else {
@@ -151,13 +136,8 @@ impl Acl {
             return Vec::new();
         };
         let mut rules = self.rules_of(Owner::User(user));
-        let groups = self
-            .users
-            .get(username)
-            .map(|section| section.groups.as_ref())
-            .unwrap_or_default();
         rules.extend(
-            groups
+            self.groups_of(user)
                 .iter()
                 .flat_map(|group| self.rules_of(Owner::Group(*group))),
         );
@@ -166,38 +146,7 @@ impl Acl {
     }
 
     pub(crate) fn rules_of(&self, owner: Owner) -> Vec<Rule<'_>> {
-        self.lists.of(&self.file, owner)
-    }
-}
-
-impl Patterns {
-    /// What all patterns that match this name for this client grant and deny together.
-    fn effect(&self, subject: &Subject<'_>, name: TopicName<'_>) -> Effect {
-        let mut joined = Effect::default();
-        match self {
-            Self::None => {}
-            Self::Levels(index) => index.lookup(name, |found| {
-                if let Match::Entries(entries) = found {
-                    let fitting = entries.filter(|pattern| pattern.fits(subject, name.as_str()));
-                    fitting.for_each(|pattern| joined = joined.join(pattern.effect));
-                }
-            }),
-            Self::FewLevels(patterns) => {
-                for (filter, pattern) in patterns {
-                    if TopicFilter::from_checked(filter).matches(name) && pattern.fits(subject, name.as_str())
-                    {
-                        joined = joined.join(pattern.effect);
-                    }
-                }
-            }
-            Self::Text(patterns) => {
-                let matching = patterns
-                    .iter()
-                    .filter(|pattern| pattern.matches(subject, name.as_str()));
-                matching.for_each(|pattern| joined = joined.join(pattern.effect));
-            }
-        }
-        joined
+        self.lists.of(&self.file, owner).collect()
     }
 }
 

@@ -84,6 +84,26 @@ pub enum AclErrorCause {
     },
 }
 
+impl AclErrorCause {
+    /// A short name that stays the same, for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Nul => "nul",
+            Self::ByteOrderMark => "byte-order-mark",
+            Self::IndentedComment => "indented-comment",
+            Self::Tab => "tab",
+            Self::UnknownKeyword { .. } => "unknown-keyword",
+            Self::Extension { .. } => "extension",
+            Self::MissingName { .. } => "missing-name",
+            Self::MemberOutsideGroup => "member-outside-group",
+            Self::MissingFilter { .. } => "missing-filter",
+            Self::UnknownAccess { .. } => "unknown-access",
+            Self::InvalidFilter { .. } => "invalid-filter",
+        }
+    }
+}
+
 impl AclError {
     /// What to do about it; `None` if the message says it all.
     #[must_use]

@@ -151,7 +151,7 @@ impl Acl {
         if matches!(self.patterns, Patterns::None) {
             let stranger = subject
                 .username
-                .is_some_and(|username| !self.users.contains_key(username));
+                .is_some_and(|username| self.file.users.find(username).is_none());
             return (
                 Decision::Deny,
                 if stranger {
@@ -217,8 +217,9 @@ impl Acl {
             }
             (Scope::Everybody, Substitution::Anywhere) => TextPattern::new(rule).matches(&subject, topic),
             (Scope::Everybody, Substitution::WholeLevel) => {
-                let (filter, pattern) = LevelPattern::new(rule);
-                TopicFilter::from_checked(&filter).matches(name) && pattern.fits(&subject, topic)
+                let filter = LevelPattern::filter_of(rule);
+                TopicFilter::from_checked(&filter).matches(name)
+                    && LevelPattern::new(rule).fits(&subject, topic)
             }
             _ => TopicFilter::from_checked(rule.filter).matches(name),
         };
@@ -232,31 +233,68 @@ impl Acl {
     }
 }
 
+impl Explanation {
+    /// Like `Display`, with places as `FILE:LINE`.
+    pub fn in_file<'a>(&'a self, file: &'a str) -> impl fmt::Display + 'a {
+        Shown {
+            explanation: self,
+            file: Some(file),
+        }
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = if self.decision.is_allow() {
-            "allowed"
-        } else {
-            "denied"
-        };
-        writeln!(f, "{word}: {}", self.question)?;
-        let deciding = match self.reason {
-            Reason::Rule { .. } => self.considered.last(),
-            _ => None,
-        };
-        match deciding {
-            Some(rule) => writeln!(f, "because of line {}: {}", rule.line, rule.rule)?,
-            None => writeln!(f, "because {}", self.reason)?,
+        Shown {
+            explanation: self,
+            file: None,
         }
-        let near: Vec<_> = self
-            .considered
-            .iter()
-            .filter(|rule| rule.outcome.is_telling())
-            .collect();
-        for rule in &near {
-            writeln!(f, "  line {}: {} ({})", rule.line, rule.rule, rule.outcome)?;
+        .fmt(f)
+    }
+}
+
+struct Shown<'a> {
+    explanation: &'a Explanation,
+    file: Option<&'a str>,
+}
+
+impl Shown<'_> {
+    fn rule(&self, f: &mut fmt::Formatter<'_>, rule: &Considered) -> fmt::Result {
+        match self.file {
+            Some(file) => write!(f, "{file}:{}: {}", rule.line, rule.rule),
+            None => write!(f, "line {}: {}", rule.line, rule.rule),
         }
-        match self.considered.len().saturating_sub(near.len()) {
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Explanation {
+            decision,
+            reason,
+            considered,
+            question,
+        } = self.explanation;
+        writeln!(
+            f,
+            "{}: {question}",
+            if decision.is_allow() { "allowed" } else { "denied" }
+        )?;
+        match (reason, considered.last()) {
+            (Reason::Rule { .. }, Some(rule)) => {
+                f.write_str("because of ")?;
+                self.rule(f, rule)?;
+                writeln!(f)?;
+            }
+            _ => writeln!(f, "because {reason}")?,
+        }
+        let telling = || considered.iter().filter(|rule| rule.outcome.is_telling());
+        for rule in telling() {
+            f.write_str("  ")?;
+            self.rule(f, rule)?;
+            writeln!(f, " ({})", rule.outcome)?;
+        }
+        match considered.len().saturating_sub(telling().count()) {
             0 => Ok(()),
             others => writeln!(f, "  and {others} whose filter does not match"),
         }

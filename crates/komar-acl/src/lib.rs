@@ -58,6 +58,7 @@ mod lint;
 mod parse;
 mod rule;
 mod substitute;
+mod table;
 
 pub use compile::{Acl, Options, Substitution};
 pub use decide::{Access, Decision, Subject};

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::decide::Subject;
 use crate::rule::{Effect, Rule};
@@ -23,6 +24,14 @@ enum Placeholder {
 }
 
 impl Placeholder {
+    fn of(level: &str) -> Option<Self> {
+        match level {
+            "%u" => Some(Self::User),
+            "%c" => Some(Self::Client),
+            _ => None,
+        }
+    }
+
     /// The value, if there is one; an empty name matches nothing.
     fn value<'a>(self, subject: &Subject<'a>) -> Option<&'a str> {
         let value = match self {
@@ -34,33 +43,28 @@ impl Placeholder {
 }
 
 impl LevelPattern {
-    /// The pattern, and the filter to match it with.
-    pub(crate) fn new(rule: &Rule<'_>) -> (Box<str>, Self) {
-        let mut filter = String::with_capacity(rule.filter.len());
-        let mut slots = alloc::vec::Vec::new();
-        for (number, level) in rule.filter.split('/').enumerate() {
-            if number > 0 {
-                filter.push('/');
-            }
-            match level {
-                "%u" => slots.push((number, Placeholder::User)),
-                "%c" => slots.push((number, Placeholder::Client)),
-                _ => {
-                    filter.push_str(level);
-                    continue;
-                }
-            }
-            filter.push('+');
+    pub(crate) fn new(rule: &Rule<'_>) -> Self {
+        let placeholders = rule.filter.split('/').map(Placeholder::of).enumerate();
+        let slots = placeholders.filter_map(|(number, placeholder)| Some((number, placeholder?)));
+        let mentions_user = rule.filter.contains("%u");
+        Self {
+            effect: rule.permission.effect(),
+            mentions_user,
+            slots: slots.collect(),
         }
-        let effect = rule.permission.effect();
-        (
-            filter.into(),
-            Self {
-                effect,
-                mentions_user: rule.filter.contains("%u"),
-                slots: slots.into(),
-            },
-        )
+    }
+
+    /// The filter to match it with.
+    pub(crate) fn filter_of(rule: &Rule<'_>) -> String {
+        let levels = rule.filter.split('/');
+        let levels = levels.map(|level| {
+            if Placeholder::of(level).is_some() {
+                "+"
+            } else {
+                level
+            }
+        });
+        levels.collect::<Vec<_>>().join("/")
     }
 
     /// Whether the levels of a name that the filter matches are this client's.

@@ -10,9 +10,9 @@ use komar_topic::{FilterIndex, Handle, NameTree, STRIPES, Stripe, TopicName};
 use crate::access::Access;
 use crate::config::BrokerConfig;
 use crate::registry::Registry;
+use crate::router::Subscription;
 use crate::router::cache::Stamp;
 use crate::router::retained::RetainedMessage;
-use crate::router::Subscription;
 use crate::sync::RwLock;
 
 pub(crate) type Index = FilterIndex<Subscription, SeedableRandomState>;
@@ -98,7 +98,9 @@ impl Broker {
             slow_bytes: AtomicUsize::new(0),
             reassembly_bytes: AtomicUsize::new(0),
         };
-        Broker { shared: Arc::new(shared) }
+        Broker {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Takes other rules into force. Every verdict that is remembered becomes void; Connections stay.
@@ -132,9 +134,15 @@ impl Shared {
     /// The state of the world that a lookup of `name` depends on; read before the lookup is made.
     pub(crate) fn stamp(&self, name: TopicName<'_>, access: u64) -> Stamp {
         let stripe = FilterIndex::<Subscription, SeedableRandomState>::stripe(name);
-        let of_stripe = self.versions.get(stripe).map_or(0, |version| version.load(Ordering::Acquire));
+        let of_stripe = self
+            .versions
+            .get(stripe)
+            .map_or(0, |version| version.load(Ordering::Acquire));
         // Both only grow, so an equal sum means that neither has changed.
-        Stamp { index: of_stripe.wrapping_add(self.version_of_all.load(Ordering::Acquire)), access }
+        Stamp {
+            index: of_stripe.wrapping_add(self.version_of_all.load(Ordering::Acquire)),
+            access,
+        }
     }
 
     /// Makes cached lookups stale that a change may concern. Called with the index's write lock held.

@@ -145,7 +145,11 @@ impl Default for ListenerPolicy {
             allow_anonymous: false,
             identity: None,
             use_username_as_client_id: false,
-            protocol_versions: vec![ProtocolVersion::V3_1, ProtocolVersion::V3_1_1, ProtocolVersion::V5],
+            protocol_versions: vec![
+                ProtocolVersion::V3_1,
+                ProtocolVersion::V3_1_1,
+                ProtocolVersion::V5,
+            ],
             maximum_qos: QoS::ExactlyOnce,
             topic_alias_maximum: 10,
             assigned_client_id_prefix: "auto-".into(),
@@ -156,7 +160,11 @@ impl Default for ListenerPolicy {
 impl Limits {
     /// Our Receive Maximum; never 0, which the specification forbids.
     pub(crate) fn receive_maximum(&self) -> u16 {
-        if self.maximum_inflight_messages == 0 { u16::MAX } else { self.maximum_inflight_messages }
+        if self.maximum_inflight_messages == 0 {
+            u16::MAX
+        } else {
+            self.maximum_inflight_messages
+        }
     }
 
     pub(crate) fn maximum_packet_size(&self) -> NonZeroU32 {

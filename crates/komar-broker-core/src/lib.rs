@@ -60,8 +60,8 @@ mod timer;
 mod worker;
 
 pub use access::{
-    Access, Action, Authenticate, Authentication, Authorize, Decision, FileAccess, Identity, ListenerFiles, Login,
-    Subject,
+    Access, Action, Authenticate, Authentication, Authorize, Decision, FileAccess, Identity, ListenerFiles,
+    Login, Subject,
 };
 pub use broker::{Broker, Statistics};
 pub use config::{BrokerConfig, Limits, ListenerId, ListenerPolicy};

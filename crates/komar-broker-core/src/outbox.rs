@@ -19,7 +19,7 @@ use komar_codec::ProtocolVersion;
 
 use crate::error::CloseCause;
 use crate::now::Millis;
-use crate::output::Output;
+use crate::output::{Output, Pool};
 use crate::session::Session;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -144,9 +144,11 @@ impl Outbox {
     pub(crate) fn deadline(&self) -> Millis {
         match self.patience.load(Ordering::Relaxed) {
             0 => Millis::NEVER,
-            patience => {
-                Millis(self.last_seen.load(Ordering::Relaxed).saturating_add(u64::from(patience)))
-            }
+            patience => Millis(
+                self.last_seen
+                    .load(Ordering::Relaxed)
+                    .saturating_add(u64::from(patience)),
+            ),
         }
     }
 
@@ -163,7 +165,11 @@ impl Outbox {
         };
         if output.is_empty() {
             state.output = output;
-            return if state.closing.is_some() { Take::Close } else { Take::Nothing };
+            return if state.closing.is_some() {
+                Take::Close
+            } else {
+                Take::Nothing
+            };
         }
         state.sending = true;
         state.writable = false;
@@ -273,12 +279,9 @@ impl State {
         self.output.len().saturating_add(rest).saturating_add(self.taken)
     }
 
-    pub(crate) fn output(&mut self, pool: &mut Vec<Vec<u8>>) -> &mut Output {
-        if self.output.has_no_buffer()
-            && let Some(buffer) = pool.pop()
-        {
-            self.output = Output::with_buffer(buffer);
-        }
+    #[inline]
+    pub(crate) fn output(&mut self, pool: &mut Pool) -> &mut Output {
+        self.output.ensure_buffer(pool);
         &mut self.output
     }
 

@@ -79,26 +79,53 @@ impl Output {
     /// Sends `shared[start..]` after what is encoded so far, without copying it.
     pub(crate) fn splice(&mut self, shared: Arc<[u8]>, start: usize) {
         if start < shared.len() {
-            self.splices.push(Splice { at: self.bytes.len(), shared, start });
+            self.splices.push(Splice {
+                at: self.bytes.len(),
+                shared,
+                start,
+            });
         }
     }
 
-    /// Gives the buffer back for another Connection, emptied.
-    pub(crate) fn into_buffer(mut self) -> Vec<u8> {
-        self.bytes.clear();
-        self.bytes
-    }
-
-    pub(crate) fn with_buffer(bytes: Vec<u8>) -> Output {
-        Output { bytes, ..Output::default() }
-    }
-
-    /// Whether no buffer is held.
+    /// Gets a buffer from the pool if it has none.
     #[inline]
-    pub(crate) fn has_no_buffer(&self) -> bool {
-        self.bytes.capacity() == 0
+    pub(crate) fn ensure_buffer(&mut self, pool: &mut Pool) {
+        if self.bytes.capacity() == 0
+            && let Some(buffer) = pool.take()
+        {
+            self.bytes = buffer;
+        }
     }
 }
+
+/// Empty buffers for Connections that have something to send.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Pool {
+    #[inline]
+    fn take(&mut self) -> Option<Vec<u8>> {
+        let buffer = self.buffers.pop()?;
+        self.bytes = self.bytes.saturating_sub(buffer.capacity());
+        Some(buffer)
+    }
+
+    /// Keeps the buffer of an output that is written, as far as there is room.
+    pub(crate) fn put(&mut self, mut output: Output) {
+        output.bytes.clear();
+        let capacity = output.bytes.capacity();
+        if capacity > 0 && self.bytes.saturating_add(capacity) <= POOLED_BYTES {
+            self.bytes += capacity;
+            self.buffers.push(output.bytes);
+        }
+    }
+}
+
+/// Bytes of empty buffers that a worker keeps.
+const POOLED_BYTES: usize = 2 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -21,8 +21,14 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new(hasher: SeedableRandomState) -> Registry {
-        let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(hasher.clone()))).collect();
-        Registry { hasher, shards, count: AtomicUsize::new(0) }
+        let shards = (0..SHARDS)
+            .map(|_| RwLock::new(HashMap::with_hasher(hasher.clone())))
+            .collect();
+        Registry {
+            hasher,
+            shards,
+            count: AtomicUsize::new(0),
+        }
     }
 
     pub(crate) fn find(&self, client_id: &str) -> Option<Arc<Session>> {
@@ -48,9 +54,14 @@ impl Registry {
 
     /// Takes a Session out, unless another one has its identifier by now.
     pub(crate) fn remove(&self, session: &Arc<Session>) {
-        let Some(shard) = self.shard(&session.client_id) else { return };
+        let Some(shard) = self.shard(&session.client_id) else {
+            return;
+        };
         let mut shard = shard.write();
-        if shard.get(&session.client_id).is_some_and(|found| Arc::ptr_eq(found, session)) {
+        if shard
+            .get(&session.client_id)
+            .is_some_and(|found| Arc::ptr_eq(found, session))
+        {
             shard.remove(&session.client_id);
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
@@ -63,7 +74,10 @@ impl Registry {
 
     /// All Sessions at about this moment, a shard at a time.
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
-        self.shards.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>())
+            .collect()
     }
 
     fn shard(&self, client_id: &str) -> Option<&Shard> {

@@ -27,7 +27,11 @@ pub(crate) struct Timers {
 
 impl Timers {
     pub(crate) fn new(now: Millis) -> Timers {
-        Timers { slots: (0..SLOTS).map(|_| Vec::new()).collect(), second: now.0 / 1000, len: 0 }
+        Timers {
+            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
+            second: now.0 / 1000,
+            len: 0,
+        }
     }
 
     pub(crate) fn add(&mut self, due: Millis, timer: Timer) {
@@ -48,7 +52,9 @@ impl Timers {
         while self.second < target {
             self.second += 1;
             let index = (self.second % SLOTS) as usize;
-            let Some(slot) = self.slots.get_mut(index) else { return };
+            let Some(slot) = self.slots.get_mut(index) else {
+                return;
+            };
             for (at, timer) in core::mem::take(slot) {
                 self.len -= 1;
                 if at <= now {
@@ -102,7 +108,10 @@ mod tests {
         }
         assert_eq!(fired.len(), wanted.len());
         for (fired, wanted) in fired.iter().zip(wanted) {
-            assert!((wanted..=wanted + 1).contains(fired), "{wanted} s fired after {fired} s");
+            assert!(
+                (wanted..=wanted + 1).contains(fired),
+                "{wanted} s fired after {fired} s"
+            );
         }
         assert_eq!(timers.next(), None);
 

@@ -18,7 +18,8 @@ use crate::link::Link;
 use crate::message::Message;
 use crate::now::{Millis, Now};
 use crate::outbox::{Next, Outbox, Sent, State, Take};
-use crate::output::Output;
+use crate::output::{Output, Pool};
+use crate::publish_out::Encoded;
 use crate::router::{Origin, TopicCache};
 use crate::session::Session;
 use crate::session::will::WillMessage;
@@ -49,10 +50,11 @@ pub(crate) struct Effects {
     pub(crate) now: Millis,
     pub(crate) unix: Duration,
     /// Empty buffers for Outboxes that have something to send.
-    pub(crate) pool: Vec<Vec<u8>>,
+    pub(crate) pool: Pool,
     dirty: VecDeque<Arc<Outbox>>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) scratch: Vec<u8>,
+    pub(crate) encoded: Encoded,
     /// Sessions whose retained messages go on.
     pub(crate) walking: VecDeque<Arc<Session>>,
     broker: Arc<Shared>,
@@ -90,7 +92,10 @@ impl Worker {
         let now_millis = Millis::from(now);
         Worker {
             cache: TopicCache::new(shared.hasher.clone(), shared.config.limits.maximum_cached_targets),
-            access: CurrentAccess { epoch: shared.access_epoch(), access: shared.access() },
+            access: CurrentAccess {
+                epoch: shared.access_epoch(),
+                access: shared.access(),
+            },
             timers: Timers::new(now_millis),
             due: Vec::new(),
             swept: now_millis,
@@ -101,10 +106,11 @@ impl Worker {
             fx: Effects {
                 now: now_millis,
                 unix: now.unix,
-                pool: Vec::new(),
+                pool: Pool::default(),
                 dirty: VecDeque::new(),
                 events: VecDeque::new(),
                 scratch: Vec::new(),
+                encoded: Encoded::default(),
                 walking: VecDeque::new(),
                 broker: Arc::clone(&shared),
             },
@@ -118,13 +124,17 @@ impl Worker {
         self.fx.unix = now.unix;
         let epoch = self.broker.access_epoch();
         if epoch != self.access.epoch {
-            self.access = CurrentAccess { epoch, access: self.broker.access() };
+            self.access = CurrentAccess {
+                epoch,
+                access: self.broker.access(),
+            };
         }
         self.expire_timers();
         if self.fx.now >= self.swept.after(SWEEP_EVERY) {
             self.swept = self.fx.now;
             let broker = &self.broker;
-            self.cache.sweep(|name, stamp| broker.stamp(TopicName::from_checked(name), epoch) == stamp);
+            self.cache
+                .sweep(|name, stamp| broker.stamp(TopicName::from_checked(name), epoch) == stamp);
         }
     }
 
@@ -154,7 +164,7 @@ impl Worker {
     pub fn output_done(&mut self, outbox: &Arc<Outbox>, output: Output, sent: Sent) -> Next {
         let (next, output, waiting) = outbox.output_done(output, sent, &self.broker.slow_bytes);
         if let Some(output) = output {
-            self.fx.recycle(output);
+            self.fx.pool.put(output);
         }
         if let Some(session) = waiting {
             self.pump(&session);
@@ -197,7 +207,14 @@ impl Worker {
         retain: bool,
     ) -> Result<usize, komar_topic::TopicError> {
         let topic_name = TopicName::new(topic_name)?;
-        let message = Message { topic_name, properties: &[], payload, qos, retain, expires: Millis::NEVER };
+        let message = Message {
+            topic_name,
+            properties: &[],
+            payload,
+            qos,
+            retain,
+            expires: Millis::NEVER,
+        };
         Ok(self.route(Origin { session: None }, message))
     }
 
@@ -218,7 +235,10 @@ impl Worker {
         } else {
             Some(Duration::ZERO)
         };
-        TurnEnd { wait, persist: crate::store::PersistBatch::default() }
+        TurnEnd {
+            wait,
+            persist: crate::store::PersistBatch::default(),
+        }
     }
 
     /// Sends what waits in a Session, as far as it can be sent now.
@@ -282,18 +302,7 @@ impl Effects {
         let total = self.broker.slow_bytes.load(core::sync::atomic::Ordering::Relaxed);
         total > config.limits.maximum_total_outbox_bytes
     }
-
-    fn recycle(&mut self, output: Output) {
-        let buffer = output.into_buffer();
-        let worth_keeping = (1..=POOLED_BUFFER).contains(&buffer.capacity());
-        if worth_keeping && self.pool.len() < POOLED_BUFFERS {
-            self.pool.push(buffer);
-        }
-    }
 }
 
-/// Buffers that a worker keeps for reuse, and the largest that it keeps.
-const POOLED_BUFFERS: usize = 64;
-const POOLED_BUFFER: usize = 256 << 10;
 /// How often cached lookups that are no longer valid are emptied.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);

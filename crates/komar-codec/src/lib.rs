@@ -1,7 +1,7 @@
 //! MQTT 3.1, 3.1.1 and 5.0 packets to bytes and back: strict, without allocation, without I/O.
 //!
 //! [`frame()`] finds a packet in a stream of bytes. [`Packet::decode`] (or the packet's own `decode`, such as
-//! [`Publish::decode`]) checks it and borrows what it needs. `encoded_len` and `encode` write it. One packet type serves
+//! [`Publish::decode`]) checks it and borrows what it needs; [`OwnedPacket`] and [`OwnedPublish`] keep the bytes. `encoded_len` and `encode` write it. One packet type serves
 //! all three versions: what an older version does not have is empty or has its default.
 //!
 //! ```
@@ -63,11 +63,13 @@
     )
 )]
 
+#[cfg(test)]
 extern crate alloc;
 
 mod error;
 mod fixed_header;
 mod options;
+mod owned;
 mod packet;
 pub mod patch;
 mod primitive;
@@ -81,6 +83,7 @@ mod write;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, ErrorClass};
 pub use fixed_header::{Frame, Framer, Framing, PacketType, frame};
 pub use options::{DecodeOptions, PacketIdentifier, ProtocolVersion, QoS, Role, Utf8Policy};
+pub use owned::{OwnedPacket, OwnedPublish};
 pub use packet::{
     AckProperties, Auth, AuthProperties, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect,
     DisconnectProperties, OutgoingPublish, Packet, PayloadFormat, PubAck, PubComp, PubRec, PubRel, Publish,

@@ -30,7 +30,7 @@ fn may_be_received(packet: &Packet<'_>, role: Role) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn what_is_written_is_read((version, packet) in packets()) {

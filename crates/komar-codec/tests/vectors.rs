@@ -69,7 +69,25 @@ fn check(vector: &Value, role: Role, utf8: Utf8Policy) -> Result<(), String> {
             }
         }
         Ok(_) if !acceptable.contains(&"ok") => Err(format!("ok, not {acceptable:?}")),
-        Ok(packet) => expect_packet(vector, &packet, options.version),
+        Ok(packet) => {
+            expect_packet(vector, &packet, options.version)?;
+            expect_same_when_written(&packet, &options)
+        }
+    }
+}
+
+/// What is read is written with the same meaning.
+fn expect_same_when_written(packet: &Packet<'_>, options: &DecodeOptions) -> Result<(), String> {
+    let mut bytes = Vec::new();
+    packet
+        .encode(options.version, &mut bytes)
+        .map_err(|error| error.to_string())?;
+    match frame(&bytes, options).map(|framing| match framing {
+        Framing::Complete(whole) => Packet::decode(whole, options),
+        Framing::Incomplete { needed } => panic!("{needed} bytes more needed"),
+    }) {
+        Ok(Ok(again)) if again == *packet => Ok(()),
+        other => Err(format!("written and read again: {other:?}")),
     }
 }
 

@@ -38,6 +38,18 @@
 //! - Read the command line or the environment.
 //! - Decide what an option does. [`Support`] says what becomes of it, the broker does it.
 //! - Write configuration files.
+//!
+//! # Where it differs from Mosquitto
+//!
+//! - All errors are reported, not only the first.
+//! - Refused, because Mosquitto would let in whom nobody meant to: options of TLS before any listener,
+//!   `require_certificate` without `certfile`, a byte 0 (which hides the rest of the file), a plugin that is not built
+//!   in, two ACL or password files for one listener.
+//! - Refused instead of replaced: an unknown `tls_version` (already by `--test-config`) or `tls_keyform`, and a
+//!   `memory_limit` that is not a number.
+//! - `set_tcp_nodelay` and `check_retain_source` are on unless switched off.
+//! - Trailing blanks are not part of a path (`log_dest file`, plugins and their options).
+//! - A bridge's `topic` may be quoted without holding a blank, an IPv6 address may stand in brackets.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -218,3 +218,14 @@ impl Tls {
         }
     }
 }
+
+impl Proxy {
+    /// Headers of this version, and nothing demanded of them.
+    pub fn new(version: ProxyVersion) -> Proxy {
+        Proxy {
+            version,
+            require_tls: false,
+            require_certificate: false,
+        }
+    }
+}

@@ -10,9 +10,7 @@ use crate::draft::{Draft, ListenerDraft, PluginDraft, SecurityDraft};
 use crate::error::Needs;
 use crate::lexer::{Line, Word, Words, lines};
 use crate::source::FileSource;
-use crate::{
-    Bridge, ConfigError, ConfigErrors, ErrorKind, Plugin, PluginKind, Position, Warning, WarningKind,
-};
+use crate::{Bridge, ConfigError, ConfigErrors, ErrorKind, Position, Warning, WarningKind};
 
 /// What a directive was given for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use crate::directive::{Group, directive};
 use crate::draft::{ListenerDraft, SecurityDraft};
 use crate::parser::{Object, Parser};
 use crate::{
-    Autosave, ConfigErrors, ErrorKind, Listener, Loaded, Plugin, PluginKind, Position, ProxyVersion,
+    Autosave, ConfigErrors, ErrorKind, Listener, Loaded, Needs, Plugin, PluginKind, Position, ProxyVersion,
     Security, Tls, WarningKind,
 };
 
@@ -32,21 +32,12 @@ pub(crate) fn resolve(mut parser: Parser<'_>) -> Result<Loaded, ConfigErrors> {
         ..Security::default()
     };
     let global = std::mem::take(&mut parser.security);
-    let global = security(&mut parser, &global, &defaults);
+    let global = security(&mut parser, Object::Global, &global, &defaults);
     let drafts = std::mem::take(&mut parser.listeners);
-    let per_listener = parser.draft.config.per_listener_settings;
-    // Plugins of the whole broker hold for every listener, whatever else is per listener.
-    let base = if per_listener {
-        Security {
-            plugins: global.plugins.clone(),
-            ..defaults
-        }
-    } else {
-        global.clone()
-    };
     let mut listeners = Vec::new();
-    for draft in drafts.into_iter().filter(|_| !local_only) {
-        let security = security(&mut parser, &draft.security, &base);
+    for (index, draft) in drafts.into_iter().enumerate().filter(|_| !local_only) {
+        // With `per_listener_settings` nothing is global but the plugins of `global_plugin`, which hold everywhere.
+        let security = security(&mut parser, Object::Listener(index), &draft.security, &global);
         listeners.push(listener(draft, security));
     }
 
@@ -96,8 +87,23 @@ fn listener(draft: ListenerDraft, security: Security) -> Listener {
 }
 
 /// Fills in what was not given, and turns the plugins that stand for files into these.
-fn security(parser: &mut Parser<'_>, draft: &SecurityDraft, base: &Security) -> Security {
+fn security(parser: &mut Parser<'_>, object: Object, draft: &SecurityDraft, base: &Security) -> Security {
     let mut security = draft.over(base);
+    // Only one file decides; the other would be ignored without a word.
+    for (own, inherited, first, second) in [
+        (&draft.acl_file, &base.acl_file, "plugin_opt_acl_file", "acl_file"),
+        (
+            &draft.password_file,
+            &base.password_file,
+            "plugin_opt_password_file",
+            "password_file",
+        ),
+    ] {
+        if own.is_some() && inherited.is_some() {
+            let position = parser.place(object, second).cloned();
+            parser.error_at(position, second.to_owned(), ErrorKind::Conflict { first, second });
+        }
+    }
     for &index in &draft.plugins {
         let Some(plugin) = parser.plugins.get(index).and_then(|draft| draft.plugin.clone()) else {
             continue;
@@ -143,7 +149,8 @@ fn check_default_listener(parser: &mut Parser<'_>, local_only: bool) {
         .iter()
         .any(|object| matches!(object, Object::Listener(_)));
     for (name, position) in given {
-        if directive(name).is_some_and(|row| row.group == Group::Tls) {
+        let group = directive(name).map(|row| row.group);
+        if group == Some(Group::Tls) {
             // Mosquitto listens without TLS then.
             if !excused {
                 parser.error_at(
@@ -152,6 +159,13 @@ fn check_default_listener(parser: &mut Parser<'_>, local_only: bool) {
                     ErrorKind::TlsWithoutListener { name },
                 );
             }
+        } else if local_only && group == Some(Group::Security) {
+            // Nor would the listeners of local-only mode have this.
+            let kind = ErrorKind::Requires {
+                name: name.to_owned(),
+                needs: Needs::Listener,
+            };
+            parser.error_at(Some(position), name.to_owned(), kind);
         } else if local_only {
             let because = "no listener is defined, and those of local-only mode have no options";
             parser.warn(position, WarningKind::Unused { name, because });

@@ -72,7 +72,9 @@ impl<'a> Certificate<'a> {
     /// # Errors
     /// [`IdentityError::MalformedExtension`] if the extension is malformed or stands there twice.
     pub fn alternative_names(&self) -> Result<Vec<AlternativeName<'a>>, IdentityError> {
-        let malformed = IdentityError::MalformedExtension { extension: "subjectAltName" };
+        let malformed = IdentityError::MalformedExtension {
+            extension: "subjectAltName",
+        };
         let extension = self
             .inner
             .get_extension_unique(&OID_X509_EXT_SUBJECT_ALT_NAME)
@@ -96,7 +98,10 @@ impl<'a> Certificate<'a> {
             AlternativeName::Text(found, text) if found == kind => Some(text),
             _ => None,
         });
-        text::user_name(name.ok_or(IdentityError::NoAlternativeName { kind })?, kind.what())
+        text::user_name(
+            name.ok_or(IdentityError::NoAlternativeName { kind })?,
+            kind.what(),
+        )
     }
 }
 
@@ -106,7 +111,9 @@ fn alternative_name<'a>(name: &GeneralName<'a>) -> AlternativeName<'a> {
         GeneralName::URI(text) => AlternativeName::Text(AlternativeNameKind::Uri, text),
         GeneralName::RFC822Name(text) => AlternativeName::Text(AlternativeNameKind::Email, text),
         GeneralName::OtherName(id, value) if *id == oid!(1.3.6.1.4.1.311.20.2.3) => principal(value)
-            .map_or(AlternativeName::Other, |text| AlternativeName::Text(AlternativeNameKind::UserPrincipalName, text)),
+            .map_or(AlternativeName::Other, |text| {
+                AlternativeName::Text(AlternativeNameKind::UserPrincipalName, text)
+            }),
         GeneralName::IPAddress(bytes) => address(bytes).map_or(AlternativeName::Other, AlternativeName::Ip),
         _ => AlternativeName::Other,
     }

@@ -10,12 +10,18 @@ pub(crate) const COMMON_NAME: &[u8] = &[0x55, 0x04, 3];
 pub(crate) fn short_name(oid: &[u8]) -> Option<&'static str> {
     let (last, arc) = oid.split_last()?;
     let (_, names) = ARCS.iter().find(|(prefix, _)| *prefix == arc)?;
-    names.iter().find(|(number, _)| number == last).map(|(_, name)| *name)
+    names
+        .iter()
+        .find(|(number, _)| number == last)
+        .map(|(_, name)| *name)
 }
 
 /// Short name, or the dotted number of an attribute that has none.
 pub(crate) fn display_name(oid: &Oid<'_>) -> String {
-    short_name(oid.as_bytes()).map_or_else(|| dotted(oid.as_bytes()).unwrap_or_default(), str::to_owned)
+    short_name(oid.as_bytes()).map_or_else(
+        || dotted(oid.as_bytes()).unwrap_or_else(|| "(malformed)".to_owned()),
+        str::to_owned,
+    )
 }
 
 /// Dotted number; `None` for a malformed or absurdly large one.
@@ -191,34 +197,18 @@ const ARCS: &[Arc] = &[
     // 1.3.6.1.4.1.311.60.2.1: jurisdiction of incorporation
     (
         &[0x2B, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x3C, 0x02, 0x01],
-        &[
-            (1, "jurisdictionL"),
-            (2, "jurisdictionST"),
-            (3, "jurisdictionC"),
-        ],
+        &[(1, "jurisdictionL"), (2, "jurisdictionST"), (3, "jurisdictionC")],
     ),
     // 1.3.6.1.4.1.311.20.2: Microsoft enrolment
     (
         &[0x2B, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x14, 0x02],
-        &[
-            (2, "msSmartcardLogin"),
-            (3, "msUPN"),
-        ],
+        &[(2, "msSmartcardLogin"), (3, "msUPN")],
     ),
     // 1.2.643.3.131.1 and 1.2.643.100: Russian tax and registry numbers
-    (
-        &[0x2A, 0x85, 0x03, 0x03, 0x81, 0x03, 0x01],
-        &[
-            (1, "INN"),
-        ],
-    ),
+    (&[0x2A, 0x85, 0x03, 0x03, 0x81, 0x03, 0x01], &[(1, "INN")]),
     (
         &[0x2A, 0x85, 0x03, 0x64],
-        &[
-            (1, "OGRN"),
-            (3, "SNILS"),
-            (5, "OGRNIP"),
-        ],
+        &[(1, "OGRN"), (3, "SNILS"), (5, "OGRNIP")],
     ),
     // 1.3.6.1.5.5.7.9: personal data, RFC 3739
     (

@@ -4,8 +4,9 @@ use sha2::{Digest, Sha256};
 use x509_parser::asn1_rs::Any;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
 
-use crate::{IdentityError, attribute, text};
+use crate::{IdentityError, attribute, der, text};
 
 /// A certificate in DER, parsed; borrows the bytes.
 ///
@@ -28,9 +29,20 @@ impl<'a> Certificate<'a> {
         if !rest.is_empty() {
             return Err(IdentityError::TrailingData { length: rest.len() });
         }
-        for part in inner.subject.iter_attributes().chain(inner.issuer.iter_attributes()) {
-            if text::decode(part.attr_value()).is_err() || attribute::dotted(part.attr_type().as_bytes()).is_none() {
-                return Err(IdentityError::UnreadableName { attribute: attribute::display_name(part.attr_type()) });
+        if !is_complete(&inner.subject) || !is_complete(&inner.issuer) {
+            return Err(IdentityError::Malformed);
+        }
+        for part in inner
+            .subject
+            .iter_attributes()
+            .chain(inner.issuer.iter_attributes())
+        {
+            if text::decode(part.attr_value()).is_err()
+                || attribute::dotted(part.attr_type().as_bytes()).is_none()
+            {
+                return Err(IdentityError::UnreadableName {
+                    attribute: attribute::display_name(part.attr_type()),
+                });
             }
         }
         Ok(Self { der, inner })
@@ -121,6 +133,21 @@ impl<'a> Certificate<'a> {
     }
 }
 
+/// Whether the parser saw every attribute: it stops silently at a malformed one, and a name must not end there.
+fn is_complete(name: &X509Name<'_>) -> bool {
+    let Some((sequence, [])) = der::first(name.as_raw()) else {
+        return false;
+    };
+    let mut seen = name.iter();
+    let all = der::elements(sequence.contents).all(|set| {
+        let attributes = set
+            .filter(|set| set.identifier == 0x31)
+            .and_then(|set| der::count(set.contents, 0x30));
+        attributes.is_some() && attributes == seen.next().map(|set| set.iter().count())
+    });
+    all && seen.next().is_none()
+}
+
 /// SHA-256 of a certificate in DER.
 #[must_use]
 pub fn fingerprint_sha256(der: &[u8]) -> [u8; 32] {
@@ -130,8 +157,11 @@ pub fn fingerprint_sha256(der: &[u8]) -> [u8; 32] {
 /// Upper-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len().saturating_mul(2)), |mut text, byte| {
-        let _ = write!(text, "{byte:02X}"); // writing to a String cannot fail
-        text
-    })
+    bytes.iter().fold(
+        String::with_capacity(bytes.len().saturating_mul(2)),
+        |mut text, byte| {
+            let _ = write!(text, "{byte:02X}"); // writing to a String cannot fail
+            text
+        },
+    )
 }

@@ -15,7 +15,10 @@ impl<'a> Certificate<'a> {
     /// [`IdentityError::NoCommonName`], [`IdentityError::UnsupportedStringType`], [`IdentityError::NotUtf8`],
     /// [`IdentityError::ForbiddenCharacter`], [`IdentityError::Empty`], [`IdentityError::TooLong`].
     pub fn common_name(&self) -> Result<&'a str, IdentityError> {
-        let value = self.subject_values(attribute::COMMON_NAME).next().ok_or(IdentityError::NoCommonName)?;
+        let value = self
+            .subject_values(attribute::COMMON_NAME)
+            .next()
+            .ok_or(IdentityError::NoCommonName)?;
         text::verbatim(value, WHAT)
     }
 

@@ -16,7 +16,9 @@ pub enum IdentityError {
         length: usize,
     },
     /// Subject or issuer hold a value that no implementation could read.
-    #[error("attribute {attribute} of the subject or issuer cannot be read; issue the certificate anew with UTF8String")]
+    #[error(
+        "attribute {attribute} of the subject or issuer cannot be read; issue the certificate anew with UTF8String"
+    )]
     UnreadableName {
         /// Short name or dotted number of the attribute.
         attribute: String,
@@ -28,16 +30,22 @@ pub enum IdentityError {
         extension: &'static str,
     },
     /// The subject has no common name.
-    #[error("the subject has no common name (CN); issue the certificate anew with one, or use the whole subject")]
+    #[error(
+        "the subject has no common name (CN); issue the certificate anew with one, or use the whole subject"
+    )]
     NoCommonName,
     /// The subject has more than one common name, and the policy wants exactly one.
-    #[error("the subject has {count} common names (CN), which the policy refuses; issue the certificate anew with one")]
+    #[error(
+        "the subject has {count} common names (CN), which the policy refuses; issue the certificate anew with one"
+    )]
     SeveralCommonNames {
         /// How many there are.
         count: usize,
     },
     /// The value is encoded in a string type whose bytes are not UTF-8.
-    #[error("{what} is encoded with ASN.1 tag {tag}, not as UTF-8; issue the certificate anew with UTF8String")]
+    #[error(
+        "{what} is encoded with ASN.1 tag {tag}, not as UTF-8; issue the certificate anew with UTF8String"
+    )]
     UnsupportedStringType {
         /// Which value.
         what: &'static str,
@@ -51,7 +59,9 @@ pub enum IdentityError {
         what: &'static str,
     },
     /// The value holds a control character or a noncharacter.
-    #[error("{what} contains U+{code:04X}, which a user name must not; issue the certificate anew without it")]
+    #[error(
+        "{what} contains U+{code:04X}, which a user name must not; issue the certificate anew without it"
+    )]
     ForbiddenCharacter {
         /// Which value.
         what: &'static str,
@@ -65,7 +75,9 @@ pub enum IdentityError {
         what: &'static str,
     },
     /// The value does not fit an MQTT string.
-    #[error("{what} has {length} bytes, more than the 65535 of an MQTT user name; issue the certificate anew with a shorter name")]
+    #[error(
+        "{what} has {length} bytes, more than the 65535 of an MQTT user name; issue the certificate anew with a shorter name"
+    )]
     TooLong {
         /// Which value.
         what: &'static str,
@@ -79,13 +91,17 @@ pub enum IdentityError {
         kind: AlternativeNameKind,
     },
     /// A template names something that the certificate does not have.
-    #[error("the certificate has nothing for {{{placeholder}}} of the template; add it, or change the template")]
+    #[error(
+        "the certificate has nothing for {{{placeholder}}} of the template; add it, or change the template"
+    )]
     NothingForPlaceholder {
         /// The placeholder without braces.
         placeholder: &'static str,
     },
     /// A value contains the separator of the template, so that two certificates could give one name.
-    #[error("the value for {{{placeholder}}} contains {separator:?}, which ends it in the template; use another separator")]
+    #[error(
+        "the value for {{{placeholder}}} contains {separator:?}, which ends it in the template; use another separator"
+    )]
     AmbiguousValue {
         /// The placeholder without braces.
         placeholder: &'static str,

@@ -32,10 +32,20 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
-#![warn(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)]
+#![warn(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions
+)]
 #![cfg_attr(
     test,
-    allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::as_conversions)
+    allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
 )]
 
 mod allow_list;
@@ -43,6 +53,7 @@ mod alternative_names;
 mod attribute;
 mod certificate;
 mod common_name;
+mod der;
 mod error;
 mod policy;
 mod subject;
@@ -58,5 +69,4 @@ pub use error::{IdentityError, TemplateError};
 pub use policy::{IdentityPolicy, require_user_name};
 pub use template::Template;
 #[cfg(feature = "verifier")]
-// TLS
-pub use tls as tls_todo;
+pub use tls::{ClientAuthentication, ClientVerifier, ServerTls, TlsError, TlsWarning};

@@ -74,6 +74,8 @@ impl IdentityPolicy {
 pub fn require_user_name(identity: &str, user_name: Option<&str>) -> Result<(), IdentityError> {
     match user_name == Some(identity) {
         true => Ok(()),
-        false => Err(IdentityError::UserNameDiffers { identity: identity.to_owned() }),
+        false => Err(IdentityError::UserNameDiffers {
+            identity: identity.to_owned(),
+        }),
     }
 }

@@ -47,13 +47,7 @@ impl Certificate<'_> {
                 out.push(if index == 0 { '/' } else { '+' });
                 out.push_str(&attribute::display_name(part.attr_type()));
                 out.push('=');
-                for byte in part.attr_value().data {
-                    match byte {
-                        b'/' | b'+' => out.extend(['\\', char::from(*byte)]),
-                        b' '..=b'~' => out.push(char::from(*byte)),
-                        _ => hex_escape(&mut out, "\\x", *byte),
-                    }
-                }
+                push_slash_value(&mut out, part.attr_value());
             }
         }
         checked(out)
@@ -74,7 +68,9 @@ impl Certificate<'_> {
 #[cfg(feature = "verifier")]
 pub(crate) fn name_for_messages(der: &[u8]) -> String {
     use x509_parser::prelude::FromDer;
-    x509_parser::x509::X509Name::from_der(der).map(|(_, name)| name_text(&name, &RFC4514)).unwrap_or_default()
+    x509_parser::x509::X509Name::from_der(der)
+        .map(|(_, name)| name_text(&name, &RFC4514))
+        .unwrap_or_default()
 }
 
 struct Style {
@@ -86,6 +82,8 @@ struct Style {
     escape_high: bool,
     /// Quotation marks around the value instead of backslashes, where possible.
     quote: bool,
+    /// Values of attributes without a name as hexadecimal digits even if they are text. RFC 4514 §2.4
+    dump_unknown: bool,
 }
 
 const RFC2253: Style = Style {
@@ -95,8 +93,12 @@ const RFC2253: Style = Style {
     equals: "=",
     escape_high: true,
     quote: false,
+    dump_unknown: true,
 };
-const RFC4514: Style = Style { escape_high: false, ..RFC2253 };
+const RFC4514: Style = Style {
+    escape_high: false,
+    ..RFC2253
+};
 const ONELINE: Style = Style {
     last_first: false,
     between_sets: ", ",
@@ -104,6 +106,7 @@ const ONELINE: Style = Style {
     equals: " = ",
     escape_high: true,
     quote: true,
+    dump_unknown: false,
 };
 
 fn name_text(name: &x509_parser::x509::X509Name<'_>, style: &Style) -> String {
@@ -111,7 +114,13 @@ fn name_text(name: &x509_parser::x509::X509Name<'_>, style: &Style) -> String {
     for set in name.iter() {
         let last = set.iter().count().saturating_sub(1);
         // What separates a part from the one printed before it: the start of a set, or its end when reversed.
-        let opens = |index: usize| if style.last_first { index == last } else { index == 0 };
+        let opens = |index: usize| {
+            if style.last_first {
+                index == last
+            } else {
+                index == 0
+            }
+        };
         parts.extend(set.iter().enumerate().map(|(index, part)| (opens(index), part)));
     }
     if style.last_first {
@@ -120,13 +129,17 @@ fn name_text(name: &x509_parser::x509::X509Name<'_>, style: &Style) -> String {
     let mut out = String::new();
     for (index, (opens, part)) in parts.into_iter().enumerate() {
         if index > 0 {
-            out.push_str(if opens { style.between_sets } else { style.within_set });
+            out.push_str(if opens {
+                style.between_sets
+            } else {
+                style.within_set
+            });
         }
         out.push_str(&attribute::display_name(part.attr_type()));
         out.push_str(style.equals);
-        let known = attribute::short_name(part.attr_type().as_bytes()).is_some();
+        let dump = style.dump_unknown && attribute::short_name(part.attr_type().as_bytes()).is_none();
         match text::decode(part.attr_value()) {
-            Ok(Some(value)) if known => push_value(&mut out, &value, style),
+            Ok(Some(value)) if !dump => push_value(&mut out, &value, style),
             _ => push_dump(&mut out, part.attr_value()),
         }
     }
@@ -143,7 +156,11 @@ fn push_value(out: &mut String, value: &str, style: &Style) {
         _ => false,
     };
     let quotable = |byte: u8| !matches!(byte, b'"' | b'\\');
-    let quoted = style.quote && value.bytes().enumerate().any(|(index, byte)| special(index, byte) && quotable(byte));
+    let quoted = style.quote
+        && value
+            .bytes()
+            .enumerate()
+            .any(|(index, byte)| special(index, byte) && quotable(byte));
     if quoted {
         out.push('"');
     }
@@ -169,21 +186,49 @@ fn push_value(out: &mut String, value: &str, style: &Style) {
     }
 }
 
+/// The bytes as they are encoded.
+fn push_slash_value(out: &mut String, value: &Any<'_>) {
+    let header = if value.tag().0 == text::SEQUENCE {
+        header(value)
+    } else {
+        Vec::new()
+    };
+    // What stands before the bits is no part of the value.
+    let skipped = if value.tag().0 == text::BIT_STRING { 1 } else { 0 };
+    for byte in header.iter().chain(value.data.iter().skip(skipped)) {
+        match byte {
+            b'/' | b'+' => out.extend(['\\', char::from(*byte)]),
+            b' '..=b'~' => out.push(char::from(*byte)),
+            _ => hex_escape(out, "\\x", *byte),
+        }
+    }
+}
+
 /// `#` and the DER encoding in hexadecimal digits. RFC 4514 §2.4
 fn push_dump(out: &mut String, value: &Any<'_>) {
     out.push('#');
-    let constructed = if value.header.is_constructed() { 0x20 } else { 0 };
-    // Readable values have a tag below 31 (text::decode), so that the identifier is one byte.
-    let identifier = u8::try_from(value.tag().0).unwrap_or(0) | constructed;
-    let length = value.data.len();
-    out.push_str(&hex(&[identifier]));
-    let bytes = length.to_be_bytes();
-    let significant = bytes.iter().position(|byte| *byte != 0).and_then(|first| bytes.get(first..)).unwrap_or(&[0]);
-    if length >= 0x80 {
-        out.push_str(&hex(&[0x80 | u8::try_from(significant.len()).unwrap_or(0)]));
-    }
-    out.push_str(&hex(significant));
+    out.push_str(&hex(&header(value)));
     out.push_str(&hex(value.data));
+}
+
+/// Identifier and length in DER. Readable values have a tag below 31 (`text::decode`): the identifier is one byte.
+fn header(value: &Any<'_>) -> Vec<u8> {
+    let constructed = if value.header.is_constructed() { 0x20 } else { 0 };
+    let mut header = vec![u8::try_from(value.tag().0).unwrap_or(0) | constructed];
+    let length = value.data.len();
+    match u8::try_from(length) {
+        Ok(short @ 0..=0x7F) => header.push(short),
+        _ => {
+            let significant: Vec<u8> = length
+                .to_be_bytes()
+                .into_iter()
+                .skip_while(|byte| *byte == 0)
+                .collect();
+            header.push(0x80 | u8::try_from(significant.len()).unwrap_or(0));
+            header.extend(significant);
+        }
+    }
+    header
 }
 
 fn hex_escape(out: &mut String, prefix: &str, byte: u8) {
@@ -191,10 +236,12 @@ fn hex_escape(out: &mut String, prefix: &str, byte: u8) {
 }
 
 fn checked(subject: String) -> Result<String, IdentityError> {
-    text::user_name(&subject, WHAT).map(|_| ()).or_else(|error| match error {
-        // Only the forms for people can contain noncharacters; they are no user names.
-        IdentityError::ForbiddenCharacter { .. } => Ok(()),
-        error => Err(error),
-    })?;
+    text::user_name(&subject, WHAT)
+        .map(|_| ())
+        .or_else(|error| match error {
+            // Only the forms for people can contain noncharacters; they are no user names.
+            IdentityError::ForbiddenCharacter { .. } => Ok(()),
+            error => Err(error),
+        })?;
     Ok(subject)
 }

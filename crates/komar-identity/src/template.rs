@@ -58,9 +58,10 @@ impl Template {
 /// no other values can fill the template to the same name.
 fn check_unambiguous(placeholder: Placeholder, value: &str, separator: &str) -> Result<(), IdentityError> {
     match separator.chars().next().filter(|first| value.contains(*first)) {
-        Some(first) => {
-            Err(IdentityError::AmbiguousValue { placeholder: placeholder.word(), separator: first })
-        }
+        Some(first) => Err(IdentityError::AmbiguousValue {
+            placeholder: placeholder.word(),
+            separator: first,
+        }),
         None => Ok(()),
     }
 }
@@ -80,7 +81,9 @@ impl FromStr for Template {
         let mut characters = source.char_indices().peekable();
         while let Some((position, character)) = characters.next() {
             match character {
-                '{' | '}' if characters.next_if(|(_, next)| *next == character).is_some() => literal.push(character),
+                '{' | '}' if characters.next_if(|(_, next)| *next == character).is_some() => {
+                    literal.push(character)
+                }
                 '}' => return Err(TemplateError::UnmatchedBrace { position }),
                 '{' => {
                     let mut word = String::new();
@@ -93,7 +96,9 @@ impl FromStr for Template {
                     }
                     let placeholder = Placeholder::from_word(&word)?;
                     if literal.is_empty() && !parts.is_empty() {
-                        return Err(TemplateError::NoSeparator { placeholder: placeholder.word() });
+                        return Err(TemplateError::NoSeparator {
+                            placeholder: placeholder.word(),
+                        });
                     }
                     if !literal.is_empty() {
                         parts.push(Part::Literal(std::mem::take(&mut literal)));
@@ -109,15 +114,23 @@ impl FromStr for Template {
         if !literal.is_empty() {
             parts.push(Part::Literal(literal));
         }
-        Ok(Self { source: source.to_owned(), parts })
+        Ok(Self {
+            source: source.to_owned(),
+            parts,
+        })
     }
 }
 
 impl Placeholder {
     fn from_word(word: &str) -> Result<Self, TemplateError> {
-        let unknown = || TemplateError::UnknownPlaceholder { placeholder: word.to_owned(), known: KNOWN };
+        let unknown = || TemplateError::UnknownPlaceholder {
+            placeholder: word.to_owned(),
+            known: KNOWN,
+        };
         let lower = word.to_ascii_lowercase();
-        let kind = AlternativeNameKind::ALL.into_iter().find(|kind| kind.word() == lower);
+        let kind = AlternativeNameKind::ALL
+            .into_iter()
+            .find(|kind| kind.word() == lower);
         match lower.as_str() {
             "serial" => Ok(Self::Serial),
             "fingerprint" => Ok(Self::Fingerprint),
@@ -138,7 +151,9 @@ impl Placeholder {
     }
 
     fn value(self, certificate: &Certificate<'_>) -> Result<String, IdentityError> {
-        let nothing = IdentityError::NothingForPlaceholder { placeholder: self.word() };
+        let nothing = IdentityError::NothingForPlaceholder {
+            placeholder: self.word(),
+        };
         match self {
             Self::Attribute(_, oid, what) => {
                 let value = certificate.subject_values(oid).next().ok_or(nothing)?;
@@ -163,7 +178,15 @@ const ATTRIBUTES: [Placeholder; 9] = [
     Placeholder::Attribute("c", &[0x55, 4, 6], "the country (C)"),
     Placeholder::Attribute("l", &[0x55, 4, 7], "the locality (L)"),
     Placeholder::Attribute("st", &[0x55, 4, 8], "the state (ST)"),
-    Placeholder::Attribute("uid", &[9, 0x92, 0x26, 0x89, 0x93, 0xF2, 0x2C, 0x64, 1, 1], "the user id (UID)"),
-    Placeholder::Attribute("dc", &[9, 0x92, 0x26, 0x89, 0x93, 0xF2, 0x2C, 0x64, 1, 25], "the domain component (DC)"),
+    Placeholder::Attribute(
+        "uid",
+        &[9, 0x92, 0x26, 0x89, 0x93, 0xF2, 0x2C, 0x64, 1, 1],
+        "the user id (UID)",
+    ),
+    Placeholder::Attribute(
+        "dc",
+        &[9, 0x92, 0x26, 0x89, 0x93, 0xF2, 0x2C, 0x64, 1, 25],
+        "the domain component (DC)",
+    ),
     Placeholder::Attribute("serialnumber", &[0x55, 4, 5], "the attribute serialNumber"),
 ];

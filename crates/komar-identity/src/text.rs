@@ -9,9 +9,9 @@ use crate::IdentityError;
 /// Longest user name of MQTT in bytes. MQTT 5.0 §1.5.4
 pub(crate) const MAXIMUM_LENGTH: usize = 65_535;
 
-const BIT_STRING: u32 = 3;
+pub(crate) const BIT_STRING: u32 = 3;
 const UTF8: u32 = 12;
-const SEQUENCE: u32 = 16;
+pub(crate) const SEQUENCE: u32 = 16;
 const NUMERIC: u32 = 18;
 const PRINTABLE: u32 = 19;
 const TELETEX: u32 = 20;
@@ -33,11 +33,17 @@ pub(crate) fn decode<'a>(value: &Any<'a>) -> Result<Option<Cow<'a, str>>, ()> {
         return Err(());
     }
     match tag {
-        UTF8 => std::str::from_utf8(value.data).map(|text| Some(Cow::Borrowed(text))).map_err(|_| ()),
+        UTF8 => std::str::from_utf8(value.data)
+            .map(|text| Some(Cow::Borrowed(text)))
+            .map_err(|_| ()),
         NUMERIC | PRINTABLE | TELETEX | IA5 => Ok(Some(latin1(value.data))),
-        BMP => wide(value.data, |bytes: &[u8; 2]| u32::from(u16::from_be_bytes(*bytes))).map(Some),
+        BMP => wide(value.data, |bytes: &[u8; 2]| {
+            u32::from(u16::from_be_bytes(*bytes))
+        })
+        .map(Some),
         UNIVERSAL => wide(value.data, |bytes: &[u8; 4]| u32::from_be_bytes(*bytes)).map(Some),
-        BIT_STRING | SEQUENCE | 7..=11 | 13..=15 | 29 => Ok(None),
+        BIT_STRING if !is_bit_string(value.data) => Err(()),
+        BIT_STRING | SEQUENCE | 7..=9 | 11 | 13..=15 | 29 => Ok(None),
         _ => Err(()),
     }
 }
@@ -60,10 +66,16 @@ pub(crate) fn user_name<'a>(text: &'a str, what: &'static str) -> Result<&'a str
         return Err(IdentityError::Empty { what });
     }
     if text.len() > MAXIMUM_LENGTH {
-        return Err(IdentityError::TooLong { what, length: text.len() });
+        return Err(IdentityError::TooLong {
+            what,
+            length: text.len(),
+        });
     }
     match text.chars().find(|character| is_forbidden(*character)) {
-        Some(character) => Err(IdentityError::ForbiddenCharacter { what, code: u32::from(character) }),
+        Some(character) => Err(IdentityError::ForbiddenCharacter {
+            what,
+            code: u32::from(character),
+        }),
         None => Ok(text),
     }
 }
@@ -72,6 +84,15 @@ pub(crate) fn user_name<'a>(text: &'a str, what: &'static str) -> Result<&'a str
 fn is_forbidden(character: char) -> bool {
     let code = u32::from(character);
     character.is_control() || matches!(code, 0xFDD0..=0xFDEF) || matches!(code & 0xFFFF, 0xFFFE | 0xFFFF)
+}
+
+/// The first byte tells how many bits at the end are padding, which DER wants to be zero.
+fn is_bit_string(data: &[u8]) -> bool {
+    match data {
+        [0] => true,
+        [padding @ 0..=7, .., last] => last.trailing_zeros() >= u32::from(*padding),
+        _ => false,
+    }
 }
 
 fn latin1(data: &[u8]) -> Cow<'_, str> {
@@ -83,7 +104,12 @@ fn latin1(data: &[u8]) -> Cow<'_, str> {
 
 /// Fixed-width characters; refuses half a character and surrogates.
 fn wide<const WIDTH: usize>(data: &[u8], code: impl Fn(&[u8; WIDTH]) -> u32) -> Result<Cow<'_, str>, ()> {
-    let (characters, []) = data.as_chunks::<WIDTH>() else { return Err(()) };
-    let text: Option<String> = characters.iter().map(|bytes| char::from_u32(code(bytes))).collect();
+    let (characters, []) = data.as_chunks::<WIDTH>() else {
+        return Err(());
+    };
+    let text: Option<String> = characters
+        .iter()
+        .map(|bytes| char::from_u32(code(bytes)))
+        .collect();
     text.map(Cow::Owned).ok_or(())
 }

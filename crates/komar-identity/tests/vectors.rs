@@ -17,20 +17,45 @@ fn expected(case: &Value, mode: &str) -> Option<String> {
 
 fn check(name: &str, case: &Value) {
     let der = certificate(&format!("certs/{name}.pem"));
-    for (mode, policy) in [("cn", IdentityPolicy::CommonName), ("subject", IdentityPolicy::Subject)] {
+    for (mode, policy) in [
+        ("cn", IdentityPolicy::CommonName),
+        ("subject", IdentityPolicy::Subject),
+    ] {
         let identity = policy.identity(&der);
-        assert_eq!(identity.clone().ok(), expected(case, mode), "{name} {mode}: {identity:?}");
+        assert_eq!(
+            identity.clone().ok(),
+            expected(case, mode),
+            "{name} {mode}: {identity:?}"
+        );
     }
     let Some(rfc2253) = case["openssl"]["rfc2253"].as_str() else {
-        assert!(matches!(Certificate::parse(&der), Err(IdentityError::UnreadableName { .. })), "{name}");
+        assert!(
+            matches!(
+                Certificate::parse(&der),
+                Err(IdentityError::UnreadableName { .. })
+            ),
+            "{name}"
+        );
         return;
     };
     let certificate = Certificate::parse(&der).unwrap();
     let forms = [
         ("rfc2253", rfc2253, certificate.subject_rfc2253()),
-        ("rfc2253_utf8", case["openssl"]["rfc2253_utf8"].as_str().unwrap(), certificate.subject_rfc4514()),
-        ("oneline", case["openssl"]["oneline"].as_str().unwrap(), certificate.subject_oneline()),
-        ("compat", case["openssl"]["compat"].as_str().unwrap(), certificate.subject_slash()),
+        (
+            "rfc2253_utf8",
+            case["openssl"]["rfc2253_utf8"].as_str().unwrap(),
+            certificate.subject_rfc4514(),
+        ),
+        (
+            "oneline",
+            case["openssl"]["oneline"].as_str().unwrap(),
+            certificate.subject_oneline(),
+        ),
+        (
+            "compat",
+            case["openssl"]["compat"].as_str().unwrap(),
+            certificate.subject_slash(),
+        ),
     ];
     for (form, openssl, ours) in forms {
         match ours {

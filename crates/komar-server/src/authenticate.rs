@@ -30,7 +30,10 @@ struct Waiting {
 
 impl PasswordPool {
     pub(crate) fn start(threads: usize, deliver: Deliver) -> std::io::Result<PasswordPool> {
-        let queue = Arc::new(Queue { waiting: Mutex::default(), arrived: Condvar::new() });
+        let queue = Arc::new(Queue {
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+        });
         let threads = (0..threads.max(1))
             .map(|number| {
                 let (queue, deliver) = (Arc::clone(&queue), Arc::clone(&deliver));

@@ -109,7 +109,10 @@ fn write_some(mut stream: &TcpStream, bytes: &[u8]) -> Result<usize, Sent> {
 
 impl TlsSide {
     pub(crate) fn new(tls: Tls) -> TlsSide {
-        TlsSide { tls, pending: Vec::new() }
+        TlsSide {
+            tls,
+            pending: Vec::new(),
+        }
     }
 
     /// Encrypts and writes as much as the socket takes. Output that is not encrypted yet stays in `output`.

@@ -13,14 +13,24 @@ pub const DEBUG: &str = "komar::debug";
 /// Writes the line for an event.
 pub(crate) fn log(event: &Event) {
     match event {
-        Event::Connected { outbox, client_id, username, version, clean_start, keep_alive } => {
+        Event::Connected {
+            outbox,
+            client_id,
+            username,
+            version,
+            clean_start,
+            keep_alive,
+        } => {
             let level = match version {
                 ProtocolVersion::V3_1 => 3,
                 ProtocolVersion::V3_1_1 => 4,
                 ProtocolVersion::V5 => 5,
             };
             let clean = u8::from(*clean_start);
-            let user = username.as_ref().map(|name| format!(", u'{}'", printable(name))).unwrap_or_default();
+            let user = username
+                .as_ref()
+                .map(|name| format!(", u'{}'", printable(name)))
+                .unwrap_or_default();
             tracing::info!(
                 target: NOTICE,
                 "New client connected from {} as {} (p{level}, c{clean}, k{keep_alive}{user}).",
@@ -28,8 +38,17 @@ pub(crate) fn log(event: &Event) {
                 printable(client_id)
             );
         }
-        Event::Refused { outbox, client_id, username, reason_code, detail } => {
-            let user = username.as_ref().map(|name| format!(", user '{}'", printable(name))).unwrap_or_default();
+        Event::Refused {
+            outbox,
+            client_id,
+            username,
+            reason_code,
+            detail,
+        } => {
+            let user = username
+                .as_ref()
+                .map(|name| format!(", user '{}'", printable(name)))
+                .unwrap_or_default();
             tracing::info!(
                 target: NOTICE,
                 "Client {} from {}{user} refused: {detail} ({:#04x}).",
@@ -38,7 +57,11 @@ pub(crate) fn log(event: &Event) {
                 reason_code.as_u8()
             );
         }
-        Event::Disconnected { outbox, client_id, cause } => {
+        Event::Disconnected {
+            outbox,
+            client_id,
+            cause,
+        } => {
             let client_id = printable(client_id);
             match cause {
                 CloseCause::Disconnected | CloseCause::DisconnectedWithWill => {
@@ -59,7 +82,10 @@ pub(crate) fn log(event: &Event) {
                 printable(client_id)
             );
         }
-        Event::PublishDenied { client_id, topic_name } => {
+        Event::PublishDenied {
+            client_id,
+            topic_name,
+        } => {
             tracing::debug!(
                 target: DEBUG,
                 "Denied PUBLISH from {} to '{}'.",
@@ -72,10 +98,21 @@ pub(crate) fn log(event: &Event) {
 }
 
 fn peer(outbox: &Outbox) -> String {
-    Address::of(outbox).map_or_else(|| "an unknown address".to_owned(), |address| address.peer.to_string())
+    Address::of(outbox).map_or_else(
+        || "an unknown address".to_owned(),
+        |address| address.peer.to_string(),
+    )
 }
 
 /// Text of a peer in a log line: nothing that ends the line or moves the cursor.
 fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    text.chars()
+        .map(|character| {
+            if character.is_control() {
+                '\u{fffd}'
+            } else {
+                character
+            }
+        })
+        .collect()
 }

@@ -16,6 +16,8 @@ pub struct Listener {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) maximum_connections: Option<usize>,
     pub(crate) no_delay: bool,
+    /// That it cannot be opened is a warning.
+    pub(crate) optional: bool,
 }
 
 impl Listener {
@@ -27,6 +29,7 @@ impl Listener {
             tls: None,
             maximum_connections: None,
             no_delay: true,
+            optional: false,
         }
     }
 
@@ -59,7 +62,11 @@ impl Listener {
     }
 
     pub(crate) fn bind(&self) -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(self.address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         if self.address.is_ipv6() {
             socket.set_only_v6(true)?;
         }

@@ -13,7 +13,11 @@ use parking_lot::Mutex;
 /// Something for a reactor to do.
 pub(crate) enum Mail {
     /// A Connection that was accepted by the reactor of the listeners.
-    Accepted { stream: TcpStream, peer: SocketAddr, listener: usize },
+    Accepted {
+        stream: TcpStream,
+        peer: SocketAddr,
+        listener: usize,
+    },
     /// Output waits for a Connection that only its own reactor may write to.
     Flush(Arc<Outbox>),
     /// A password was checked.
@@ -29,7 +33,11 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) fn new(waker: mio::Waker) -> Mailbox {
-        Mailbox { letters: Mutex::new(Vec::new()), asleep: AtomicBool::new(false), waker }
+        Mailbox {
+            letters: Mutex::new(Vec::new()),
+            asleep: AtomicBool::new(false),
+            waker,
+        }
     }
 
     pub(crate) fn send(&self, mail: Mail) {
@@ -41,7 +49,11 @@ impl Mailbox {
 
     /// Wakes the reactor if it sleeps.
     pub(crate) fn wake(&self) -> io::Result<()> {
-        if self.asleep.swap(false, Ordering::SeqCst) { self.waker.wake() } else { Ok(()) }
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            self.waker.wake()
+        } else {
+            Ok(())
+        }
     }
 
     /// The reactor is about to sleep. `false`: there is mail, do not.

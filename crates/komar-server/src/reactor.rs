@@ -95,7 +95,10 @@ impl Reactor {
             letters: Vec::new(),
         };
         for (index, socket) in reactor.sockets.iter_mut().enumerate() {
-            reactor.poll.registry().register(socket, Token(LISTENERS + index), Interest::READABLE)?;
+            reactor
+                .poll
+                .registry()
+                .register(socket, Token(LISTENERS + index), Interest::READABLE)?;
         }
         Ok(reactor)
     }
@@ -105,7 +108,11 @@ impl Reactor {
         let mut events = Events::with_capacity(1024);
         let mut wait = None;
         loop {
-            let timeout = if self.has_work() || !self.mailbox.fall_asleep() { Some(Duration::ZERO) } else { wait };
+            let timeout = if self.has_work() || !self.mailbox.fall_asleep() {
+                Some(Duration::ZERO)
+            } else {
+                wait
+            };
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -143,13 +150,17 @@ impl Reactor {
             self.accepting.push(token - LISTENERS);
             return;
         }
-        let Some(connection) = self.connections.get_mut(token) else { return };
+        let Some(connection) = self.connections.get_mut(token) else {
+            return;
+        };
         if event.is_writable() {
             let outbox = Arc::clone(connection.link.outbox());
             self.flush_ciphertext(token);
             self.worker.writable(&outbox);
         }
-        let Some(connection) = self.connections.get_mut(token) else { return };
+        let Some(connection) = self.connections.get_mut(token) else {
+            return;
+        };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             connection.read_closed |= event.is_read_closed() || event.is_error();
             if !connection.reading {
@@ -164,7 +175,11 @@ impl Reactor {
         self.mailbox.take(&mut letters);
         for letter in letters.drain(..) {
             match letter {
-                Mail::Accepted { stream, peer, listener } => self.add(stream, peer, listener),
+                Mail::Accepted {
+                    stream,
+                    peer,
+                    listener,
+                } => self.add(stream, peer, listener),
                 Mail::Flush(outbox) => self.flush(&outbox),
                 Mail::Verdict(outbox, verdict) => self.verdict(&outbox, verdict),
             }
@@ -188,7 +203,9 @@ impl Reactor {
     /// Says whether there may be more.
     fn accept_some(&mut self, index: usize) -> bool {
         for _ in 0..ACCEPTS_A_TURN {
-            let Some(socket) = self.sockets.get(index) else { return false };
+            let Some(socket) = self.sockets.get(index) else {
+                return false;
+            };
             match socket.accept() {
                 Ok((stream, peer)) => self.place(stream, peer, index),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
@@ -205,11 +222,15 @@ impl Reactor {
 
     /// Chooses the reactor for a new Connection.
     fn place(&mut self, stream: TcpStream, peer: SocketAddr, listener: usize) {
-        let Some(open) = self.common.listeners.get(listener) else { return };
+        let Some(open) = self.common.listeners.get(listener) else {
+            return;
+        };
         let count = open.connections.fetch_add(1, Ordering::Relaxed);
         if open.maximum_connections.is_some_and(|maximum| count >= maximum) {
             open.connections.fetch_sub(1, Ordering::Relaxed);
-            tracing::warn!("Client connection from {peer} denied: max_connections of the listener is reached.");
+            tracing::warn!(
+                "Client connection from {peer} denied: max_connections of the listener is reached."
+            );
             return;
         }
         if open.no_delay
@@ -227,12 +248,18 @@ impl Reactor {
         if target == self.number {
             self.add(stream, peer, listener);
         } else {
-            self.common.mailboxes[target].send(Mail::Accepted { stream, peer, listener });
+            self.common.mailboxes[target].send(Mail::Accepted {
+                stream,
+                peer,
+                listener,
+            });
         }
     }
 
     fn add(&mut self, mut stream: TcpStream, peer: SocketAddr, listener: usize) {
-        let Some(open) = self.common.listeners.get(listener) else { return };
+        let Some(open) = self.common.listeners.get(listener) else {
+            return;
+        };
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -246,7 +273,12 @@ impl Reactor {
         };
         let stream = Arc::new(stream);
         let shared = tls.is_none().then(|| Arc::clone(&stream));
-        let address = Address { reactor: self.number, key, peer, stream: shared };
+        let address = Address {
+            reactor: self.number,
+            key,
+            peer,
+            stream: shared,
+        };
         let link = self.worker.open(Box::new(address), &open.policy);
         entry.insert(Connection {
             stream,
@@ -277,7 +309,9 @@ impl Reactor {
 
     /// Reads once. Says whether there may be more.
     fn read(&mut self, key: usize) -> bool {
-        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
         match connection.link.state() {
             LinkState::Open => {}
             // The verdict puts it back into the list.
@@ -299,7 +333,9 @@ impl Reactor {
                 return false;
             }
         };
-        let Some(bytes) = self.buffer.get_mut(..count) else { return false };
+        let Some(bytes) = self.buffer.get_mut(..count) else {
+            return false;
+        };
         let open = match &mut connection.tls {
             None => {
                 let progress = self.worker.input(&mut connection.link, bytes);
@@ -315,8 +351,12 @@ impl Reactor {
 
     /// Decrypts what was read and hands it on. `false`: the Connection is over.
     fn read_tls(&mut self, key: usize, count: usize) -> bool {
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        let (Some(side), Some(bytes)) = (&mut connection.tls, self.buffer.get_mut(..count)) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let (Some(side), Some(bytes)) = (&mut connection.tls, self.buffer.get_mut(..count)) else {
+            return false;
+        };
         let was_handshaking = side.tls.is_handshaking();
         self.plaintext.clear();
         self.ciphertext.clear();
@@ -361,7 +401,9 @@ impl Reactor {
 
     fn verdict(&mut self, outbox: &Arc<Outbox>, verdict: PasswordVerdict) {
         let Some(key) = self.find(outbox) else { return };
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         self.worker.password_verdict(&mut connection.link, verdict);
         if !connection.reading {
             connection.reading = true;
@@ -417,7 +459,9 @@ impl Reactor {
 
     /// Writes what waits for one Connection: at once if any thread may, otherwise on its own reactor.
     fn flush(&mut self, outbox: &Arc<Outbox>) {
-        let Some(address) = Address::of(outbox) else { return };
+        let Some(address) = Address::of(outbox) else {
+            return;
+        };
         match &address.stream {
             Some(stream) => self.flush_plain(outbox, address, stream),
             None if address.reactor == self.number => {
@@ -449,7 +493,9 @@ impl Reactor {
 
     fn flush_tls(&mut self, outbox: &Arc<Outbox>, key: usize) {
         loop {
-            let Some(connection) = self.connections.get_mut(key) else { return };
+            let Some(connection) = self.connections.get_mut(key) else {
+                return;
+            };
             let Some(side) = &mut connection.tls else { return };
             let next = match self.worker.take_output(outbox) {
                 Take::Output(mut output) => {
@@ -475,7 +521,9 @@ impl Reactor {
 
     /// Writes ciphertext that waits; a Connection that is being closed ends with it.
     fn flush_ciphertext(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         let Some(side) = &mut connection.tls else { return };
         if side.flush(&connection.stream) != Sent::Blocked && connection.closing {
             connection.discard_input(&mut self.buffer);
@@ -498,7 +546,9 @@ impl Reactor {
 
     fn remove_connections(&mut self) {
         for (key, cause) in core::mem::take(&mut self.over) {
-            let Some(mut connection) = self.connections.try_remove(key) else { continue };
+            let Some(mut connection) = self.connections.try_remove(key) else {
+                continue;
+            };
             self.worker.close(&mut connection.link, cause);
             self.common.loads[self.number].fetch_sub(1, Ordering::Relaxed);
             if let Some(open) = self.common.listeners.get(connection.listener) {
@@ -530,7 +580,8 @@ impl Reactor {
         self.read_mail();
         self.write_all();
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
-        self.over.extend(keys.into_iter().map(|key| (key, CloseCause::ServerShuttingDown)));
+        self.over
+            .extend(keys.into_iter().map(|key| (key, CloseCause::ServerShuttingDown)));
         self.remove_connections();
         while let Some(event) = self.worker.next_event() {
             event_log::log(&event);
@@ -543,14 +594,19 @@ impl Reactor {
 pub(crate) fn now(started: Instant) -> Now {
     Now {
         monotonic: started.elapsed(),
-        unix: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+        unix: SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default(),
     }
 }
 
 /// Errors of `accept` that concern the Connection which was to be accepted, not the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
-    matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::TimedOut)
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::TimedOut
+    )
 }
 
 /// Bytes of one read. Long enough for batches; one buffer a thread, not one a Connection.

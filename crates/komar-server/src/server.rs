@@ -83,7 +83,11 @@ impl Server {
 
     /// The addresses that are listened on, in the order of the listeners, with the ports that were chosen.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.common.listeners.iter().map(|listener| listener.local).collect()
+        self.common
+            .listeners
+            .iter()
+            .map(|listener| listener.local)
+            .collect()
     }
 
     /// The broker behind it: figures, and [`Broker::set_access`] for other rules.
@@ -174,7 +178,14 @@ impl ServerBuilder {
         let (mut sockets, mut listeners) = (Vec::new(), Vec::new());
         for (number, listener) in self.listeners.into_iter().enumerate() {
             let address = listener.address;
-            let socket = listener.bind().map_err(|source| StartError::Bind { address, source })?;
+            let socket = match listener.bind() {
+                Ok(socket) => socket,
+                Err(error) if listener.optional && error.kind() != io::ErrorKind::AddrInUse => {
+                    tracing::warn!("cannot listen on {address}: {error}; the other addresses are served");
+                    continue;
+                }
+                Err(source) => return Err(StartError::Bind { address, source }),
+            };
             let mut policy = listener.policy;
             policy.id = ListenerId(u16::try_from(number).unwrap_or(u16::MAX));
             listeners.push(OpenListener {
@@ -190,7 +201,10 @@ impl ServerBuilder {
         let (mut polls, mut mailboxes) = (Vec::new(), Vec::new());
         for _ in 0..self.reactors {
             let poll = Poll::new()?;
-            mailboxes.push(Arc::new(Mailbox::new(mio::Waker::new(poll.registry(), Token(WAKER))?)));
+            mailboxes.push(Arc::new(Mailbox::new(mio::Waker::new(
+                poll.registry(),
+                Token(WAKER),
+            )?)));
             polls.push(poll);
         }
         let passwords = PasswordPool::start(self.password_threads, deliver_to(mailboxes.clone()))?;
@@ -205,9 +219,17 @@ impl ServerBuilder {
             wills_done: AtomicBool::new(false),
             started,
         });
-        let mut server = Server { broker, common, threads: Vec::new() };
+        let mut server = Server {
+            broker,
+            common,
+            threads: Vec::new(),
+        };
         for (number, poll) in polls.into_iter().enumerate() {
-            let sockets = if number == 0 { core::mem::take(&mut sockets) } else { Vec::new() };
+            let sockets = if number == 0 {
+                core::mem::take(&mut sockets)
+            } else {
+                Vec::new()
+            };
             let thread = server.spawn(number, poll, sockets)?;
             server.threads.push(thread);
         }
@@ -216,10 +238,17 @@ impl ServerBuilder {
 }
 
 impl Server {
-    fn spawn(&self, number: usize, poll: Poll, sockets: Vec<mio::net::TcpListener>) -> io::Result<JoinHandle<()>> {
+    fn spawn(
+        &self,
+        number: usize,
+        poll: Poll,
+        sockets: Vec<mio::net::TcpListener>,
+    ) -> io::Result<JoinHandle<()>> {
         let worker = Worker::new(&self.broker, now(self.common.started), Box::new(fill_random));
         let reactor = Reactor::new(number, Arc::clone(&self.common), poll, worker, sockets)?;
-        std::thread::Builder::new().name(format!("komar-reactor-{number}")).spawn(move || reactor.run())
+        std::thread::Builder::new()
+            .name(format!("komar-reactor-{number}"))
+            .spawn(move || reactor.run())
     }
 }
 

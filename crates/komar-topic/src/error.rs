@@ -101,12 +101,19 @@ impl TopicError {
     pub(crate) fn moved(self, offset: usize) -> TopicError {
         let at = |position: usize| position.saturating_add(offset);
         match self {
-            TopicError::TooManyLevels { position, maximum } => {
-                TopicError::TooManyLevels { position: at(position), maximum }
-            }
-            TopicError::Null { position } => TopicError::Null { position: at(position) },
-            TopicError::WildcardNotAlone { position } => TopicError::WildcardNotAlone { position: at(position) },
-            TopicError::MultiLevelNotLast { position } => TopicError::MultiLevelNotLast { position: at(position) },
+            TopicError::TooManyLevels { position, maximum } => TopicError::TooManyLevels {
+                position: at(position),
+                maximum,
+            },
+            TopicError::Null { position } => TopicError::Null {
+                position: at(position),
+            },
+            TopicError::WildcardNotAlone { position } => TopicError::WildcardNotAlone {
+                position: at(position),
+            },
+            TopicError::MultiLevelNotLast { position } => TopicError::MultiLevelNotLast {
+                position: at(position),
+            },
             other => other,
         }
     }

@@ -17,7 +17,10 @@ pub struct TopicLimits {
 
 impl Default for TopicLimits {
     fn default() -> TopicLimits {
-        TopicLimits { maximum_length: 65_535, maximum_levels: 201 }
+        TopicLimits {
+            maximum_length: 65_535,
+            maximum_levels: 201,
+        }
     }
 }
 
@@ -27,7 +30,10 @@ impl TopicLimits {
             return Err(TopicError::Empty);
         }
         if text.len() > self.maximum_length {
-            return Err(TopicError::TooLong { length: text.len(), maximum: self.maximum_length });
+            return Err(TopicError::TooLong {
+                length: text.len(),
+                maximum: self.maximum_length,
+            });
         }
         Ok(())
     }
@@ -35,11 +41,19 @@ impl TopicLimits {
     pub(crate) fn check_levels(&self, text: &str) -> Result<(), TopicError> {
         let position = match self.maximum_levels.checked_sub(1) {
             None => 0,
-            Some(slashes) => match text.bytes().enumerate().filter(|(_, byte)| *byte == b'/').nth(slashes) {
+            Some(slashes) => match text
+                .bytes()
+                .enumerate()
+                .filter(|(_, byte)| *byte == b'/')
+                .nth(slashes)
+            {
                 None => return Ok(()),
                 Some((slash, _)) => slash.saturating_add(1),
             },
         };
-        Err(TopicError::TooManyLevels { position, maximum: self.maximum_levels })
+        Err(TopicError::TooManyLevels {
+            position,
+            maximum: self.maximum_levels,
+        })
     }
 }

@@ -14,7 +14,9 @@ pub(crate) fn matches(filter: &str, name: &str) -> bool {
         // What is equal is skipped in one go; since wildcards fill their level, a wildcard that comes next stands at
         // the beginning of a level in both texts.
         let equal = common_prefix(filter, name);
-        let (Some(filter_rest), Some(name_rest)) = (filter.get(equal..), name.get(equal..)) else { return false };
+        let (Some(filter_rest), Some(name_rest)) = (filter.get(equal..), name.get(equal..)) else {
+            return false;
+        };
         match filter_rest.split_first() {
             None => return name_rest.is_empty(),
             Some((b'#', _)) => return true,
@@ -83,7 +85,11 @@ pub(crate) fn common_prefix(one: &[u8], other: &[u8]) -> usize {
         }
         equal = equal.saturating_add(8);
     }
-    let rest = one.get(equal..).unwrap_or_default().iter().zip(other.get(equal..).unwrap_or_default());
+    let rest = one
+        .get(equal..)
+        .unwrap_or_default()
+        .iter()
+        .zip(other.get(equal..).unwrap_or_default());
     equal.saturating_add(rest.take_while(|(a, b)| a == b).count())
 }
 
@@ -93,11 +99,15 @@ fn after_level(text: &[u8]) -> &[u8] {
     text.get(end..).unwrap_or_default()
 }
 
-/// Levels of a filter, with `#` written as `+/#` where it is all there is: a name has one level at least, so that the
-/// two match the same names.
+/// Levels of a filter, with `#` written as `+/#` and `/#` as `/+/#`: no name is empty, so that the two match the same
+/// names.
 fn levels(filter: TopicFilter<'_>) -> impl Iterator<Item = &str> {
-    let one = (filter.as_str() == "#").then_some("+");
-    one.into_iter().chain(filter.levels())
+    let text = match filter.as_str() {
+        "#" => "+/#",
+        "/#" => "/+/#",
+        text => text,
+    };
+    text.split('/')
 }
 
 /// Whether `other` matches only names that begin with `$`, which `filter` cannot reach. v5 [MQTT-4.7.2-1]

@@ -28,9 +28,13 @@ impl<'a> TopicName<'a> {
     /// The first rule that it breaks, and where.
     pub fn new_within(text: &'a str, limits: &TopicLimits) -> Result<TopicName<'a>, TopicError> {
         limits.check_length(text)?;
-        if let Some((position, byte)) = text.bytes().enumerate().find(|(_, byte)| matches!(byte, b'+' | b'#' | 0)) {
+        if let Some((position, byte)) = text
+            .bytes()
+            .enumerate()
+            .find(|(_, byte)| matches!(byte, b'+' | b'#' | 0))
+        {
             return Err(match byte {
-                0 => TopicError::Null { position },       // v5 [MQTT-4.7.3-2]
+                0 => TopicError::Null { position },           // v5 [MQTT-4.7.3-2]
                 _ => TopicError::WildcardInName { position }, // v5 [MQTT-4.7.0-1]
             });
         }

@@ -88,7 +88,9 @@ impl<'a> SubscriptionFilter<'a> {
     pub fn parse_within(text: &'a str, limits: &TopicLimits) -> Result<SubscriptionFilter<'a>, TopicError> {
         limits.check_length(text)?;
         match text.strip_prefix(SHARE) {
-            Some("") => Err(TopicError::ShareNameEmpty { position: SHARE.len() }), // v5 [MQTT-4.8.2-1]
+            Some("") => Err(TopicError::ShareNameEmpty {
+                position: SHARE.len(),
+            }), // v5 [MQTT-4.8.2-1]
             Some(rest) if rest.starts_with('/') => parse_shared(text, limits).map(SubscriptionFilter::Shared),
             _ => TopicFilter::new_within(text, limits).map(SubscriptionFilter::Plain),
         }
@@ -162,7 +164,13 @@ fn parse_shared<'a>(text: &'a str, limits: &TopicLimits) -> Result<SharedFilter<
     }
     let filter_at = text.len().saturating_sub(filter.map_or(0, str::len));
     // v5 [MQTT-4.8.2-2]
-    let filter = filter.filter(|filter| !filter.is_empty()).ok_or(TopicError::SharedFilterMissing { position: filter_at })?;
+    let filter = filter
+        .filter(|filter| !filter.is_empty())
+        .ok_or(TopicError::SharedFilterMissing { position: filter_at })?;
     TopicFilter::new_within(filter, limits).map_err(|error| error.moved(filter_at))?;
-    Ok(SharedFilter { text, share_name, filter })
+    Ok(SharedFilter {
+        text,
+        share_name,
+        filter,
+    })
 }

@@ -35,7 +35,11 @@ const CHUNK: u32 = 1 << CHUNK_BITS;
 
 impl<R> Slab<R> {
     pub(crate) const fn new() -> Slab<R> {
-        Slab { chunks: Vec::new(), open: Vec::new(), len: 0 }
+        Slab {
+            chunks: Vec::new(),
+            open: Vec::new(),
+            len: 0,
+        }
     }
 
     /// Adds a record and returns its number, which is below `1 << 31`.
@@ -44,7 +48,9 @@ impl<R> Slab<R> {
     /// Above two thousand million records.
     pub(crate) fn insert(&mut self, record: R) -> u32 {
         let chunk_number = self.open_chunk();
-        let Some(chunk) = self.chunks.get_mut(widen(chunk_number)) else { return NONE };
+        let Some(chunk) = self.chunks.get_mut(widen(chunk_number)) else {
+            return NONE;
+        };
         let place = chunk.insert(record);
         self.len = self.len.saturating_add(1);
         (chunk_number << CHUNK_BITS) | place
@@ -98,8 +104,17 @@ impl<R> Slab<R> {
         let number = narrow(self.chunks.len());
         assert!(number < 1 << (31 - CHUNK_BITS), "too many records");
         // The first chunk grows as it fills, so that a small index is small.
-        let slots = if number == 0 { Vec::new() } else { Vec::with_capacity(widen(CHUNK)) };
-        self.chunks.push(Chunk { slots, vacant: NONE, live: 0, listed: true });
+        let slots = if number == 0 {
+            Vec::new()
+        } else {
+            Vec::with_capacity(widen(CHUNK))
+        };
+        self.chunks.push(Chunk {
+            slots,
+            vacant: NONE,
+            live: 0,
+            listed: true,
+        });
         self.open.push(number);
         number
     }
@@ -130,7 +145,9 @@ impl<R> Chunk<R> {
         if matches!(slot, Slot::Vacant(_)) {
             return None;
         }
-        let Slot::Occupied(record) = core::mem::replace(slot, Slot::Vacant(self.vacant)) else { return None };
+        let Slot::Occupied(record) = core::mem::replace(slot, Slot::Vacant(self.vacant)) else {
+            return None;
+        };
         self.vacant = place;
         self.live = self.live.saturating_sub(1);
         if self.live == 0 {
@@ -179,7 +196,12 @@ mod tests {
     fn an_empty_slab_holds_no_memory() {
         let mut slab = Slab::new();
         let numbers: Vec<u32> = (0..2000).map(|value| slab.insert(value)).collect();
-        numbers.into_iter().for_each(|number| assert!(slab.remove(number).is_some()));
-        assert_eq!((slab.chunks.capacity(), slab.open.capacity(), slab.len()), (0, 0, 0));
+        numbers
+            .into_iter()
+            .for_each(|number| assert!(slab.remove(number).is_some()));
+        assert_eq!(
+            (slab.chunks.capacity(), slab.open.capacity(), slab.len()),
+            (0, 0, 0)
+        );
     }
 }

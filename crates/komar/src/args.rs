@@ -63,9 +63,14 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Request, String> {
         match argument {
             Short('c') | Long("config-file") => options.config = Some(parser.value().map_err(text)?.into()),
             Short('p') | Long("port") => {
-                let port = parser.value().and_then(|value| value.parse::<u16>()).map_err(text)?;
+                let port = parser
+                    .value()
+                    .and_then(|value| value.parse::<u16>())
+                    .map_err(text)?;
                 if port == 0 || options.ports.len() == MAXIMUM_PORTS {
-                    return Err(format!("-p takes a port from 1 to 65535, at most {MAXIMUM_PORTS} times"));
+                    return Err(format!(
+                        "-p takes a port from 1 to 65535, at most {MAXIMUM_PORTS} times"
+                    ));
                 }
                 options.ports.push(port);
             }
@@ -88,10 +93,15 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Request, String> {
             Short('h') | Long("help") => return Ok(Request::Help),
             Long("version") => return Ok(Request::Version),
             Short('d') | Long("daemon") => {
-                return Err("-d is not supported yet: let the service manager run komar in the foreground".to_owned());
+                return Err(
+                    "-d is not supported yet: let the service manager run komar in the foreground".to_owned(),
+                );
             }
             Value(word) => {
-                return Err(format!("unknown command '{}': try demo, check, passwd, acl, cert or --help", word.display()));
+                return Err(format!(
+                    "unknown command '{}': try demo, check, passwd, acl, cert or --help",
+                    word.display()
+                ));
             }
             other => return Err(text(other.unexpected())),
         }

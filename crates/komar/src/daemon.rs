@@ -1,6 +1,6 @@
 //! The broker from its start to its end: configuration, log, listeners, signals.
 
-use komar_conf::{Config, ConfigErrors, Disk, Loaded};
+use komar_conf::{Config, ConfigErrors, Disk, Warning};
 use komar_server::setup::{self, SetupErrors};
 use komar_server::{Server, StartError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -34,18 +34,21 @@ pub(crate) fn run(options: &Options) -> i32 {
     status
 }
 
-/// Reads the configuration that was named, or the one that holds without any.
-pub(crate) fn load(options: &Options) -> Result<Loaded, ConfigErrors> {
-    let mut loaded = match &options.config {
-        Some(path) => komar_conf::load(path, &Disk)?,
-        None => komar_conf::default_config(),
+/// Reads the configuration that was named, or takes the one that holds without any.
+fn load(options: &Options) -> Result<(Config, Vec<Warning>), ConfigErrors> {
+    let (mut config, warnings) = match &options.config {
+        Some(path) => {
+            let loaded = komar_conf::load(path, &Disk)?;
+            (loaded.config, loaded.warnings)
+        }
+        None => (komar_conf::default_config(), Vec::new()),
     };
-    loaded.config.set_local_ports(&options.ports);
-    Ok(loaded)
+    config.set_local_ports(&options.ports);
+    Ok((config, warnings))
 }
 
 fn serve(options: &Options) -> Result<(), Failure> {
-    let Loaded { config, warnings, .. } = load(options).map_err(Failure::Config)?;
+    let (config, warnings) = load(options).map_err(Failure::Config)?;
     if options.test_config {
         for warning in &warnings {
             eprintln!("{warning}");
@@ -85,11 +88,17 @@ fn start(config: &Config, options: &Options) -> Result<Server, Failure> {
     for warning in &setup.warnings {
         tracing::warn!("{warning}");
     }
-    let builder = setup.builder.reactors(options.reactors).placement(options.placement);
+    let builder = setup
+        .builder
+        .reactors(options.reactors)
+        .placement(options.placement);
     let server = builder.start().map_err(Failure::Start)?;
     for address in server.local_addresses() {
         let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
-        tracing::info!("Opening {family} listen socket on port {} ({address}).", address.port());
+        tracing::info!(
+            "Opening {family} listen socket on port {} ({address}).",
+            address.port()
+        );
     }
     Ok(server)
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use komar_codec::{
-    AckProperties, ConnAck, Connect, ConnectProperties, DecodeOptions, Framing, Packet, PacketIdentifier, Publish,
-    PublishProperties, QoS, ReasonCode, Role, ProtocolVersion, RetainHandling, Subscribe, SubscribeFilters,
-    SubscriptionOptions, Utf8Policy, frame,
+    AckProperties, ConnAck, Connect, ConnectProperties, DecodeOptions, Framing, Packet, PacketIdentifier,
+    ProtocolVersion, Publish, PublishProperties, QoS, ReasonCode, RetainHandling, Role, Subscribe,
+    SubscribeFilters, SubscriptionOptions, Utf8Policy, frame,
 };
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -59,7 +59,11 @@ impl DemoClient {
         let name = ServerName::IpAddress(address.ip().into());
         let connection = ClientConnection::new(Arc::clone(config), name)?;
         let stream = StreamOwned::new(connection, stream);
-        let mut client = DemoClient { stream, received: Vec::new(), messages: Vec::new() };
+        let mut client = DemoClient {
+            stream,
+            received: Vec::new(),
+            messages: Vec::new(),
+        };
         client.send(&Packet::Connect(Connect {
             version: ProtocolVersion::V5,
             bridge: false,
@@ -72,7 +76,10 @@ impl DemoClient {
             properties: ConnectProperties::default(),
         }))?;
         client.wait_for("CONNACK", |packet| match packet {
-            Packet::ConnAck(ConnAck { reason_code: ReasonCode::Success, .. }) => Some(Ok(())),
+            Packet::ConnAck(ConnAck {
+                reason_code: ReasonCode::Success,
+                ..
+            }) => Some(Ok(())),
             Packet::ConnAck(refusal) => Some(Err(ClientError::Refused(refusal.reason_code))),
             _ => None,
         })??;
@@ -92,10 +99,16 @@ impl DemoClient {
             packet_identifier: PacketIdentifier::MIN,
             subscription_identifier: None,
             user_properties: Default::default(),
-            filters: SubscribeFilters::from_pairs(&filters),
+            filters: SubscribeFilters::from_slice(&filters),
         }))?;
         self.wait_for("SUBACK", |packet| match packet {
-            Packet::SubAck(answer) => Some(answer.reason_codes.iter().next().unwrap_or(ReasonCode::UnspecifiedError)),
+            Packet::SubAck(answer) => Some(
+                answer
+                    .reason_codes
+                    .iter()
+                    .next()
+                    .unwrap_or(ReasonCode::UnspecifiedError),
+            ),
             _ => None,
         })
     }
@@ -120,7 +133,9 @@ impl DemoClient {
     /// The next message, which must come soon.
     pub(crate) fn message(&mut self) -> Result<(String, Vec<u8>), ClientError> {
         while self.messages.is_empty() {
-            self.wait_for("PUBLISH", |packet| matches!(packet, Packet::Publish(_)).then_some(()))?;
+            self.wait_for("PUBLISH", |packet| {
+                matches!(packet, Packet::Publish(_)).then_some(())
+            })?;
         }
         Ok(self.messages.remove(0))
     }
@@ -128,7 +143,9 @@ impl DemoClient {
     /// All messages that the broker has sent up to now: whatever it sent before, it sent before this PINGRESP.
     pub(crate) fn messages_so_far(&mut self) -> Result<usize, ClientError> {
         self.send(&Packet::PingReq)?;
-        self.wait_for("PINGRESP", |packet| matches!(packet, Packet::PingResp).then_some(()))?;
+        self.wait_for("PINGRESP", |packet| {
+            matches!(packet, Packet::PingResp).then_some(())
+        })?;
         Ok(self.messages.len())
     }
 
@@ -148,10 +165,13 @@ impl DemoClient {
     ) -> Result<T, ClientError> {
         loop {
             let bytes = self.next_packet()?;
-            let Framing::Complete(whole) = frame(&bytes, &OPTIONS)? else { continue };
+            let Framing::Complete(whole) = frame(&bytes, &OPTIONS)? else {
+                continue;
+            };
             let packet = Packet::decode(whole, &OPTIONS)?;
             if let Packet::Publish(message) = &packet {
-                self.messages.push((message.topic_name.to_owned(), message.payload.to_vec()));
+                self.messages
+                    .push((message.topic_name.to_owned(), message.payload.to_vec()));
                 if let Some(packet_identifier) = message.packet_identifier {
                     self.send(&Packet::PubAck(komar_codec::PubAck {
                         packet_identifier,
@@ -163,7 +183,12 @@ impl DemoClient {
             match wanted(&packet) {
                 Some(result) => return Ok(result),
                 None if matches!(packet, Packet::Publish(_)) => {}
-                None => return Err(ClientError::Unexpected { expected, got: format!("{packet:?}") }),
+                None => {
+                    return Err(ClientError::Unexpected {
+                        expected,
+                        got: format!("{packet:?}"),
+                    });
+                }
             }
         }
     }

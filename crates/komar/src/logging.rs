@@ -22,9 +22,13 @@ pub(crate) fn install(logging: &Logging, verbose: bool, quiet: bool) -> io::Resu
             LogDestination::Stdout => destinations.push(Destination::Stdout),
             LogDestination::Stderr => destinations.push(Destination::Stderr),
             LogDestination::File(path) => {
-                let file = OpenOptions::new().append(true).create(true).open(path).map_err(|error| {
-                    io::Error::new(error.kind(), format!("log file '{}': {error}", path.display()))
-                })?;
+                let file = OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .open(path)
+                    .map_err(|error| {
+                        io::Error::new(error.kind(), format!("log file '{}': {error}", path.display()))
+                    })?;
                 destinations.push(Destination::File(Mutex::new(file)));
             }
             other => unsupported.push(format!("{other:?}").to_lowercase()),
@@ -35,11 +39,19 @@ pub(crate) fn install(logging: &Logging, verbose: bool, quiet: bool) -> io::Resu
     }
     let types = if verbose { LogTypes::ALL } else { logging.types };
     let format = logging.timestamp_format.clone();
-    let lines = Lines { destinations, types, connections: logging.connection_messages, timestamp: logging.timestamp, format };
+    let lines = Lines {
+        destinations,
+        types,
+        connections: logging.connection_messages,
+        timestamp: logging.timestamp,
+        format,
+    };
     // A second broker in one process keeps the first one's log.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
     for word in unsupported {
-        tracing::warn!("log_dest {word} is not available yet; its lines go to the other destinations or to stderr.");
+        tracing::warn!(
+            "log_dest {word} is not available yet; its lines go to the other destinations or to stderr."
+        );
     }
     Ok(())
 }
@@ -77,7 +89,9 @@ impl Lines {
     fn time(&self) -> String {
         match &self.format {
             None => {
-                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let since = SystemTime::now()
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap_or_default();
                 since.as_secs().to_string()
             }
             Some(format) => jiff::fmt::strtime::format(format, &jiff::Zoned::now())
@@ -93,7 +107,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         if !metadata.target().starts_with("komar") || !self.wants(metadata) {
             return;
         }
-        let mut line = if self.timestamp { format!("{}: ", self.time()) } else { String::new() };
+        let mut line = if self.timestamp {
+            format!("{}: ", self.time())
+        } else {
+            String::new()
+        };
         match *metadata.level() {
             Level::ERROR => line.push_str("Error: "),
             Level::WARN => line.push_str("Warning: "),

@@ -20,7 +20,10 @@ fn main() -> ExitCode {
 }
 
 fn run(program: &OsString, arguments: &[OsString]) -> i32 {
-    if Path::new(program).file_stem().is_some_and(|name| name == "mosquitto_passwd") {
+    if Path::new(program)
+        .file_stem()
+        .is_some_and(|name| name == "mosquitto_passwd")
+    {
         return command::run("passwd", arguments).unwrap_or(1);
     }
     if let Some((first, rest)) = arguments.split_first()

@@ -12,7 +12,10 @@ pub(super) fn decide(acl: &Acl, subject: &Subject<'_>, action: Action<'_>) -> De
         Action::Subscribe(filter) => (Kind::Subscribe, filter.as_str()),
         Action::Unsubscribe(filter) => (Kind::Unsubscribe, filter.as_str()),
     };
-    let subject = komar_acl::Subject { username: subject.username, client_id: subject.client_id };
+    let subject = komar_acl::Subject {
+        username: subject.username,
+        client_id: subject.client_id,
+    };
     match acl.decide(subject, kind, topic) {
         komar_acl::Decision::Allow => Decision::Allow,
         komar_acl::Decision::Deny => Decision::Deny,

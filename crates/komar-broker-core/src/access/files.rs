@@ -6,7 +6,9 @@ use std::sync::Arc;
 use komar_acl::Acl;
 use komar_passwd::PasswordFile;
 
-use super::{Access, Action, Authenticate, Authentication, Authorize, Decision, Login, Subject, acl, password};
+use super::{
+    Access, Action, Authenticate, Authentication, Authorize, Decision, Login, Subject, acl, password,
+};
 use crate::config::ListenerId;
 
 /// The files that hold for one listener.
@@ -28,7 +30,10 @@ pub struct FileAccess {
 impl FileAccess {
     /// The same files for all listeners.
     pub fn new(files: ListenerFiles) -> FileAccess {
-        FileAccess { default: files, listeners: HashMap::new() }
+        FileAccess {
+            default: files,
+            listeners: HashMap::new(),
+        }
     }
 
     /// Other files for one listener (`per_listener_settings`).

@@ -31,7 +31,11 @@ pub struct Identity {
 
 impl Identity {
     pub(crate) fn subject(&self) -> Subject<'_> {
-        Subject { username: self.username.as_deref(), client_id: &self.client_id, listener: self.listener }
+        Subject {
+            username: self.username.as_deref(),
+            client_id: &self.client_id,
+            listener: self.listener,
+        }
     }
 }
 
@@ -122,7 +126,10 @@ pub struct Access {
 impl Access {
     /// Lets everybody in and allows everything. For tests and closed networks.
     pub fn allow_all() -> Access {
-        Access { authenticate: Arc::new(AllowAll), authorize: None }
+        Access {
+            authenticate: Arc::new(AllowAll),
+            authorize: None,
+        }
     }
 
     /// Whether `subject` may do `action`.
@@ -132,7 +139,9 @@ impl Access {
         {
             return false;
         }
-        self.authorize.as_ref().is_none_or(|rules| rules.authorize(subject, action) == Decision::Allow)
+        self.authorize
+            .as_ref()
+            .is_none_or(|rules| rules.authorize(subject, action) == Decision::Allow)
     }
 }
 

@@ -17,7 +17,9 @@ impl Worker {
 
     /// The receiver has a QoS 2 message, or will not have it. v5 [MQTT-4.3.3-4], v3 [MQTT-4.3.3-1]
     pub(super) fn pubrec(&mut self, link: &Link, packet: &PubRec<'_>) {
-        let Phase::Established(established) = &link.phase else { return };
+        let Phase::Established(established) = &link.phase else {
+            return;
+        };
         let identifier = packet.packet_identifier;
         if packet.reason_code.is_error() {
             self.finished(link, identifier, Stage::PubRec);
@@ -28,11 +30,19 @@ impl Worker {
             state.epoch == established.epoch && state.received(identifier)
         };
         // An unknown identifier is answered as well, so that both sides forget it. MQTT 5.0 §3.6.2.1.
-        let reason_code =
-            if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
+        let reason_code = if known {
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound
+        };
         self.fx.reply(&link.outbox, |version, buffer| {
             let properties = AckProperties::default();
-            PubRel { packet_identifier: identifier, reason_code, properties }.encode(version, buffer)
+            PubRel {
+                packet_identifier: identifier,
+                reason_code,
+                properties,
+            }
+            .encode(version, buffer)
         });
     }
 
@@ -44,7 +54,9 @@ impl Worker {
 
     /// The client releases a QoS 2 message: now it is routed. v5 [MQTT-4.3.3-11]
     pub(super) fn pubrel(&mut self, link: &Link, packet: &PubRel<'_>) {
-        let Phase::Established(established) = &link.phase else { return };
+        let Phase::Established(established) = &link.phase else {
+            return;
+        };
         let identifier = packet.packet_identifier;
         let released = {
             let mut state = established.session.lock();
@@ -55,18 +67,30 @@ impl Worker {
         };
         if let Some(Some(body)) = released {
             let session = Arc::clone(&established.session);
-            self.route(Origin { session: Some(&session) }, body.message());
+            self.route(
+                Origin {
+                    session: Some(&session),
+                },
+                body.message(),
+            );
         }
         self.fx.reply(&link.outbox, |version, buffer| {
             // Mosquitto answers Success for unknown identifiers too, and so do we.
             let (reason_code, properties) = (ReasonCode::Success, AckProperties::default());
-            PubComp { packet_identifier: identifier, reason_code, properties }.encode(version, buffer)
+            PubComp {
+                packet_identifier: identifier,
+                reason_code,
+                properties,
+            }
+            .encode(version, buffer)
         });
     }
 
     /// An exchange ended: there is room for the next message.
     fn finished(&mut self, link: &Link, identifier: PacketIdentifier, stage: Stage) {
-        let Phase::Established(established) = &link.phase else { return };
+        let Phase::Established(established) = &link.phase else {
+            return;
+        };
         let mut state = established.session.lock();
         if state.epoch != established.epoch || !state.acknowledged(identifier, stage) {
             return;

@@ -5,8 +5,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use komar_codec::{
-    ConnAck, ConnAckProperties, Connect, DecodeError, Disconnect, ErrorClass, Frame, Framing, ProtocolVersion,
-    ReasonCode, Will, frame,
+    ConnAck, ConnAckProperties, Connect, DecodeError, Disconnect, ErrorClass, Frame, Framing,
+    ProtocolVersion, ReasonCode, Will, frame,
 };
 use komar_topic::{Handle, TopicName};
 
@@ -32,7 +32,10 @@ struct Refusal {
 }
 
 fn refuse(reason_code: ReasonCode, detail: impl Into<String>) -> Refusal {
-    Refusal { reason_code, detail: detail.into() }
+    Refusal {
+        reason_code,
+        detail: detail.into(),
+    }
 }
 
 /// What a Connection leaves behind that another one with its Client Identifier takes the place of.
@@ -50,7 +53,10 @@ impl Worker {
             Err(error) => return self.refuse_undecodable(link, error, raw),
         };
         link.outbox.lock().version = connect.version;
-        match self.check_connect(link, &connect).and_then(|()| self.who_is_it(link, &connect)) {
+        match self
+            .check_connect(link, &connect)
+            .and_then(|()| self.who_is_it(link, &connect))
+        {
             Ok(Answer::Accept(username)) => self.accept(link, &connect, username),
             Ok(Answer::Wait) => {
                 link.phase = Phase::Authenticating(Box::new(PendingConnect { packet: raw.to_vec() }));
@@ -63,8 +69,12 @@ impl Worker {
     pub(super) fn verdict(&mut self, link: &mut Link, pending: &PendingConnect, accepted: bool) {
         let options = self.decode_options(link);
         // It was decoded before, so it decodes again.
-        let Ok(Framing::Complete(whole)) = frame(&pending.packet, &options) else { return };
-        let Ok(connect) = Connect::decode(whole, &options) else { return };
+        let Ok(Framing::Complete(whole)) = frame(&pending.packet, &options) else {
+            return;
+        };
+        let Ok(connect) = Connect::decode(whole, &options) else {
+            return;
+        };
         if accepted {
             self.accept(link, &connect, connect.username.map(Arc::from));
         } else {
@@ -100,30 +110,52 @@ impl Worker {
                     ProtocolVersion::V5 => true,
                 };
             if !allowed {
-                return Err(refuse(ReasonCode::ClientIdentifierNotValid, "an empty client identifier is not allowed"));
+                return Err(refuse(
+                    ReasonCode::ClientIdentifierNotValid,
+                    "an empty client identifier is not allowed",
+                ));
             }
         }
         if let Some(maximum) = config.maximum_keep_alive
             && !v5
             && (connect.keep_alive == 0 || connect.keep_alive > maximum)
         {
-            return Err(refuse(ReasonCode::ClientIdentifierNotValid, "keep alive above max_keepalive"));
+            return Err(refuse(
+                ReasonCode::ClientIdentifierNotValid,
+                "keep alive above max_keepalive",
+            ));
         }
-        connect.will.as_ref().map_or(Ok(()), |will| self.check_will(link, will))
+        connect
+            .will
+            .as_ref()
+            .map_or(Ok(()), |will| self.check_will(link, will))
     }
 
     fn check_will(&self, link: &Link, will: &Will<'_>) -> Result<(), Refusal> {
         let config = &self.broker.config;
         if will.qos > link.policy.maximum_qos {
             // v5 [MQTT-3.2.2-12]
-            return Err(refuse(ReasonCode::QoSNotSupported, "QoS of the will message above max_qos"));
+            return Err(refuse(
+                ReasonCode::QoSNotSupported,
+                "QoS of the will message above max_qos",
+            ));
         }
         if will.retain && !config.retain_available {
             // v5 [MQTT-3.2.2-13]
-            return Err(refuse(ReasonCode::RetainNotSupported, "retained will message where retain is not available"));
+            return Err(refuse(
+                ReasonCode::RetainNotSupported,
+                "retained will message where retain is not available",
+            ));
         }
-        if config.limits.maximum_payload_size.is_some_and(|limit| will.payload.len() > limit as usize) {
-            return Err(refuse(ReasonCode::PacketTooLarge, "will message above message_size_limit"));
+        if config
+            .limits
+            .maximum_payload_size
+            .is_some_and(|limit| will.payload.len() > limit as usize)
+        {
+            return Err(refuse(
+                ReasonCode::PacketTooLarge,
+                "will message above message_size_limit",
+            ));
         }
         let too_deep = check_depth(will.topic_name, config.limits.maximum_topic_levels).is_err();
         if too_deep || will.topic_name.starts_with("$CONTROL/") {
@@ -137,7 +169,9 @@ impl Worker {
         if link.policy.identity.is_some() {
             // The certificate replaces user name and password, as Mosquitto's use_identity_as_username does.
             return match link.certificate.as_deref() {
-                Some(CertificateIdentity::Username(username)) => Ok(Answer::Accept(Some(Arc::clone(username)))),
+                Some(CertificateIdentity::Username(username)) => {
+                    Ok(Answer::Accept(Some(Arc::clone(username))))
+                }
                 Some(CertificateIdentity::None(error)) => {
                     Err(refuse(ReasonCode::BadUserNameOrPassword, error.to_string()))
                 }
@@ -155,7 +189,10 @@ impl Worker {
             Authentication::AcceptAnonymous => Ok(Answer::Accept(None)),
             Authentication::Refuse(reason_code) => Err(refuse(reason_code, "credentials are required")),
             Authentication::Check(check) => {
-                self.checks.push_back(PasswordRequest { outbox: Arc::clone(&link.outbox), check });
+                self.checks.push_back(PasswordRequest {
+                    outbox: Arc::clone(&link.outbox),
+                    check,
+                });
                 Ok(Answer::Wait)
             }
         }
@@ -167,11 +204,18 @@ impl Worker {
             Ok(client_id) => client_id,
             Err(refusal) => return self.refuse(link, connect, refusal),
         };
-        let identity = Arc::new(Identity { client_id, username, listener: link.policy.id });
+        let identity = Arc::new(Identity {
+            client_id,
+            username,
+            listener: link.policy.id,
+        });
         let v5 = connect.version == ProtocolVersion::V5;
         let (expiry, capped) = self.session_expiry(connect);
         let keep_alive = self.keep_alive(connect);
-        let will = connect.will.as_ref().map(|will| Box::new(self.will_message(will)));
+        let will = connect
+            .will
+            .as_ref()
+            .map(|will| Box::new(self.will_message(will)));
         let limits = &self.broker.config.limits;
         let properties = ConnAckProperties {
             session_expiry_interval: capped.then_some(expiry),
@@ -186,7 +230,10 @@ impl Worker {
             maximum_qos: Some(link.policy.maximum_qos).filter(|qos| qos.as_u8() < 2),
             ..ConnAckProperties::default()
         };
-        let client_maximum = connect.properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
+        let client_maximum = connect
+            .properties
+            .receive_maximum
+            .map_or(u16::MAX, NonZeroU16::get);
         let binding = Binding {
             identity: Arc::clone(&identity),
             outbox: Arc::clone(&link.outbox),
@@ -196,13 +243,20 @@ impl Worker {
         };
         let Some((session, epoch)) = self.bind(link, connect, binding, properties) else {
             let refusal = refuse(
-                if v5 { ReasonCode::ServerBusy } else { ReasonCode::ServerUnavailable },
+                if v5 {
+                    ReasonCode::ServerBusy
+                } else {
+                    ReasonCode::ServerUnavailable
+                },
                 "no room for another session (global_max_clients)",
             );
             return self.refuse(link, connect, refusal);
         };
         self.start_keep_alive(link, keep_alive);
-        self.broker.counters.connected.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+        self.broker
+            .counters
+            .connected
+            .fetch_add(1, core::sync::atomic::Ordering::Relaxed);
         self.fx.events.push_back(Event::Connected {
             outbox: Arc::clone(&link.outbox),
             client_id: Arc::clone(&identity.client_id),
@@ -235,12 +289,19 @@ impl Worker {
     ) -> Option<(Arc<Session>, u64)> {
         let broker = Arc::clone(&self.broker);
         let client_id = Arc::clone(&binding.identity.client_id);
-        let maximum_packet_size = connect.properties.maximum_packet_size.map_or(u32::MAX, |size| size.get());
+        let maximum_packet_size = connect
+            .properties
+            .maximum_packet_size
+            .map_or(u32::MAX, |size| size.get());
         let fx = &mut self.fx;
         let (bound, superseded) = broker.registry.update(&client_id, |existing| {
             let mut superseded = Superseded::default();
             let resumed = existing.filter(|old| take_over(old, connect.clean_start, &mut superseded));
-            let full = broker.config.limits.maximum_sessions.is_some_and(|limit| broker.registry.len() >= limit);
+            let full = broker
+                .config
+                .limits
+                .maximum_sessions
+                .is_some_and(|limit| broker.registry.len() >= limit);
             if existing.is_none() && full {
                 return (None, (None, superseded));
             }
@@ -273,7 +334,11 @@ impl Worker {
     /// Ends what the new Connection has taken the place of. v5 [MQTT-3.1.4-3], v3 [MQTT-3.1.4-2]
     fn dismiss(&mut self, superseded: Superseded) {
         if let Some(outbox) = superseded.outbox {
-            self.say_goodbye(&outbox, ReasonCode::SessionTakenOver, CloseCause::SessionTakenOver);
+            self.say_goodbye(
+                &outbox,
+                ReasonCode::SessionTakenOver,
+                CloseCause::SessionTakenOver,
+            );
         }
         self.broker.forget(superseded.handles);
         if let Some((identity, will)) = superseded.will {
@@ -286,7 +351,11 @@ impl Worker {
         let mut out = outbox.lock();
         if out.version == ProtocolVersion::V5 {
             self.fx.reply_locked(outbox, &mut out, |version, buffer| {
-                Disconnect { reason_code, properties: Default::default() }.encode(version, buffer)
+                Disconnect {
+                    reason_code,
+                    properties: Default::default(),
+                }
+                .encode(version, buffer)
             });
         }
         drop(out);
@@ -301,7 +370,10 @@ impl Worker {
     ) -> Result<(Arc<str>, bool), Refusal> {
         if link.policy.use_username_as_client_id {
             let username = username.filter(|name| !name.is_empty()).ok_or_else(|| {
-                refuse(ReasonCode::NotAuthorized, "no user name to be used as client identifier")
+                refuse(
+                    ReasonCode::NotAuthorized,
+                    "no user name to be used as client identifier",
+                )
             })?;
             return Ok((Arc::clone(username), connect.client_id.is_empty()));
         }
@@ -314,7 +386,10 @@ impl Worker {
         let number = u128::from_be_bytes(random);
         let digits = format!("{number:032X}");
         let groups = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| digits.get(range).unwrap_or_default());
-        Ok((format!("{}{}", link.policy.assigned_client_id_prefix, groups.join("-")).into(), true))
+        Ok((
+            format!("{}{}", link.policy.assigned_client_id_prefix, groups.join("-")).into(),
+            true,
+        ))
     }
 
     /// Session Expiry Interval in seconds, and whether it is less than the client asked for.
@@ -325,9 +400,13 @@ impl Worker {
             _ if connect.clean_start => 0,
             _ => u32::MAX,
         };
-        let maximum = self.broker.config.session_expiry_maximum.map_or(u32::MAX, |maximum| {
-            u32::try_from(maximum.as_secs()).unwrap_or(u32::MAX)
-        });
+        let maximum = self
+            .broker
+            .config
+            .session_expiry_maximum
+            .map_or(u32::MAX, |maximum| {
+                u32::try_from(maximum.as_secs()).unwrap_or(u32::MAX)
+            });
         (asked.min(maximum), asked > maximum)
     }
 
@@ -344,7 +423,8 @@ impl Worker {
         link.outbox.seen(self.fx.now);
         link.outbox.set_patience(u32::from(keep_alive) * 1500);
         if link.outbox.deadline() < before {
-            self.timers.add(link.outbox.deadline(), Timer::silence(&link.outbox));
+            self.timers
+                .add(link.outbox.deadline(), Timer::silence(&link.outbox));
         }
         // Otherwise the timer that waited for CONNECT looks again when it is due and finds the new deadline.
     }
@@ -365,7 +445,10 @@ impl Worker {
         let body: MessageBody = message.to_body(&mut self.fx.scratch);
         WillMessage {
             body,
-            expiry: will.properties.message_expiry_interval.map(|seconds| Duration::from_secs(seconds.into())),
+            expiry: will
+                .properties
+                .message_expiry_interval
+                .map(|seconds| Duration::from_secs(seconds.into())),
             delay: Duration::from_secs(will.properties.will_delay_interval.unwrap_or(0).into()),
         }
     }
@@ -384,14 +467,18 @@ impl Worker {
         };
         if let Some((version, reason_code)) = answer {
             link.outbox.lock().version = version;
-            self.fx.reply(&link.outbox, |version, buffer| refusal_packet(reason_code).encode(version, buffer));
+            self.fx.reply(&link.outbox, |version, buffer| {
+                refusal_packet(reason_code).encode(version, buffer)
+            });
         }
         self.fail(link, ProtocolError::Decode(error));
     }
 
     fn refuse(&mut self, link: &mut Link, connect: &Connect<'_>, refusal: Refusal) {
         let reason_code = refusal.reason_code;
-        self.fx.reply(&link.outbox, |version, buffer| refusal_packet(reason_code).encode(version, buffer));
+        self.fx.reply(&link.outbox, |version, buffer| {
+            refusal_packet(reason_code).encode(version, buffer)
+        });
         self.fx.events.push_back(Event::Refused {
             outbox: Arc::clone(&link.outbox),
             client_id: connect.client_id.into(),
@@ -437,13 +524,19 @@ fn take_over(old: &Arc<Session>, clean_start: bool, superseded: &mut Superseded)
 
 fn refusal_packet(reason_code: ReasonCode) -> ConnAck<'static> {
     // v5 [MQTT-3.2.2-6], v3 [MQTT-3.2.2-4]
-    ConnAck { session_present: false, reason_code, properties: ConnAckProperties::default() }
+    ConnAck {
+        session_present: false,
+        reason_code,
+        properties: ConnAckProperties::default(),
+    }
 }
 
 /// The Protocol Version byte of a CONNECT whose name is one that we know.
 fn announced_version(raw: &[u8]) -> Option<u8> {
     let header = 1 + raw.iter().skip(1).take(4).position(|byte| byte & 0x80 == 0)? + 1;
     let body = raw.get(header..)?;
-    let rest = body.strip_prefix(b"\x00\x04MQTT").or_else(|| body.strip_prefix(b"\x00\x06MQIsdp"))?;
+    let rest = body
+        .strip_prefix(b"\x00\x04MQTT")
+        .or_else(|| body.strip_prefix(b"\x00\x06MQIsdp"))?;
     rest.first().copied()
 }

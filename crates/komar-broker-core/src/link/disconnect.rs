@@ -31,11 +31,17 @@ impl Worker {
         link: &mut Link,
         packet: &Disconnect<'_>,
     ) -> Result<(), ProtocolError> {
-        let Phase::Established(established) = &link.phase else { return Ok(()) };
+        let Phase::Established(established) = &link.phase else {
+            return Ok(());
+        };
         if let Some(expiry) = packet.properties.session_expiry_interval {
-            let maximum = self.broker.config.session_expiry_maximum.map_or(u32::MAX, |maximum| {
-                u32::try_from(maximum.as_secs()).unwrap_or(u32::MAX)
-            });
+            let maximum = self
+                .broker
+                .config
+                .session_expiry_maximum
+                .map_or(u32::MAX, |maximum| {
+                    u32::try_from(maximum.as_secs()).unwrap_or(u32::MAX)
+                });
             let mut state = established.session.lock();
             if state.epoch == established.epoch {
                 if state.expiry == 0 && expiry > 0 {
@@ -94,13 +100,16 @@ impl Worker {
     fn detach(&mut self, established: &Established, cause: CloseCause) {
         let session = &established.session;
         // A Connection that was taken over has nothing to say any more.
-        let Some(mut state) = session.unbind(established.epoch) else { return };
+        let Some(mut state) = session.unbind(established.epoch) else {
+            return;
+        };
         if cause == CloseCause::Disconnected {
             // v5 [MQTT-3.1.2-10], v3 [MQTT-3.1.2-10]
             state.will = None;
         }
         let ends = state.expiry == 0;
-        let due = |will: &WillMessage| ends || will.delay.is_zero() || cause == CloseCause::ServerShuttingDown;
+        let due =
+            |will: &WillMessage| ends || will.delay.is_zero() || cause == CloseCause::ServerShuttingDown;
         let will = state.will.take_if(|will| due(will));
         let identity = Arc::clone(&state.identity);
         let delay = state.will.as_ref().map(|will| will.delay);
@@ -119,12 +128,16 @@ impl Worker {
         }
         if expiry != u32::MAX {
             let due = self.fx.now.after_seconds(expiry);
-            self.timers.add(due, Timer::SessionExpiry(Arc::downgrade(session), epoch));
+            self.timers
+                .add(due, Timer::SessionExpiry(Arc::downgrade(session), epoch));
         }
         if let Some(delay) = delay {
             // The end of the Session sends it at the latest. MQTT 5.0 §3.1.3.2.2.
             let delay = delay.min(Duration::from_secs(expiry.into()));
-            self.timers.add(self.fx.now.after(delay), Timer::WillDelay(Arc::downgrade(session), epoch));
+            self.timers.add(
+                self.fx.now.after(delay),
+                Timer::WillDelay(Arc::downgrade(session), epoch),
+            );
         }
     }
 
@@ -174,7 +187,11 @@ impl Worker {
         if let Some(expiry) = will.expiry {
             message.expires = self.fx.now.after(expiry);
         }
-        if !self.access.access.allows(&identity.subject(), Action::Publish(message.topic_name)) {
+        if !self
+            .access
+            .access
+            .allows(&identity.subject(), Action::Publish(message.topic_name))
+        {
             self.fx.events.push_back(Event::PublishDenied {
                 client_id: Arc::clone(&identity.client_id),
                 topic_name: message.topic_name.as_str().to_owned(),

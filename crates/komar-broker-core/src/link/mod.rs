@@ -11,7 +11,9 @@ mod topic_alias;
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use komar_codec::{DecodeOptions, Frame, Framing, Packet, PacketType, ProtocolVersion, Role, Utf8Policy, frame};
+use komar_codec::{
+    DecodeOptions, Frame, Framing, Packet, PacketType, ProtocolVersion, Role, Utf8Policy, frame,
+};
 use komar_passwd::PasswordVerdict;
 
 use crate::access::CertificateIdentity;
@@ -57,7 +59,13 @@ pub enum LinkState {
 
 impl Link {
     pub(crate) fn new(outbox: Arc<Outbox>, policy: Arc<ListenerPolicy>) -> Link {
-        Link { outbox, policy, rest: Vec::new(), phase: Phase::AwaitingConnect, certificate: None }
+        Link {
+            outbox,
+            policy,
+            rest: Vec::new(),
+            phase: Phase::AwaitingConnect,
+            certificate: None,
+        }
     }
 
     /// The Connection's output.
@@ -86,11 +94,19 @@ impl Link {
             Phase::Established(established) => established.version,
             _ => ProtocolVersion::V5,
         };
-        DecodeOptions { version, receiver: Role::Server, maximum_packet_size, utf8: Utf8Policy::Strict }
+        DecodeOptions {
+            version,
+            receiver: Role::Server,
+            maximum_packet_size,
+            utf8: Utf8Policy::Strict,
+        }
     }
 
     fn progress(&self, consumed: usize) -> Progress {
-        Progress { consumed, state: self.state() }
+        Progress {
+            consumed,
+            state: self.state(),
+        }
     }
 }
 
@@ -135,9 +151,14 @@ impl Worker {
     /// Comes back with the verdict about a password. Ignored if the Link waits for none.
     pub fn password_verdict(&mut self, link: &mut Link, verdict: PasswordVerdict) -> Progress {
         if let Phase::Authenticating(_) = link.phase
-            && let Phase::Authenticating(pending) = core::mem::replace(&mut link.phase, Phase::AwaitingConnect)
+            && let Phase::Authenticating(pending) =
+                core::mem::replace(&mut link.phase, Phase::AwaitingConnect)
         {
-            self.verdict(link, &pending, matches!(verdict, PasswordVerdict::Accepted { .. }));
+            self.verdict(
+                link,
+                &pending,
+                matches!(verdict, PasswordVerdict::Accepted { .. }),
+            );
         }
         self.resume(link)
     }
@@ -186,7 +207,10 @@ impl Worker {
 
     /// Keeps bytes with the Link. The buffer grows with what arrives, never with what a peer announces.
     fn keep_rest(&mut self, link: &mut Link, bytes: &[u8]) {
-        let total = self.broker.reassembly_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        let total = self
+            .broker
+            .reassembly_bytes
+            .fetch_add(bytes.len(), Ordering::Relaxed);
         link.rest.extend_from_slice(bytes);
         if total.saturating_add(bytes.len()) > self.broker.config.limits.maximum_reassembly_bytes {
             self.fail(link, ProtocolError::QuotaExceeded);
@@ -195,7 +219,9 @@ impl Worker {
 
     fn take_rest(&mut self, link: &mut Link) -> Vec<u8> {
         let rest = core::mem::take(&mut link.rest);
-        self.broker.reassembly_bytes.fetch_sub(rest.len(), Ordering::Relaxed);
+        self.broker
+            .reassembly_bytes
+            .fetch_sub(rest.len(), Ordering::Relaxed);
         rest
     }
 

@@ -63,7 +63,10 @@ impl WriteVerdicts {
             self.recent.clear();
             self.epoch = epoch;
         }
-        self.recent.iter().find(|(known, _)| known == topic_name).map(|(_, verdict)| *verdict)
+        self.recent
+            .iter()
+            .find(|(known, _)| known == topic_name)
+            .map(|(_, verdict)| *verdict)
     }
 
     pub(crate) fn remember(&mut self, topic_name: &str, verdict: bool) {

@@ -25,7 +25,9 @@ impl Worker {
         options: &DecodeOptions,
     ) -> Result<(), ProtocolError> {
         let publish = Publish::decode(frame, options)?;
-        let Phase::Established(established) = &mut link.phase else { return Ok(()) };
+        let Phase::Established(established) = &mut link.phase else {
+            return Ok(());
+        };
         if publish.qos > link.policy.maximum_qos {
             return Err(ProtocolError::QosNotSupported);
         }
@@ -38,7 +40,9 @@ impl Worker {
         let name = match publish.properties.topic_alias {
             None => Ok(publish.topic_name),
             Some(alias) if publish.topic_name.is_empty() => aliases.get(alias, maximum),
-            Some(alias) => aliases.set(alias, publish.topic_name, maximum).map(|()| publish.topic_name),
+            Some(alias) => aliases
+                .set(alias, publish.topic_name, maximum)
+                .map(|()| publish.topic_name),
         };
         let result = name.and_then(|name| self.publish_to(link, &publish, name));
         if let Phase::Established(established) = &mut link.phase {
@@ -47,13 +51,23 @@ impl Worker {
         result
     }
 
-    fn publish_to(&mut self, link: &mut Link, publish: &Publish<'_>, name: &str) -> Result<(), ProtocolError> {
-        let Phase::Established(established) = &mut link.phase else { return Ok(()) };
+    fn publish_to(
+        &mut self,
+        link: &mut Link,
+        publish: &Publish<'_>,
+        name: &str,
+    ) -> Result<(), ProtocolError> {
+        let Phase::Established(established) = &mut link.phase else {
+            return Ok(());
+        };
         let limits = &self.broker.config.limits;
         check_depth(name, limits.maximum_topic_levels)?;
         // The codec has checked it. v5 [MQTT-3.3.2-1], v5 [MQTT-3.3.2-2]
         let topic_name = TopicName::from_checked(name);
-        let refusal = if limits.maximum_payload_size.is_some_and(|limit| publish.payload.len() > limit as usize) {
+        let refusal = if limits
+            .maximum_payload_size
+            .is_some_and(|limit| publish.payload.len() > limit as usize)
+        {
             Some(ReasonCode::PacketTooLarge)
         } else if !self.may_write(established, topic_name) {
             self.fx.events.push_back(Event::PublishDenied {
@@ -81,7 +95,12 @@ impl Worker {
             (QoS::ExactlyOnce, Some(identifier)) => self.keep_unreleased(link, identifier, message, refusal),
             (qos, identifier) => {
                 let matched = match refusal {
-                    None => self.route(Origin { session: Some(&session) }, message),
+                    None => self.route(
+                        Origin {
+                            session: Some(&session),
+                        },
+                        message,
+                    ),
                     Some(_) => 0,
                 };
                 if let (QoS::AtLeastOnce, Some(identifier)) = (qos, identifier) {
@@ -113,7 +132,10 @@ impl Worker {
         if let Some(verdict) = established.write_verdicts.find(epoch, name.as_str()) {
             return verdict;
         }
-        let verdict = self.access.access.allows(&established.identity.subject(), Action::Publish(name));
+        let verdict = self
+            .access
+            .access
+            .allows(&established.identity.subject(), Action::Publish(name));
         established.write_verdicts.remember(name.as_str(), verdict);
         verdict
     }
@@ -133,7 +155,12 @@ impl Worker {
         };
         self.fx.reply(&link.outbox, |version, buffer| {
             let properties = AckProperties::default();
-            PubAck { packet_identifier, reason_code, properties }.encode(version, buffer)
+            PubAck {
+                packet_identifier,
+                reason_code,
+                properties,
+            }
+            .encode(version, buffer)
         });
     }
 
@@ -145,7 +172,9 @@ impl Worker {
         message: Message<'_>,
         refusal: Option<ReasonCode>,
     ) -> Result<(), ProtocolError> {
-        let Phase::Established(established) = &link.phase else { return Ok(()) };
+        let Phase::Established(established) = &link.phase else {
+            return Ok(());
+        };
         let v5 = established.version == komar_codec::ProtocolVersion::V5;
         let limits = &self.broker.config.limits;
         // A refusal ends the exchange in 5.0 (v5 [MQTT-4.3.3-4]); a 3.x client has to go through all of it.
@@ -166,14 +195,21 @@ impl Worker {
             match kept {
                 Ok(()) => {}
                 // v5 [MQTT-3.3.4-7]
-                Err(Refused::TooMany) => return Err(ProtocolError::ReceiveMaximumExceeded { limit: maximum }),
+                Err(Refused::TooMany) => {
+                    return Err(ProtocolError::ReceiveMaximumExceeded { limit: maximum });
+                }
                 Err(Refused::TooLarge) => return Err(ProtocolError::QuotaExceeded),
             }
         }
         let reason_code = refusal.unwrap_or(ReasonCode::Success);
         self.fx.reply(&link.outbox, |version, buffer| {
             let properties = AckProperties::default();
-            PubRec { packet_identifier: identifier, reason_code, properties }.encode(version, buffer)
+            PubRec {
+                packet_identifier: identifier,
+                reason_code,
+                properties,
+            }
+            .encode(version, buffer)
         });
         Ok(())
     }

@@ -29,7 +29,9 @@ struct Wanted<'a> {
 
 impl Worker {
     pub(super) fn subscribe(&mut self, link: &Link, packet: &Subscribe<'_>) -> Result<(), ProtocolError> {
-        let Phase::Established(established) = &link.phase else { return Ok(()) };
+        let Phase::Established(established) = &link.phase else {
+            return Ok(());
+        };
         let mut wanted = Vec::new();
         for (text, options) in packet.filters.iter() {
             let filter = parse(text, self.broker.config.limits.maximum_topic_levels)?;
@@ -43,7 +45,12 @@ impl Worker {
             options.no_local |= established.bridge && !shared;
             options.retain_as_published |= established.bridge;
             let code = self.subscribe_code(established, filter, options);
-            wanted.push(Wanted { text, filter, options, code });
+            wanted.push(Wanted {
+                text,
+                filter,
+                options,
+                code,
+            });
         }
         let walks = self.insert(established, packet.subscription_identifier, &mut wanted);
         let codes: Vec<ReasonCode> = wanted.iter().map(|wanted| wanted.code).collect();
@@ -74,7 +81,11 @@ impl Worker {
             SubscriptionFilter::Plain(plain) => plain,
             SubscriptionFilter::Shared(shared) => shared.filter(),
         };
-        if !self.access.access.allows(&established.identity.subject(), Action::Subscribe(plain)) {
+        if !self
+            .access
+            .access
+            .allows(&established.identity.subject(), Action::Subscribe(plain))
+        {
             return ReasonCode::NotAuthorized;
         }
         ReasonCode::granted(options.maximum_qos)
@@ -144,7 +155,9 @@ impl Worker {
     }
 
     pub(super) fn unsubscribe(&mut self, link: &Link, packet: &Unsubscribe<'_>) -> Result<(), ProtocolError> {
-        let Phase::Established(established) = &link.phase else { return Ok(()) };
+        let Phase::Established(established) = &link.phase else {
+            return Ok(());
+        };
         let mut codes = Vec::new();
         for text in packet.filters.iter() {
             parse(text, self.broker.config.limits.maximum_topic_levels)?;
@@ -157,7 +170,10 @@ impl Worker {
             }
             for text in packet.filters.iter() {
                 // Compared character by character. v5 [MQTT-3.10.4-1]
-                let removed = state.subscriptions.remove(text).and_then(|handle| index.remove(handle));
+                let removed = state
+                    .subscriptions
+                    .remove(text)
+                    .and_then(|handle| index.remove(handle));
                 codes.push(match removed {
                     Some((_, stripe)) => {
                         self.broker.changed(stripe);
@@ -183,6 +199,10 @@ impl Worker {
 fn parse(text: &str, maximum_levels: usize) -> Result<SubscriptionFilter<'_>, ProtocolError> {
     check_depth(text, maximum_levels)?;
     SubscriptionFilter::parse(text).map_err(|error| {
-        if error.is_shared() { ProtocolError::SharedFilter(error) } else { ProtocolError::Filter(error) }
+        if error.is_shared() {
+            ProtocolError::SharedFilter(error)
+        } else {
+            ProtocolError::Filter(error)
+        }
     })
 }

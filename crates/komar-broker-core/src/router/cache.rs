@@ -53,11 +53,18 @@ impl TopicCache {
 
     /// The routes of an entry that [`find`](Self::find) has found.
     pub(crate) fn routes(&mut self, place: usize) -> &mut [Route] {
-        self.entries.get_mut(place).map_or(&mut [], |entry| entry.routes.as_mut_slice())
+        self.entries
+            .get_mut(place)
+            .map_or(&mut [], |entry| entry.routes.as_mut_slice())
     }
 
     /// Looks the routes up and remembers them if the name was looked up before.
-    pub(crate) fn resolve(&mut self, name: &str, stamp: Stamp, look_up: impl FnOnce(&mut Vec<Route>)) -> &mut [Route] {
+    pub(crate) fn resolve(
+        &mut self,
+        name: &str,
+        stamp: Stamp,
+        look_up: impl FnOnce(&mut Vec<Route>),
+    ) -> &mut [Route] {
         if let Some(place) = self.places.get(name).copied() {
             return self.refresh(place, stamp, look_up);
         }
@@ -73,7 +80,10 @@ impl TopicCache {
         self.targets += cost;
         let place = self.entries.len();
         self.places.insert(name.into(), place);
-        self.entries.push(Entry { stamp, routes: core::mem::take(&mut self.scratch) });
+        self.entries.push(Entry {
+            stamp,
+            routes: core::mem::take(&mut self.scratch),
+        });
         self.routes(place)
     }
 
@@ -91,17 +101,24 @@ impl TopicCache {
     /// Empties entries that are no longer valid, so that they keep no Session alive that is over.
     pub(crate) fn sweep(&mut self, is_valid: impl Fn(&str, Stamp) -> bool) {
         for (name, place) in &self.places {
-            let Some(entry) = self.entries.get_mut(*place) else { continue };
+            let Some(entry) = self.entries.get_mut(*place) else {
+                continue;
+            };
             if !entry.routes.is_empty() && !is_valid(name, entry.stamp) {
                 self.targets -= entry.routes.len();
                 entry.routes = Vec::new();
-                entry.stamp = Stamp { index: u64::MAX, access: u64::MAX };
+                entry.stamp = Stamp {
+                    index: u64::MAX,
+                    access: u64::MAX,
+                };
             }
         }
     }
 
     fn refresh(&mut self, place: usize, stamp: Stamp, look_up: impl FnOnce(&mut Vec<Route>)) -> &mut [Route] {
-        let Some(entry) = self.entries.get_mut(place) else { return &mut [] };
+        let Some(entry) = self.entries.get_mut(place) else {
+            return &mut [];
+        };
         self.targets -= entry.routes.len();
         entry.routes.clear();
         look_up(&mut entry.routes);
@@ -125,7 +142,9 @@ impl TopicCache {
     fn missed_before(&mut self, name: &str) -> bool {
         use core::hash::BuildHasher;
         let hash = self.places.hasher().hash_one(name);
-        let Some(slot) = self.missed.get_mut(hash as usize % MISSED) else { return false };
+        let Some(slot) = self.missed.get_mut(hash as usize % MISSED) else {
+            return false;
+        };
         core::mem::replace(slot, hash) == hash
     }
 }

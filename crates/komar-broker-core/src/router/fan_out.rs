@@ -21,6 +21,9 @@ pub(super) fn fan_out(
 ) -> usize {
     let mut body = None;
     let mut matched = 0;
+    if routes.len() > 1 {
+        fx.encoded.begin();
+    }
     for route in routes {
         match route {
             Route::One(target) => {
@@ -33,6 +36,7 @@ pub(super) fn fan_out(
             }
         }
     }
+    fx.encoded.end();
     matched
 }
 
@@ -46,7 +50,11 @@ fn deliver(
     message: Message<'_>,
     body: &mut Option<MessageBody>,
 ) -> bool {
-    if target.no_local && origin.session.is_some_and(|session| Arc::ptr_eq(session, &target.session)) {
+    if target.no_local
+        && origin
+            .session
+            .is_some_and(|session| Arc::ptr_eq(session, &target.session))
+    {
         return false;
     }
     if !target.is_readable(access, message.topic_name) {
@@ -73,7 +81,9 @@ fn deliver(
         Delivered::Dropped(first) => {
             broker.counters.dropped();
             if first {
-                fx.events.push_back(Event::QueueFull { client_id: Arc::clone(&target.session.client_id) });
+                fx.events.push_back(Event::QueueFull {
+                    client_id: Arc::clone(&target.session.client_id),
+                });
             }
             false
         }

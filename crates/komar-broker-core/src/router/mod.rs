@@ -61,7 +61,13 @@ impl Worker {
         if message.retain && self.broker.config.retain_available {
             return self.route_retained(origin, message);
         }
-        let Worker { broker, fx, cache, access, .. } = self;
+        let Worker {
+            broker,
+            fx,
+            cache,
+            access,
+            ..
+        } = self;
         let stamp = broker.stamp(message.topic_name, access.epoch);
         let routes = match cache.find(message.topic_name.as_str(), stamp) {
             Some(entry) => cache.routes(entry),
@@ -75,7 +81,13 @@ impl Worker {
     /// Keeps a retained message and routes it. Both happen under the index's read lock, so that a new Subscription
     /// gets the message either live or from the tree, and not twice. v5 [MQTT-3.3.1-5]
     fn route_retained(&mut self, origin: Origin<'_>, message: Message<'_>) -> usize {
-        let Worker { broker, fx, cache, access, .. } = self;
+        let Worker {
+            broker,
+            fx,
+            cache,
+            access,
+            ..
+        } = self;
         let routes = cache.scratch();
         {
             let index = broker.index.read();
@@ -97,7 +109,9 @@ fn collect(index: &crate::broker::Index, name: TopicName<'_>, routes: &mut Vec<R
     index.lookup(name, |found| match found {
         Match::Entries(entries) => routes.extend(entries.map(|entry| Route::One(Target::new(entry)))),
         Match::Group(group) => {
-            routes.push(Route::Shared(Group::new(group.members().map(Target::new).collect())));
+            routes.push(Route::Shared(Group::new(
+                group.members().map(Target::new).collect(),
+            )));
         }
     });
 }
@@ -124,7 +138,9 @@ fn merge_overlapping(routes: &mut Vec<Route>) {
             merged.push(route);
             continue;
         };
-        let known = places.get(&Arc::as_ptr(&target.session)).and_then(|place| merged.get_mut(*place));
+        let known = places
+            .get(&Arc::as_ptr(&target.session))
+            .and_then(|place| merged.get_mut(*place));
         if let Some(Route::One(first)) = known {
             first.merge(&target);
         } else {

@@ -9,9 +9,9 @@ use komar_topic::TopicFilter;
 use crate::broker::Shared;
 use crate::message::{Message, MessageBody};
 use crate::router::may_receive;
+use crate::session::Session;
 use crate::session::inflight::Queued;
 use crate::session::retained_walk::{Progress, RetainedWalk};
-use crate::session::Session;
 use crate::worker::{Effects, Worker};
 
 /// A retained message and when it was stored, in the order of all retained messages.
@@ -42,7 +42,9 @@ impl Worker {
     /// Sends retained messages to Sessions that have walks, a slice each, until the turn's share is used up.
     pub(crate) fn walk_retained(&mut self) {
         for _ in 0..SLICES_A_TURN {
-            let Some(session) = self.fx.walking.pop_front() else { return };
+            let Some(session) = self.fx.walking.pop_front() else {
+                return;
+            };
             if self.walk_slice(&session) {
                 self.fx.walking.push_back(session);
             }
@@ -55,7 +57,9 @@ impl Worker {
         if state.ended || state.outbox.is_none() {
             return false;
         }
-        let Some(mut walk) = state.walks().pop_front() else { return false };
+        let Some(mut walk) = state.walks().pop_front() else {
+            return false;
+        };
         if walk.found.is_empty() {
             // No lock is held while the tree is read and READ access is asked.
             drop(state);
@@ -85,20 +89,31 @@ impl Worker {
         let filter = TopicFilter::from_checked(&walk.filter);
         let (newest, maximum_qos) = (walk.newest, walk.maximum_qos);
         let mut bodies = Vec::new();
-        let next = self.broker.retained.read().walk(filter, after.as_ref(), SLICE, |_, retained| {
-            if retained.sequence <= newest {
-                bodies.push(retained.body.clone());
-            }
-        });
+        let next = self
+            .broker
+            .retained
+            .read()
+            .walk(filter, after.as_ref(), SLICE, |_, retained| {
+                if retained.sequence <= newest {
+                    bodies.push(retained.body.clone());
+                }
+            });
         walk.progress = next.map_or(Progress::End, Progress::After);
         for body in bodies {
             let message = body.message();
-            if message.is_expired(self.fx.now) || !may_receive(&self.access.access, session, message.topic_name) {
+            if message.is_expired(self.fx.now)
+                || !may_receive(&self.access.access, session, message.topic_name)
+            {
                 continue;
             }
             let qos: QoS = message.qos.min(maximum_qos);
             // v5 [MQTT-3.3.1-8]
-            let queued = Queued { qos, retain: true, identifiers: walk.identifiers.clone(), body: body.clone() };
+            let queued = Queued {
+                qos,
+                retain: true,
+                identifiers: walk.identifiers.clone(),
+                body: body.clone(),
+            };
             walk.found.push_back(queued);
         }
     }

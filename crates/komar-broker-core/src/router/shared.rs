@@ -27,7 +27,9 @@ impl Group {
         for online in [true, false] {
             for step in 0..count {
                 let place = (self.turn + step) % count;
-                let Some(member) = self.members.get_mut(place) else { continue };
+                let Some(member) = self.members.get_mut(place) else {
+                    continue;
+                };
                 if member.session.is_online() == online && take(member) {
                     self.turn = (place + 1) % count;
                     return true;

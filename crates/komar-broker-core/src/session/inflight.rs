@@ -47,9 +47,17 @@ pub(crate) struct Queued {
 impl Inflight {
     /// Notes a message that is being sent for the first time.
     pub(crate) fn push(&mut self, identifier: PacketIdentifier, delivery: Queued) {
-        let stage = if delivery.qos == QoS::ExactlyOnce { Stage::PubRec } else { Stage::PubAck };
+        let stage = if delivery.qos == QoS::ExactlyOnce {
+            Stage::PubRec
+        } else {
+            Stage::PubAck
+        };
         self.bytes = self.bytes.saturating_add(delivery.body.len());
-        self.entries.push_back(Entry { identifier, stage, delivery: Some(delivery) });
+        self.entries.push_back(Entry {
+            identifier,
+            stage,
+            delivery: Some(delivery),
+        });
         self.unsent_from = self.entries.len();
         self.outstanding += 1;
     }
@@ -63,7 +71,10 @@ impl Inflight {
 
     /// The next entry that was not sent on this Connection.
     pub(crate) fn next_unsent(&self) -> Option<&Entry> {
-        self.entries.iter().skip(self.unsent_from).find(|entry| entry.stage != Stage::Done)
+        self.entries
+            .iter()
+            .skip(self.unsent_from)
+            .find(|entry| entry.stage != Stage::Done)
     }
 
     /// Notes that [`next_unsent`](Self::next_unsent) is sent.
@@ -79,8 +90,12 @@ impl Inflight {
 
     /// PUBACK, a PUBREC that refuses, or PUBCOMP: the exchange is over. Says whether it was under way.
     pub(crate) fn complete(&mut self, identifier: PacketIdentifier, stage: Stage) -> bool {
-        let Some(position) = self.position(identifier) else { return false };
-        let Some(entry) = self.entries.get_mut(position) else { return false };
+        let Some(position) = self.position(identifier) else {
+            return false;
+        };
+        let Some(entry) = self.entries.get_mut(position) else {
+            return false;
+        };
         if entry.stage != stage {
             return false;
         }
@@ -91,7 +106,11 @@ impl Inflight {
         if position < self.unsent_from {
             self.outstanding = self.outstanding.saturating_sub(1);
         }
-        while self.entries.front().is_some_and(|front| front.stage == Stage::Done) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|front| front.stage == Stage::Done)
+        {
             self.entries.pop_front();
             self.unsent_from = self.unsent_from.saturating_sub(1);
         }
@@ -101,7 +120,10 @@ impl Inflight {
     /// PUBREC: the receiver has the message, so its body is given back and PUBREL is due. Says whether the
     /// identifier is under way at QoS 2.
     pub(crate) fn received(&mut self, identifier: PacketIdentifier) -> bool {
-        let Some(entry) = self.position(identifier).and_then(|position| self.entries.get_mut(position)) else {
+        let Some(entry) = self
+            .position(identifier)
+            .and_then(|position| self.entries.get_mut(position))
+        else {
             return false;
         };
         match entry.stage {
@@ -136,12 +158,17 @@ impl Inflight {
     }
 
     pub(crate) fn identifiers(&self) -> impl Iterator<Item = PacketIdentifier> + '_ {
-        self.entries.iter().filter(|entry| entry.stage != Stage::Done).map(|entry| entry.identifier)
+        self.entries
+            .iter()
+            .filter(|entry| entry.stage != Stage::Done)
+            .map(|entry| entry.identifier)
     }
 
     fn position(&self, identifier: PacketIdentifier) -> Option<usize> {
         // Acknowledgements come in order almost always, so the first is the one. v5 [MQTT-4.6.0-2]
-        self.entries.iter().position(|entry| entry.identifier == identifier && entry.stage != Stage::Done)
+        self.entries
+            .iter()
+            .position(|entry| entry.identifier == identifier && entry.stage != Stage::Done)
     }
 }
 
@@ -184,7 +211,10 @@ mod tests {
         assert!(inflight.complete(id(3), Stage::PubAck), "out of order");
         assert!(!inflight.complete(id(3), Stage::PubAck), "once only");
         assert!(inflight.received(id(2)));
-        assert!(!inflight.complete(id(2), Stage::PubAck), "the wrong acknowledgement");
+        assert!(
+            !inflight.complete(id(2), Stage::PubAck),
+            "the wrong acknowledgement"
+        );
 
         inflight.restart();
         assert_eq!(inflight.outstanding(), 0);

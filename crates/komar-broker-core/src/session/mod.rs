@@ -186,10 +186,17 @@ impl SessionState {
         config: &BrokerConfig,
         mut delivery: Delivery<'_, '_>,
     ) -> Delivered {
-        if self.ended {
+        let SessionState {
+            outbox,
+            exchange,
+            send_maximum,
+            ended,
+            ..
+        } = self;
+        if *ended {
             return Delivered::Skipped;
         }
-        let Some(outbox) = self.outbox.clone() else {
+        let Some(outbox) = outbox else {
             if delivery.qos == QoS::AtMostOnce && !config.queue_qos0_messages {
                 return Delivered::Skipped;
             }
@@ -197,20 +204,23 @@ impl SessionState {
         };
         let mut out = outbox.lock();
         if delivery.qos == QoS::AtMostOnce {
-            return deliver_qos0(fx, config, &outbox, &mut out, &mut delivery);
+            return deliver_qos0(fx, config, outbox, &mut out, &mut delivery);
         }
         let ready = out.is_open()
             && out.waiting() < config.limits.maximum_outbox_bytes
-            && self.exchange.as_ref().is_none_or(|exchange| exchange.may_send(self.send_maximum));
+            && exchange
+                .as_ref()
+                .is_none_or(|exchange| exchange.may_send(*send_maximum));
         if !ready {
             out.starved = true;
             drop(out);
             return self.keep(fx, config, delivery, true);
         }
         let queued = delivery.queued(&mut fx.scratch);
-        let exchange = self.exchange.get_or_insert_default();
-        let sent = exchange.send(fx, &mut out, queued);
-        fx.mark_dirty(&outbox, &mut out);
+        let sent = exchange
+            .get_or_insert_default()
+            .send(fx, &mut out, queued, Some(delivery.message));
+        fx.mark_dirty(outbox, &mut out);
         sent
     }
 
@@ -225,7 +235,9 @@ impl SessionState {
         // As Mosquitto counts: while connected, one more quota of messages may wait.
         let quota = if online { usize::from(self.send_maximum) } else { 0 };
         let bounds = Bounds {
-            messages: limits.maximum_queued_messages.map(|limit| limit.saturating_add(quota)),
+            messages: limits
+                .maximum_queued_messages
+                .map(|limit| limit.saturating_add(quota)),
             bytes: limits.maximum_queued_bytes,
         };
         let queued = delivery.queued(&mut fx.scratch);
@@ -238,7 +250,9 @@ impl SessionState {
     /// Sends what waits, as far as the quota and the room in the Outbox go: first what is to be sent again, then
     /// what was never sent, in order. v5 [MQTT-4.4.0-1], v5 [MQTT-4.6.0-1]
     pub(crate) fn pump(&mut self, fx: &mut Effects, config: &BrokerConfig) {
-        let (Some(outbox), Some(exchange)) = (self.outbox.clone(), &mut self.exchange) else { return };
+        let (Some(outbox), Some(exchange)) = (self.outbox.clone(), &mut self.exchange) else {
+            return;
+        };
         let mut out = outbox.lock();
         while exchange.has_something_to_send(self.send_maximum) {
             if !out.is_open() {
@@ -251,7 +265,7 @@ impl SessionState {
             if exchange.inflight.has_unsent() {
                 exchange.resend_one(fx, &mut out);
             } else if let Some(queued) = exchange.queue.pop() {
-                exchange.send(fx, &mut out, queued);
+                exchange.send(fx, &mut out, queued, None);
             }
         }
         fx.mark_dirty(&outbox, &mut out);
@@ -259,12 +273,16 @@ impl SessionState {
 
     /// PUBACK, or a PUBREC that refuses. v5 [MQTT-4.3.2-5]
     pub(crate) fn acknowledged(&mut self, identifier: PacketIdentifier, stage: Stage) -> bool {
-        self.exchange.as_mut().is_some_and(|exchange| exchange.inflight.complete(identifier, stage))
+        self.exchange
+            .as_mut()
+            .is_some_and(|exchange| exchange.inflight.complete(identifier, stage))
     }
 
     /// PUBREC that accepts. Says whether the identifier is known.
     pub(crate) fn received(&mut self, identifier: PacketIdentifier) -> bool {
-        self.exchange.as_mut().is_some_and(|exchange| exchange.inflight.received(identifier))
+        self.exchange
+            .as_mut()
+            .is_some_and(|exchange| exchange.inflight.received(identifier))
     }
 
     pub(crate) fn unreleased(&mut self) -> &mut Unreleased {
@@ -276,12 +294,16 @@ impl SessionState {
     }
 
     pub(crate) fn has_walks(&self) -> bool {
-        self.exchange.as_ref().is_some_and(|exchange| !exchange.walks.is_empty())
+        self.exchange
+            .as_ref()
+            .is_some_and(|exchange| !exchange.walks.is_empty())
     }
 
     /// Sends one retained message of a walk. `false`: no quota or no room; try again later.
     pub(crate) fn send_retained(&mut self, fx: &mut Effects, config: &BrokerConfig, queued: &Queued) -> bool {
-        let Some(outbox) = self.outbox.clone() else { return false };
+        let Some(outbox) = self.outbox.clone() else {
+            return false;
+        };
         let mut out = outbox.lock();
         if !out.is_open() || out.waiting() >= config.limits.maximum_outbox_bytes {
             out.starved = true;
@@ -295,7 +317,7 @@ impl SessionState {
             if !exchange.may_send(self.send_maximum) {
                 return false;
             }
-            exchange.send(fx, &mut out, queued.clone());
+            exchange.send(fx, &mut out, queued.clone(), None);
         }
         fx.mark_dirty(&outbox, &mut out);
         true
@@ -316,7 +338,9 @@ impl SessionState {
     }
 
     pub(crate) fn waiting_messages(&self) -> usize {
-        self.exchange.as_ref().map_or(0, |exchange| exchange.queue.len() + exchange.inflight.len())
+        self.exchange
+            .as_ref()
+            .map_or(0, |exchange| exchange.queue.len() + exchange.inflight.len())
     }
 }
 
@@ -333,12 +357,17 @@ impl Exchange {
     fn has_something_to_send(&self, maximum: u16) -> bool {
         let next_is_qos0 =
             !self.inflight.has_unsent() && self.queue.front().is_some_and(|next| next.qos == QoS::AtMostOnce);
-        next_is_qos0
-            || (self.has_quota(maximum) && (self.inflight.has_unsent() || !self.queue.is_empty()))
+        next_is_qos0 || (self.has_quota(maximum) && (self.inflight.has_unsent() || !self.queue.is_empty()))
     }
 
-    /// Sends a message for the first time.
-    fn send(&mut self, fx: &mut Effects, out: &mut State, queued: Queued) -> Delivered {
+    /// Sends a message for the first time. `message` is what `queued` holds, where it is at hand already.
+    fn send(
+        &mut self,
+        fx: &mut Effects,
+        out: &mut State,
+        queued: Queued,
+        message: Option<Message<'_>>,
+    ) -> Delivered {
         let identifier = match queued.qos {
             QoS::AtMostOnce => None,
             _ => {
@@ -351,7 +380,8 @@ impl Exchange {
             }
         };
         let copy = Copy::of(&queued, identifier, false);
-        if !append_publish(out, fx, queued.body.message(), Some(&queued.body), copy) {
+        let message = message.unwrap_or_else(|| queued.body.message());
+        if !append_publish(out, fx, message, Some(&queued.body), copy) {
             return Delivered::Skipped;
         }
         if let Some(identifier) = identifier {
@@ -409,7 +439,9 @@ pub(crate) fn deliver_qos0(
     if !out.is_open() {
         return Delivered::Skipped;
     }
-    if out.waiting() >= config.limits.maximum_outbox_bytes || (out.is_blocked() && fx.total_is_exceeded(config)) {
+    if out.waiting() >= config.limits.maximum_outbox_bytes
+        || (out.is_blocked() && fx.total_is_exceeded(config))
+    {
         return Delivered::Dropped(false);
     }
     if delivery.message.payload.len() >= crate::publish_out::SHARE_FROM && delivery.body.is_none() {

@@ -32,10 +32,15 @@ impl PacketIdentifiers {
     where
         I: Iterator<Item = PacketIdentifier>,
     {
-        let mut distances: Vec<u16> = in_use().map(|identifier| self.distance(identifier.get())).collect();
+        let mut distances: Vec<u16> = in_use()
+            .map(|identifier| self.distance(identifier.get()))
+            .collect();
         distances.sort_unstable();
         distances.dedup();
-        let used: u16 = (1..=u16::MAX).zip(&distances).take_while(|(step, used)| step == *used).fold(0, |_, (step, _)| step);
+        let used: u16 = (1..=u16::MAX)
+            .zip(&distances)
+            .take_while(|(step, used)| step == *used)
+            .fold(0, |_, (step, _)| step);
         if used == u16::MAX {
             return false;
         }

@@ -53,7 +53,9 @@ impl Unreleased {
     /// PUBREL: gives the message out. `None` if the identifier is not known.
     pub(crate) fn release(&mut self, identifier: PacketIdentifier) -> Option<Option<MessageBody>> {
         let message = self.messages.remove(&identifier)?;
-        self.bytes = self.bytes.saturating_sub(message.as_ref().map_or(0, MessageBody::len));
+        self.bytes = self
+            .bytes
+            .saturating_sub(message.as_ref().map_or(0, MessageBody::len));
         Some(message)
     }
 

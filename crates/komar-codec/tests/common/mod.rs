@@ -39,7 +39,7 @@ pub fn receivers(packet: &Packet<'_>, version: ProtocolVersion) -> impl Iterator
 
 pub fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
-    assert!(digits.len() % 2 == 0, "odd number of digits in {text}");
+    assert!(digits.len().is_multiple_of(2), "odd number of digits in {text}");
     digits
         .chunks(2)
         .map(|pair| u8::from_str_radix(&String::from_iter(pair), 16).unwrap())

@@ -119,7 +119,7 @@ fn plugin(
     summary: &'static str,
     apply: Apply<PluginDraft>,
 ) -> Directive {
-    Directive::row(Group::Security, name, default, summary, Action::Plugin(apply)).restart()
+    Directive::row(Group::Security, name, default, summary, Action::Plugin(apply))
 }
 
 fn structure(
@@ -137,7 +137,6 @@ fn structure(
         Action::Structure(scope, form, run),
     )
     .accumulates()
-    .restart()
 }
 
 fn plugin_option(draft: &mut PluginDraft, arguments: &mut Arguments<'_>) -> Result<(), Problem> {

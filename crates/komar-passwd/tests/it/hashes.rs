@@ -98,7 +98,10 @@ fn what_cannot_be_derived() {
 
 #[test]
 fn limits_are_the_callers() {
-    let limits = Limits { iterations: 99, ..Limits::default() };
+    let limits = Limits {
+        iterations: 99,
+        ..Limits::default()
+    };
     let text = StoredHash::derive(Scheme::Sha512Pbkdf2 { iterations: 100 }, b"x", &[0; 12])
         .unwrap()
         .to_string();

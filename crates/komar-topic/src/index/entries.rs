@@ -10,7 +10,10 @@ use crate::slab::{narrow, widen};
 pub(super) enum FilterEntries<T> {
     Empty,
     /// What most filters have; `slot` is where its Handle points to.
-    One { slot: u32, value: T },
+    One {
+        slot: u32,
+        value: T,
+    },
     Many(Box<Many<T>>),
 }
 
@@ -87,7 +90,9 @@ impl<T> FilterEntries<T> {
 
     /// Takes a group out. Returns the group that stands at `place` now.
     pub(super) fn remove_group(&mut self, place: u32) -> Option<u32> {
-        let FilterEntries::Many(many) = self else { return None };
+        let FilterEntries::Many(many) = self else {
+            return None;
+        };
         let place = widen(place);
         if place < many.groups.len() {
             many.groups.swap_remove(place);
@@ -108,7 +113,10 @@ impl<T> FilterEntries<T> {
             if let FilterEntries::One { slot, value } = core::mem::replace(self, FilterEntries::Empty) {
                 plain.push(slot, value);
             }
-            *self = FilterEntries::Many(Box::new(Many { plain, groups: Vec::new() }));
+            *self = FilterEntries::Many(Box::new(Many {
+                plain,
+                groups: Vec::new(),
+            }));
         }
         match self {
             FilterEntries::Many(many) => many,
@@ -131,7 +139,10 @@ impl<T> FilterEntries<T> {
 
 impl<T> Members<T> {
     pub(super) const fn new() -> Members<T> {
-        Members { values: Vec::new(), slots: Vec::new() }
+        Members {
+            values: Vec::new(),
+            slots: Vec::new(),
+        }
     }
 
     pub(super) fn push(&mut self, slot: u32, value: T) -> u32 {

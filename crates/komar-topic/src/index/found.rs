@@ -74,7 +74,11 @@ impl<T> FusedIterator for Entries<'_, T> {}
 
 impl<'s, T> Group<'s, T> {
     pub(super) fn new(id: GroupId, share_name: &'s str, members: &'s [T]) -> Group<'s, T> {
-        Group { id, share_name, members }
+        Group {
+            id,
+            share_name,
+            members,
+        }
     }
 
     /// Stays the same while the group has a member: whose turn it is can be kept by it.
@@ -106,6 +110,10 @@ impl<'s, T> Group<'s, T> {
 
 impl<T> Clone for Group<'_, T> {
     fn clone(&self) -> Self {
-        Group { id: self.id, share_name: self.share_name, members: self.members }
+        Group {
+            id: self.id,
+            share_name: self.share_name,
+            members: self.members,
+        }
     }
 }

@@ -28,7 +28,11 @@ pub(super) struct GroupRecord<T> {
 
 impl<T> Groups<T> {
     pub(super) const fn new() -> Groups<T> {
-        Groups { records: Slab::new(), by_name: HashTable::new(), last_id: 0 }
+        Groups {
+            records: Slab::new(),
+            by_name: HashTable::new(),
+            last_id: 0,
+        }
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&GroupRecord<T>> {
@@ -44,7 +48,9 @@ impl<T> Groups<T> {
             let group = self.records.get(*number);
             group.is_some_and(|group| group.filter == filter && *group.share_name == *share_name)
         };
-        self.by_name.find(hash_group(hasher, filter, share_name), is_it).copied()
+        self.by_name
+            .find(hash_group(hasher, filter, share_name), is_it)
+            .copied()
     }
 
     /// Adds a group that does not exist.
@@ -52,16 +58,29 @@ impl<T> Groups<T> {
         self.last_id = self.last_id.wrapping_add(1);
         let id = GroupId(self.last_id);
         let (share_name_kept, members) = (share_name.into(), Members::new());
-        let number = self.records.insert(GroupRecord { id, filter, place: 0, share_name: share_name_kept, members });
+        let number = self.records.insert(GroupRecord {
+            id,
+            filter,
+            place: 0,
+            share_name: share_name_kept,
+            members,
+        });
         let records = &self.records;
         let hash = hash_group(hasher, filter, share_name);
-        add(&mut self.by_name, hash, number, |number| rehash(hasher, records, number));
+        add(&mut self.by_name, hash, number, |number| {
+            rehash(hasher, records, number)
+        });
         number
     }
 
     pub(super) fn remove<S: BuildHasher>(&mut self, hasher: &S, number: u32) {
         let records = &self.records;
-        take(&mut self.by_name, rehash(hasher, records, number), number, |number| rehash(hasher, records, number));
+        take(
+            &mut self.by_name,
+            rehash(hasher, records, number),
+            number,
+            |number| rehash(hasher, records, number),
+        );
         self.records.remove(number);
     }
 }
@@ -80,5 +99,7 @@ fn hash_group<S: BuildHasher>(hasher: &S, filter: u32, share_name: &str) -> u64 
 }
 
 fn rehash<T, S: BuildHasher>(hasher: &S, records: &Slab<GroupRecord<T>>, number: u32) -> u64 {
-    records.get(number).map_or(0, |group| hash_group(hasher, group.filter, &group.share_name))
+    records
+        .get(number)
+        .map_or(0, |group| hash_group(hasher, group.filter, &group.share_name))
 }

@@ -30,7 +30,11 @@ pub enum Stripe {
 impl Stripe {
     /// What a change of this filter's entries concerns.
     pub(super) fn of(filter: TopicFilter<'_>) -> Stripe {
-        if filter.starts_with_wildcard() { Stripe::All } else { Stripe::One(stripe_of(filter.as_str())) }
+        if filter.starts_with_wildcard() {
+            Stripe::All
+        } else {
+            Stripe::One(stripe_of(filter.as_str()))
+        }
     }
 }
 

@@ -173,7 +173,10 @@ impl<T, S> FilterIndex<T, S> {
     /// Appends the text of an entry's filter to `out`, `$share/{ShareName}/` included. Returns whether there is such an
     /// entry.
     pub fn filter_of(&self, handle: Handle, out: &mut String) -> bool {
-        let Some(filter) = self.filter_number(handle).and_then(|number| self.filters.get(number)) else {
+        let Some(filter) = self
+            .filter_number(handle)
+            .and_then(|number| self.filters.get(number))
+        else {
             return false;
         };
         let group = self.slot(handle).filter(|slot| slot.owner & IN_GROUP != 0);
@@ -188,7 +191,9 @@ impl<T, S> FilterIndex<T, S> {
     }
 
     fn slot(&self, handle: Handle) -> Option<&Slot> {
-        self.slots.get(handle.slot).filter(|slot| slot.generation == handle.generation)
+        self.slots
+            .get(handle.slot)
+            .filter(|slot| slot.generation == handle.generation)
     }
 
     fn filter_number(&self, handle: Handle) -> Option<u32> {
@@ -222,7 +227,11 @@ impl<T, S: BuildHasher> FilterIndex<T, S> {
     /// Above two thousand million entries.
     pub fn insert(&mut self, filter: SubscriptionFilter<'_>, value: T) -> (Handle, Stripe) {
         let generation = self.next_generation();
-        let slot = self.slots.insert(Slot { generation, owner: NONE, place: NONE });
+        let slot = self.slots.insert(Slot {
+            generation,
+            owner: NONE,
+            place: NONE,
+        });
         let number = self.make_filter(filter.filter());
         let (owner, place) = match filter.share_name() {
             None => {
@@ -233,10 +242,16 @@ impl<T, S: BuildHasher> FilterIndex<T, S> {
                 self.shared_count = self.shared_count.saturating_add(1);
                 let group = self.make_group(number, share_name.as_str());
                 let members = self.groups.get_mut(group).map(|group| &mut group.members);
-                (group | IN_GROUP, members.map_or(NONE, |members| members.push(slot, value)))
+                (
+                    group | IN_GROUP,
+                    members.map_or(NONE, |members| members.push(slot, value)),
+                )
             }
         };
-        self.slots.get_mut(slot).into_iter().for_each(|slot| (slot.owner, slot.place) = (owner, place));
+        self.slots
+            .get_mut(slot)
+            .into_iter()
+            .for_each(|slot| (slot.owner, slot.place) = (owner, place));
         (Handle { slot, generation }, Stripe::of(filter.filter()))
     }
 
@@ -267,7 +282,9 @@ impl<T, S: BuildHasher> FilterIndex<T, S> {
     /// Does not allocate. A name of 4 GiB or more matches no wildcard.
     pub fn lookup<'s>(&'s self, name: TopicName<'_>, mut visit: impl FnMut(Match<'s, T>)) {
         self.find_filters(name, |number| {
-            let Some(filter) = self.filters.get(number) else { return };
+            let Some(filter) = self.filters.get(number) else {
+                return;
+            };
             let values = filter.entries.values();
             if !values.is_empty() {
                 visit(Match::Entries(Entries::new(values)));
@@ -315,17 +332,25 @@ impl<T, S: BuildHasher> FilterIndex<T, S> {
             if known != NONE {
                 return known;
             }
-            let number = self.filters.insert(Filter { home: Home::Wild(end), entries });
+            let number = self.filters.insert(Filter {
+                home: Home::Wild(end),
+                entries,
+            });
             self.wild.set_filter(end, number);
             return number;
         }
         if let Some(known) = self.find_exact(filter.as_str()) {
             return known;
         }
-        let number = self.filters.insert(Filter { home: Home::Exact(filter.as_str().into()), entries });
+        let number = self.filters.insert(Filter {
+            home: Home::Exact(filter.as_str().into()),
+            entries,
+        });
         let (hasher, filters) = (&self.hasher, &self.filters);
         let hash = hash_text(hasher, filter.as_str());
-        add(&mut self.exact, hash, number, |number| rehash(hasher, filters, number));
+        add(&mut self.exact, hash, number, |number| {
+            rehash(hasher, filters, number)
+        });
         number
     }
 
@@ -334,15 +359,30 @@ impl<T, S: BuildHasher> FilterIndex<T, S> {
             return known;
         }
         let group = self.groups.insert(&self.hasher, filter, share_name);
-        let place = self.filters.get_mut(filter).map_or(NONE, |filter| filter.entries.add_group(group));
-        self.groups.get_mut(group).into_iter().for_each(|group| group.place = place);
+        let place = self
+            .filters
+            .get_mut(filter)
+            .map_or(NONE, |filter| filter.entries.add_group(group));
+        self.groups
+            .get_mut(group)
+            .into_iter()
+            .for_each(|group| group.place = place);
         group
     }
 
     fn drop_group_if_empty(&mut self, number: u32) {
-        let Some(group) = self.groups.get(number).filter(|group| group.members.values().is_empty()) else { return };
+        let Some(group) = self
+            .groups
+            .get(number)
+            .filter(|group| group.members.values().is_empty())
+        else {
+            return;
+        };
         let (filter, place) = (group.filter, group.place);
-        let moved = self.filters.get_mut(filter).and_then(|filter| filter.entries.remove_group(place));
+        let moved = self
+            .filters
+            .get_mut(filter)
+            .and_then(|filter| filter.entries.remove_group(place));
         if let Some(moved) = moved.and_then(|moved| self.groups.get_mut(moved)) {
             moved.place = place;
         }
@@ -350,13 +390,21 @@ impl<T, S: BuildHasher> FilterIndex<T, S> {
     }
 
     fn drop_filter_if_empty(&mut self, number: u32) {
-        let Some(filter) = self.filters.get(number).filter(|filter| filter.entries.is_empty()) else { return };
+        let Some(filter) = self
+            .filters
+            .get(number)
+            .filter(|filter| filter.entries.is_empty())
+        else {
+            return;
+        };
         match &filter.home {
             Home::Wild(end) => self.wild.remove(*end),
             Home::Exact(text) => {
                 let (hasher, filters) = (&self.hasher, &self.filters);
                 let hash = hash_text(hasher, text);
-                take(&mut self.exact, hash, number, |number| rehash(hasher, filters, number));
+                take(&mut self.exact, hash, number, |number| {
+                    rehash(hasher, filters, number)
+                });
             }
         }
         self.filters.remove(number);
@@ -366,7 +414,9 @@ impl<T, S: BuildHasher> FilterIndex<T, S> {
 impl<T, S> fmt::Debug for FilterIndex<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("FilterIndex");
-        out.field("entries", &self.len()).field("filters", &self.filter_count()).finish_non_exhaustive()
+        out.field("entries", &self.len())
+            .field("filters", &self.filter_count())
+            .finish_non_exhaustive()
     }
 }
 
@@ -395,7 +445,11 @@ mod tests {
     fn generations_go_round_without_zero() {
         let mut index: FilterIndex<u8, ()> = FilterIndex::with_hasher(());
         index.last_generation = u32::MAX - 1;
-        let seen = [index.next_generation(), index.next_generation(), index.next_generation()];
+        let seen = [
+            index.next_generation(),
+            index.next_generation(),
+            index.next_generation(),
+        ];
         assert_eq!(seen.map(NonZeroU32::get), [u32::MAX, 1, 2]);
     }
 }

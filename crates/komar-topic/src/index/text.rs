@@ -63,7 +63,10 @@ mod tests {
     fn keeps_texts_of_every_length() {
         assert_eq!(size_of::<LevelText>(), 16);
         for length in 0..40 {
-            let text: alloc::string::String = "äbcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH".chars().take(length).collect();
+            let text: alloc::string::String = "äbcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH"
+                .chars()
+                .take(length)
+                .collect();
             let level = LevelText::new(&text);
             assert_eq!(level.as_str(), text);
             assert!(level.is(text.as_bytes()) && !level.is(b"+") && !level.is_any());

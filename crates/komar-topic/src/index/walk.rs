@@ -32,7 +32,16 @@ struct Known {
 impl<'n, 'h, S: BuildHasher, const N: usize> NameLevels<'n, 'h, S, N> {
     /// `name` is no longer than `u32::MAX - 1`.
     pub(super) fn new(name: &'n str, hasher: &'h S) -> NameLevels<'n, 'h, S, N> {
-        NameLevels { name, hasher, known: [Known { start: 0, end: 0, hash: 0 }; N], known_count: 0 }
+        NameLevels {
+            name,
+            hasher,
+            known: [Known {
+                start: 0,
+                end: 0,
+                hash: 0,
+            }; N],
+            known_count: 0,
+        }
     }
 
     /// Level number `depth`, which begins at `start`. `None` if the name has no such level. Every level above it was
@@ -51,7 +60,11 @@ impl<'n, 'h, S: BuildHasher, const N: usize> NameLevels<'n, 'h, S, N> {
             }
         };
         let text = self.name.get(widen(known.start)..widen(known.end))?;
-        Some(Level { text, hash: known.hash, next: known.end.saturating_add(1) })
+        Some(Level {
+            text,
+            hash: known.hash,
+            next: known.end.saturating_add(1),
+        })
     }
 
     /// Where level number `depth` begins, the one before the level that begins at `next`.
@@ -71,6 +84,10 @@ impl<'n, 'h, S: BuildHasher, const N: usize> NameLevels<'n, 'h, S, N> {
         let length = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
         let text = rest.get(..length)?;
         let end = start.saturating_add(u32::try_from(length).ok()?);
-        Some(Known { start, end, hash: hash_text(self.hasher, text) })
+        Some(Known {
+            start,
+            end,
+            hash: hash_text(self.hasher, text),
+        })
     }
 }

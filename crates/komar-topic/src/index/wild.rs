@@ -50,7 +50,11 @@ struct Node {
 
 impl WildTree {
     pub(super) const fn new() -> WildTree {
-        WildTree { root: Node::new(LevelText::Any, 0, NONE), nodes: Slab::new(), edges: HashTable::new() }
+        WildTree {
+            root: Node::new(LevelText::Any, 0, NONE),
+            nodes: Slab::new(),
+            edges: HashTable::new(),
+        }
     }
 
     /// Finds or makes the place of a filter.
@@ -88,11 +92,15 @@ impl WildTree {
         self.set_filter(end, NONE);
         let mut number = end.node;
         while number != ROOT && self.node(number).is_some_and(Node::is_bare) {
-            let Some(node) = self.nodes.get(number) else { return };
+            let Some(node) = self.nodes.get(number) else {
+                return;
+            };
             let (parent, hash, is_plus) = (node.parent, node.hash, node.text.is_any());
             if !is_plus {
                 let nodes = &self.nodes;
-                take(&mut self.edges, spread(hash), number, |number| rehash(nodes, number));
+                take(&mut self.edges, spread(hash), number, |number| {
+                    rehash(nodes, number)
+                });
             }
             self.nodes.remove(number);
             if let Some(parent) = self.node_mut(parent) {
@@ -142,7 +150,12 @@ impl WildTree {
     ///
     /// A node has two ways on at the most, the literal level and `+`, and none is entered twice. So there are two bounds:
     /// 2^(n+1) - 1 for a name of n levels, and the nodes that exist.
-    pub(super) fn walk<S: BuildHasher>(&self, hasher: &S, name: TopicName<'_>, found: impl FnMut(u32)) -> usize {
+    pub(super) fn walk<S: BuildHasher>(
+        &self,
+        hasher: &S,
+        name: TopicName<'_>,
+        found: impl FnMut(u32),
+    ) -> usize {
         let text = name.as_str();
         if self.root.is_bare() || text.len() >= widen(NONE) {
             return 0;
@@ -200,18 +213,24 @@ impl WildTree {
                 }
                 let was_plus = node.text.is_any();
                 number = node.parent;
-                let Some(parent) = self.node(number) else { return entered };
+                let Some(parent) = self.node(number) else {
+                    return entered;
+                };
                 node = parent;
                 depth = depth.saturating_sub(1);
                 start = levels.start_of(depth, start);
                 if !was_plus && node.plus != NONE && !(dollar && depth == 0) {
-                    let Some(level) = levels.get(depth, start) else { return entered };
+                    let Some(level) = levels.get(depth, start) else {
+                        return entered;
+                    };
                     below = node.plus;
                     start = level.next;
                 }
             }
             number = below;
-            let Some(next) = self.nodes.get(number) else { return entered };
+            let Some(next) = self.nodes.get(number) else {
+                return entered;
+            };
             node = next;
             depth = depth.saturating_add(1);
         }
@@ -238,7 +257,9 @@ impl WildTree {
         let hash = edge_hash(parent, text_hash);
         let number = self.nodes.insert(Node::new(LevelText::new(text), hash, parent));
         let nodes = &self.nodes;
-        add(&mut self.edges, spread(hash), number, |number| rehash(nodes, number));
+        add(&mut self.edges, spread(hash), number, |number| {
+            rehash(nodes, number)
+        });
         if let Some(node) = self.node_mut(parent) {
             node.literals = node.literals.saturating_add(1);
         }
@@ -256,17 +277,33 @@ impl WildTree {
     }
 
     fn node(&self, number: u32) -> Option<&Node> {
-        if number == ROOT { Some(&self.root) } else { self.nodes.get(number) }
+        if number == ROOT {
+            Some(&self.root)
+        } else {
+            self.nodes.get(number)
+        }
     }
 
     fn node_mut(&mut self, number: u32) -> Option<&mut Node> {
-        if number == ROOT { Some(&mut self.root) } else { self.nodes.get_mut(number) }
+        if number == ROOT {
+            Some(&mut self.root)
+        } else {
+            self.nodes.get_mut(number)
+        }
     }
 }
 
 impl Node {
     const fn new(text: LevelText, hash: u32, parent: u32) -> Node {
-        Node { text, hash, parent, plus: NONE, here: NONE, multi: NONE, literals: 0 }
+        Node {
+            text,
+            hash,
+            parent,
+            plus: NONE,
+            here: NONE,
+            multi: NONE,
+            literals: 0,
+        }
     }
 
     /// Whether no filter ends here or below.

@@ -39,40 +39,69 @@ impl Order {
 
     /// The place behind this one.
     pub(super) fn next(&self, place: Place) -> Place {
-        let offset = place.offset.saturating_add(1);
-        if self.chunks.get(place.chunk).is_some_and(|chunk| offset < chunk.len()) {
-            Place { chunk: place.chunk, offset }
+        self.advance(place, 1)
+    }
+
+    /// The place behind `count` numbers of one [`run`](Order::run).
+    pub(super) fn advance(&self, place: Place, count: usize) -> Place {
+        let offset = place.offset.saturating_add(count);
+        if self
+            .chunks
+            .get(place.chunk)
+            .is_some_and(|chunk| offset < chunk.len())
+        {
+            Place {
+                chunk: place.chunk,
+                offset,
+            }
         } else {
-            Place { chunk: place.chunk.saturating_add(1), offset: 0 }
+            Place {
+                chunk: place.chunk.saturating_add(1),
+                offset: 0,
+            }
         }
     }
 
     /// The first place whose number is not `before`; those that are come first in the list.
     pub(super) fn seek(&self, mut before: impl FnMut(u32) -> bool) -> Place {
-        let chunk = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|number| before(*number)));
+        let chunk = self
+            .chunks
+            .partition_point(|chunk| chunk.last().is_some_and(|number| before(*number)));
         self.seek_in(chunk, 0, before)
     }
 
-    /// As [`seek`](Order::seek), where the answer is behind `from` and probably close to it.
+    /// As [`seek`](Order::seek), where the answer is at `from` or behind, and probably close to it.
     pub(super) fn seek_after(&self, from: Place, mut before: impl FnMut(u32) -> bool) -> Place {
-        let ends_before = |chunk: &Vec<u32>, before: &mut dyn FnMut(u32) -> bool| {
-            chunk.last().is_some_and(|number| before(*number))
+        let Some(chunk) = self.chunks.get(from.chunk) else {
+            return from;
         };
-        match self.chunks.get(from.chunk) {
-            Some(chunk) if ends_before(chunk, &mut before) => {}
-            _ => return self.seek_in(from.chunk, from.offset, before),
+        let near = gallop(chunk.get(from.offset..).unwrap_or_default(), |number| {
+            before(*number)
+        });
+        let offset = from.offset.saturating_add(near);
+        if offset < chunk.len() {
+            return Place {
+                chunk: from.chunk,
+                offset,
+            };
         }
-        // Steps that double find the range, halving finds the chunk.
-        let (mut low, mut step) = (from.chunk.saturating_add(1), 1_usize);
-        let mut high = low;
-        while self.chunks.get(high).is_some_and(|chunk| ends_before(chunk, &mut before)) {
-            low = high.saturating_add(1);
-            high = high.saturating_add(step);
-            step = step.saturating_mul(2);
-        }
-        let range = self.chunks.get(low..high.min(self.chunks.len())).unwrap_or_default();
-        let chunk = low.saturating_add(range.partition_point(|chunk| ends_before(chunk, &mut before)));
-        self.seek_in(chunk, 0, before)
+        let behind = from.chunk.saturating_add(1);
+        let far = gallop(self.chunks.get(behind..).unwrap_or_default(), |chunk| {
+            chunk.last().is_some_and(|number| before(*number))
+        });
+        self.seek_in(behind.saturating_add(far), 0, before)
+    }
+
+    /// Numbers from `from` on, as long as they are `within`: `limit` at the most, and one at least. May end early.
+    pub(super) fn run(&self, from: Place, limit: usize, mut within: impl FnMut(u32) -> bool) -> &[u32] {
+        let rest = self
+            .chunks
+            .get(from.chunk)
+            .and_then(|chunk| chunk.get(from.offset..))
+            .unwrap_or_default();
+        let rest = rest.get(..limit).unwrap_or(rest);
+        let length = gallop(rest, |number| within(*number)).max(1);
+        rest.get(..length).unwrap_or(rest)
     }
 
     /// Adds a number behind those that are `before` it.
@@ -82,12 +111,19 @@ impl Order {
             // Behind everything: at the end of the last chunk, or in a new one, so that chunks filled in order are full.
             match self.chunks.last() {
                 Some(last) if last.len() < CHUNK => {
-                    place = Place { chunk: self.chunks.len().saturating_sub(1), offset: last.len() };
+                    place = Place {
+                        chunk: self.chunks.len().saturating_sub(1),
+                        offset: last.len(),
+                    };
                 }
                 _ => self.chunks.push(Vec::new()),
             }
         }
-        if self.chunks.get(place.chunk).is_some_and(|chunk| chunk.len() >= CHUNK) {
+        if self
+            .chunks
+            .get(place.chunk)
+            .is_some_and(|chunk| chunk.len() >= CHUNK)
+        {
             place = self.split(place);
         }
         if let Some(chunk) = self.chunks.get_mut(place.chunk) {
@@ -109,19 +145,33 @@ impl Order {
     }
 
     fn seek_in(&self, chunk: usize, offset: usize, mut before: impl FnMut(u32) -> bool) -> Place {
-        let Some(numbers) = self.chunks.get(chunk) else { return Place { chunk, offset: 0 } };
+        let Some(numbers) = self.chunks.get(chunk) else {
+            return Place { chunk, offset: 0 };
+        };
         let rest = numbers.get(offset..).unwrap_or_default();
         let offset = offset.saturating_add(rest.partition_point(|number| before(*number)));
-        if offset < numbers.len() { Place { chunk, offset } } else { Place { chunk: chunk.saturating_add(1), offset: 0 } }
+        if offset < numbers.len() {
+            Place { chunk, offset }
+        } else {
+            Place {
+                chunk: chunk.saturating_add(1),
+                offset: 0,
+            }
+        }
     }
 
     /// Divides a full chunk in two. Returns where `place` is then.
     fn split(&mut self, place: Place) -> Place {
-        let Some(chunk) = self.chunks.get_mut(place.chunk) else { return place };
+        let Some(chunk) = self.chunks.get_mut(place.chunk) else {
+            return place;
+        };
         let upper = chunk.split_off(CHUNK >> 1);
         self.chunks.insert(place.chunk.saturating_add(1), upper);
         match place.offset.checked_sub(CHUNK >> 1) {
-            Some(offset) if offset > 0 => Place { chunk: place.chunk.saturating_add(1), offset },
+            Some(offset) if offset > 0 => Place {
+                chunk: place.chunk.saturating_add(1),
+                offset,
+            },
             _ => place,
         }
     }
@@ -148,6 +198,23 @@ impl Order {
     }
 }
 
+/// How many items come first in a list for which `before` is true; quick if they are few.
+fn gallop<X>(list: &[X], mut before: impl FnMut(&X) -> bool) -> usize {
+    let (mut low, mut step) = (0_usize, 1_usize);
+    loop {
+        // Everything below `low` is before, and `probe` is the next to ask about.
+        let probe = low.saturating_add(step).saturating_sub(1);
+        match list.get(probe) {
+            Some(item) if before(item) => low = probe.saturating_add(1),
+            _ => {
+                let range = list.get(low..probe.min(list.len())).unwrap_or_default();
+                return low.saturating_add(range.partition_point(before));
+            }
+        }
+        step = step.saturating_mul(2);
+    }
+}
+
 /// The order of names.
 pub(super) fn compare(one: &str, other: &str) -> Ordering {
     let (one, other) = (one.as_bytes(), other.as_bytes());
@@ -157,7 +224,8 @@ pub(super) fn compare(one: &str, other: &str) -> Ordering {
 
 /// Whether a name is `top` or below it.
 pub(super) fn is_below(name: &str, top: &str) -> bool {
-    name.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    name.strip_prefix(top)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn rank(byte: Option<&u8>) -> u16 {
@@ -174,7 +242,9 @@ mod tests {
 
     #[test]
     fn a_subtree_stands_together() {
-        let sorted = ["", "/", "/a", "a", "a/", "a//b", "a/b", "a/b/c", "a/c", "a b", "a!", "a\u{1}"];
+        let sorted = [
+            "", "/", "/a", "a", "a/", "a//b", "a/b", "a/b/c", "a/c", "a b", "a!", "a\u{1}",
+        ];
         let mut names = sorted;
         names.sort_by(|a, b| compare(a, b));
         let below: alloc::vec::Vec<bool> = names.iter().map(|name| is_below(name, "a")).collect();
@@ -193,7 +263,12 @@ mod tests {
                 order.insert(*number, |other| other < *number);
             }
             assert!(order.chunks.iter().flatten().copied().eq(0..10_007));
-            assert!(order.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
+            assert!(
+                order
+                    .chunks
+                    .iter()
+                    .all(|chunk| (1..=CHUNK).contains(&chunk.len()))
+            );
             for target in [0_u32, 1, 511, 512, 513, 5_000, 10_006, 10_007] {
                 let sought = order.seek(|number| number < target);
                 for from in [0, target / 2, target] {

@@ -46,7 +46,8 @@ fn parse(arguments: &[OsString]) -> Result<Option<PathBuf>, String> {
             other => return Err(other.unexpected().to_string()),
         }
     }
-    path.map(Some).ok_or_else(|| "name the configuration file".to_owned())
+    path.map(Some)
+        .ok_or_else(|| "name the configuration file".to_owned())
 }
 
 fn check(path: &std::path::Path) -> i32 {

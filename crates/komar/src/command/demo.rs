@@ -55,14 +55,19 @@ pub(crate) fn run(arguments: &[OsString]) -> i32 {
     match demonstrate(&options) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("Error: {error}.");
+            // Errors that come from a file end with a full stop of their own.
+            eprintln!("Error: {}.", error.to_string().trim_end_matches('.'));
             1
         }
     }
 }
 
 fn parse(arguments: &[OsString]) -> Result<Option<Options>, String> {
-    let mut options = Options { folder: PathBuf::from("komar-demo"), once: false, reactors: 1 };
+    let mut options = Options {
+        folder: PathBuf::from("komar-demo"),
+        once: false,
+        reactors: 1,
+    };
     let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
     let text = |error: lexopt::Error| error.to_string();
     while let Some(argument) = parser.next().map_err(text)? {
@@ -70,7 +75,9 @@ fn parse(arguments: &[OsString]) -> Result<Option<Options>, String> {
             Short('h') | Long("help") => return Ok(None),
             Long("dir") => options.folder = parser.value().map_err(text)?.into(),
             Long("once") => options.once = true,
-            Long("reactors") => options.reactors = parser.value().and_then(|value| value.parse()).map_err(text)?,
+            Long("reactors") => {
+                options.reactors = parser.value().and_then(|value| value.parse()).map_err(text)?
+            }
             other => return Err(text(other.unexpected())),
         }
     }
@@ -93,10 +100,14 @@ fn while_doing<E: Display>(what: impl Display) -> impl FnOnce(E) -> Problem {
 fn demonstrate(options: &Options) -> Result<(), Problem> {
     let folder = make_folder(&options.folder)?;
     println!("1. The files are in {}:", folder.display());
-    println!("   caMQTT.crt, broker.crt, myPLC.crt, myD2000.crt with their keys, mosquitto.conf, myacl.conf, pwfile\n");
+    println!(
+        "   caMQTT.crt, broker.crt, myPLC.crt, myD2000.crt with their keys, mosquitto.conf, myacl.conf, pwfile\n"
+    );
 
     let (server, address) = start(&folder.join("mosquitto.conf"), options)?;
-    println!("2. The broker runs on {address}. A client needs a certificate of caMQTT; its CN becomes the user name.\n");
+    println!(
+        "2. The broker runs on {address}. A client needs a certificate of caMQTT; its CN becomes the user name.\n"
+    );
     show_certificates(&folder, address).map_err(while_doing("the exchange with certificates failed"))?;
 
     let (second, password_address) = start(&folder.join("mosquitto-password.conf"), options)?;
@@ -125,7 +136,9 @@ fn serve_until_interrupted(server: Server) -> Result<(), Problem> {
 /// Makes the files, or takes those of an earlier demo.
 fn make_folder(folder: &Path) -> Result<PathBuf, Problem> {
     let made_before = folder.join("mosquitto.conf").exists() && folder.join("caMQTT.crt").exists();
-    let occupied = folder.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    let occupied = folder
+        .read_dir()
+        .is_ok_and(|mut entries| entries.next().is_some());
     if occupied && !made_before {
         return Err(Problem(format!(
             "{} is not empty and was not made by a demo; name another folder with --dir",
@@ -133,14 +146,22 @@ fn make_folder(folder: &Path) -> Result<PathBuf, Problem> {
         )));
     }
     std::fs::create_dir_all(folder).map_err(while_doing(format!("cannot make {}", folder.display())))?;
-    let folder = folder.canonicalize().map_err(while_doing(format!("cannot find {}", folder.display())))?;
+    let folder = folder
+        .canonicalize()
+        .map_err(while_doing(format!("cannot find {}", folder.display())))?;
     if !made_before {
         make_certificates(&folder)?;
         make_password_file(&folder)?;
         write(&folder.join("myacl.conf"), ACL)?;
-        write(&folder.join("mosquitto-password.conf"), &configuration(&folder, 0, false))?;
+        write(
+            &folder.join("mosquitto-password.conf"),
+            &configuration(&folder, PASSWORD_PORT, false),
+        )?;
         // Last, since it says that the folder is complete.
-        write(&folder.join("mosquitto.conf"), &configuration(&folder, PORT, true))?;
+        write(
+            &folder.join("mosquitto.conf"),
+            &configuration(&folder, PORT, true),
+        )?;
     }
     Ok(folder)
 }
@@ -209,7 +230,9 @@ fn write_secret(path: &Path, text: &str) -> Result<(), Problem> {
 
 /// Starts the broker on a configuration file; on another port if that one is taken.
 fn start(path: &Path, options: &Options) -> Result<(Server, SocketAddr), Problem> {
-    let mut config = komar_conf::load(path, &Disk).map_err(while_doing(path.display()))?.config;
+    let mut config = komar_conf::load(path, &Disk)
+        .map_err(while_doing(path.display()))?
+        .config;
     for listener in &mut config.listeners {
         listener.address = Some(Ipv4Addr::LOCALHOST.to_string());
     }
@@ -220,14 +243,22 @@ fn start(path: &Path, options: &Options) -> Result<(Server, SocketAddr), Problem
         config.listeners.iter_mut().for_each(|listener| listener.port = 0);
     }
     let server = start_on(&config, options)?;
-    let address = *server.local_addresses().first().ok_or_else(|| Problem("no listener".to_owned()))?;
+    let address = *server
+        .local_addresses()
+        .first()
+        .ok_or_else(|| Problem("no listener".to_owned()))?;
     Ok((server, address))
 }
 
 fn start_on(config: &Config, options: &Options) -> Result<Server, Problem> {
     let setup = setup::prepare(config).map_err(while_doing("the configuration cannot be used"))?;
-    let placement = if options.reactors > 1 { Placement::Alternate } else { Placement::Pack };
-    setup.builder
+    let placement = if options.reactors > 1 {
+        Placement::Alternate
+    } else {
+        Placement::Pack
+    };
+    setup
+        .builder
         .reactors(options.reactors)
         .placement(placement)
         .start()
@@ -235,30 +266,73 @@ fn start_on(config: &Config, options: &Options) -> Result<Server, Problem> {
 }
 
 fn show_certificates(folder: &Path, address: SocketAddr) -> Result<(), ClientError> {
-    let who = |client_id| Introduction { client_id, username: None, password: None };
+    let who = |client_id| Introduction {
+        client_id,
+        username: None,
+        password: None,
+    };
     let mut scada = DemoClient::connect(address, &tls(folder, Some(SCADA))?, who("scada"))?;
-    expect("SUBACK with QoS 1", scada.subscribe("PLC1/out")?, ReasonCode::GrantedQoS1)?;
+    expect(
+        "SUBACK with QoS 1",
+        scada.subscribe("PLC1/out")?,
+        ReasonCode::GrantedQoS1,
+    )?;
     let mut plc = DemoClient::connect(address, &tls(folder, Some(PLC))?, who("plc"))?;
-    expect("SUBACK with QoS 1", plc.subscribe("PLC1/cmd")?, ReasonCode::GrantedQoS1)?;
+    expect(
+        "SUBACK with QoS 1",
+        plc.subscribe("PLC1/cmd")?,
+        ReasonCode::GrantedQoS1,
+    )?;
 
-    expect("PUBACK", plc.publish("PLC1/out", b"temperature 21.5")?, ReasonCode::Success)?;
+    expect(
+        "PUBACK",
+        plc.publish("PLC1/out", b"temperature 21.5")?,
+        ReasonCode::Success,
+    )?;
     let (topic, payload) = scada.message()?;
-    expect("the message", (topic.as_str(), payload.as_slice()), ("PLC1/out", &b"temperature 21.5"[..]))?;
-    println!("   {PLC} publishes to PLC1/out: {SCADA} receives \"{}\".", String::from_utf8_lossy(&payload));
+    expect(
+        "the message",
+        (topic.as_str(), payload.as_slice()),
+        ("PLC1/out", &b"temperature 21.5"[..]),
+    )?;
+    println!(
+        "   {PLC} publishes to PLC1/out: {SCADA} receives \"{}\".",
+        String::from_utf8_lossy(&payload)
+    );
 
-    expect("PUBACK", scada.publish("PLC1/cmd", b"start")?, ReasonCode::Success)?;
+    expect(
+        "PUBACK",
+        scada.publish("PLC1/cmd", b"start")?,
+        ReasonCode::Success,
+    )?;
     let (topic, payload) = plc.message()?;
-    expect("the message", (topic.as_str(), payload.as_slice()), ("PLC1/cmd", &b"start"[..]))?;
-    println!("   {SCADA} publishes to PLC1/cmd: {PLC} receives \"{}\".", String::from_utf8_lossy(&payload));
+    expect(
+        "the message",
+        (topic.as_str(), payload.as_slice()),
+        ("PLC1/cmd", &b"start"[..]),
+    )?;
+    println!(
+        "   {SCADA} publishes to PLC1/cmd: {PLC} receives \"{}\".",
+        String::from_utf8_lossy(&payload)
+    );
 
-    expect("a refusal", plc.publish("PLC1/cmd", b"stop")?, ReasonCode::NotAuthorized)?;
+    expect(
+        "a refusal",
+        plc.publish("PLC1/cmd", b"stop")?,
+        ReasonCode::NotAuthorized,
+    )?;
     expect("no message", plc.messages_so_far()? + scada.messages_so_far()?, 0)?;
     println!("   {PLC} publishes to PLC1/cmd: refused (0x87 Not authorized), and nobody receives it.");
 
     match DemoClient::connect(address, &tls(folder, None)?, who("nobody")) {
         Err(ClientError::Io(error)) => println!("   A client without a certificate: refused ({error}).\n"),
         Err(other) => return Err(other),
-        Ok(_) => return Err(unexpected("a refusal", "an accepted connection without a certificate")),
+        Ok(_) => {
+            return Err(unexpected(
+                "a refusal",
+                "an accepted connection without a certificate",
+            ));
+        }
     }
     Ok(())
 }
@@ -280,16 +354,30 @@ fn show_passwords(folder: &Path, address: SocketAddr) -> Result<(), ClientError>
             Ok(())
         }
         Err(other) => Err(other),
-        Ok(_) => Err(unexpected("a refusal", "an accepted connection with a wrong password")),
+        Ok(_) => Err(unexpected(
+            "a refusal",
+            "an accepted connection with a wrong password",
+        )),
     }
 }
 
-fn expect<T: PartialEq + std::fmt::Debug>(what: &'static str, got: T, expected: T) -> Result<(), ClientError> {
-    if got == expected { Ok(()) } else { Err(unexpected(what, &format!("{got:?}"))) }
+fn expect<T: PartialEq + std::fmt::Debug>(
+    what: &'static str,
+    got: T,
+    expected: T,
+) -> Result<(), ClientError> {
+    if got == expected {
+        Ok(())
+    } else {
+        Err(unexpected(what, &format!("{got:?}")))
+    }
 }
 
 fn unexpected(expected: &'static str, got: &str) -> ClientError {
-    ClientError::Unexpected { expected, got: got.to_owned() }
+    ClientError::Unexpected {
+        expected,
+        got: got.to_owned(),
+    }
 }
 
 /// A client's TLS: trusts the folder's authority, and shows a certificate of the folder or none.
@@ -304,7 +392,8 @@ fn tls(folder: &Path, client: Option<&str>) -> Result<Arc<ClientConfig>, ClientE
     let config = match client {
         None => builder.with_no_client_auth(),
         Some(name) => {
-            let certificate = CertificateDer::from_pem_file(folder.join(format!("{name}.crt"))).map_err(pem)?;
+            let certificate =
+                CertificateDer::from_pem_file(folder.join(format!("{name}.crt"))).map_err(pem)?;
             let key = PrivateKeyDer::from_pem_file(folder.join(format!("{name}.key"))).map_err(pem)?;
             builder.with_client_auth_cert(vec![certificate], key)?
         }
@@ -331,6 +420,7 @@ const PLC: &str = "myPLC";
 const SCADA: &str = "myD2000";
 const USERS: [(&str, &str); 2] = [("myuser1", "mypassword1"), ("myuser2", "mypassword2")];
 const PORT: u16 = 8883;
+const PASSWORD_PORT: u16 = 8884;
 const DAYS: u32 = 1000;
 const ACL: &str = "\
 #user without username: anonymous is forbidden, but just to make sure: deny everything

@@ -870,8 +870,7 @@ fn records() -> impl Strategy<Value = Vec<u8>> {
         record.extend(body);
         record
     });
-    let handshake =
-        (0u32..300, 0usize..300).prop_map(|(length, sent)| fragmented_handshake(length, sent));
+    let handshake = (0u32..300, 0usize..300).prop_map(|(length, sent)| fragmented_handshake(length, sent));
     prop::collection::vec(prop_oneof![record, handshake], 0..12).prop_map(|records| records.concat())
 }
 

@@ -1,0 +1,243 @@
+//! All rules of all lists in one hash table: what finds the few that may match, so that not every rule is asked.
+//!
+//! The filters of a list have few shapes, that is which levels are literal and whether `#` follows: `a/b/+`, `c/d/+` and
+//! `e/f/+` have one. For each shape of the list, the levels of the name that are literal in it make a key, and the
+//! table tells which rule has that key. Whether it matches is then decided by the one matcher: a key that fits by
+//! chance does no harm, and neither do levels beyond those that a key looks at.
+//!
+//! One probe a shape of the list, whatever the number of rules and users. 100 rules of each of 1,000 users in four
+//! shapes, on a shared 2-core machine (2026-11-24): 90 ns a decision, and 266 ns with an own `FilterIndex` for each user.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::hash::{BuildHasher as _, Hasher as _};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use komar_topic::{TopicFilter, TopicName};
+
+use crate::rule::Effect;
+
+/// A table that is made once.
+#[derive(Default)]
+pub(crate) struct RuleTable {
+    entries: HashTable<Entry>,
+    /// The shapes of list 0, then those of list 1, and so on.
+    shapes: Vec<Shape>,
+    /// Where the shapes of each list end.
+    ends: Vec<usize>,
+    /// All filters, one after the other.
+    texts: String,
+}
+
+struct Entry {
+    key: u64,
+    start: usize,
+    list: u32,
+    /// Filters have at most 65,535 bytes.
+    length: u16,
+    effect: Effect,
+    /// Which pattern it is, in a list of patterns.
+    pattern: u32,
+}
+
+/// What filters with the same key parts have in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    /// Number of levels without `#`.
+    levels: u16,
+    /// Which of the first [`KEYED`] levels are literal.
+    literal: u16,
+    /// Whether `#` follows.
+    open: bool,
+}
+
+/// A filter to be put into a list.
+pub(crate) struct NewRule<'a> {
+    pub(crate) filter: &'a str,
+    pub(crate) effect: Effect,
+    pub(crate) pattern: u32,
+}
+
+impl RuleTable {
+    pub(crate) fn with_capacity(rules: usize) -> Self {
+        Self {
+            entries: HashTable::with_capacity(rules),
+            ..Self::default()
+        }
+    }
+
+    /// Adds the next list; the first is number 0.
+    pub(crate) fn push_list<'a>(&mut self, rules: impl Iterator<Item = NewRule<'a>>) {
+        let list = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+        let first = self.shapes.len();
+        for rule in rules {
+            let levels = Levels::of(rule.filter);
+            let shape = Shape::of(rule.filter);
+            if !self.shapes.get(first..).unwrap_or_default().contains(&shape) {
+                self.shapes.push(shape);
+            }
+            self.insert(list, &rule, shape.key(list, &levels));
+        }
+        self.ends.push(self.shapes.len());
+    }
+
+    /// Calls `visit` with the effect and the pattern number of every rule of this list that matches.
+    pub(crate) fn visit(&self, list: usize, levels: &Levels<'_>, mut visit: impl FnMut(Effect, u32)) {
+        let Some(end) = self.ends.get(list) else { return };
+        let start = list
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before))
+            .copied()
+            .unwrap_or_default();
+        let number = u32::try_from(list).unwrap_or(u32::MAX);
+        for shape in self.shapes.get(start..*end).unwrap_or_default() {
+            if !shape.fits(levels) {
+                continue;
+            }
+            let key = shape.key(number, levels);
+            for entry in self
+                .entries
+                .iter_hash(key)
+                .filter(|entry| entry.key == key && entry.list == number)
+            {
+                if TopicFilter::from_checked(self.text(entry)).matches(TopicName::from_checked(levels.text)) {
+                    visit(entry.effect, entry.pattern);
+                }
+            }
+        }
+    }
+
+    fn insert(&mut self, list: u32, rule: &NewRule<'_>, key: u64) {
+        let (
+            NewRule {
+                filter,
+                effect,
+                pattern,
+            },
+            texts,
+        ) = (rule, &self.texts);
+        let same = |entry: &Entry| {
+            let text = texts.get(entry.start..entry.start.saturating_add(entry.length.into()));
+            (entry.key, entry.list, entry.pattern, text) == (key, list, *pattern, Some(filter))
+        };
+        if let Some(known) = self.entries.find_mut(key, same) {
+            known.effect = known.effect.join(*effect);
+            return;
+        }
+        let (start, length) = (self.texts.len(), u16::try_from(filter.len()).unwrap_or(u16::MAX));
+        self.texts.push_str(filter);
+        let entry = Entry {
+            key,
+            start,
+            list,
+            length,
+            effect: *effect,
+            pattern: *pattern,
+        };
+        self.entries.insert_unique(key, entry, |entry| entry.key);
+    }
+
+    fn text(&self, entry: &Entry) -> &str {
+        self.texts
+            .get(entry.start..entry.start.saturating_add(entry.length.into()))
+            .unwrap_or_default()
+    }
+}
+
+impl Shape {
+    fn of(filter: &str) -> Self {
+        let mut shape = Self {
+            levels: 0,
+            literal: 0,
+            open: false,
+        };
+        for (number, level) in filter.split('/').enumerate() {
+            if level == "#" {
+                shape.open = true;
+                break;
+            }
+            if level != "+" && number < KEYED {
+                shape.literal |= 1 << number;
+            }
+            shape.levels = shape.levels.saturating_add(1);
+        }
+        shape
+    }
+
+    /// Whether a name of so many levels can match.
+    fn fits(self, levels: &Levels<'_>) -> bool {
+        if self.open {
+            levels.count >= self.levels
+        } else {
+            levels.count == self.levels
+        }
+    }
+
+    fn key(self, list: u32, levels: &Levels<'_>) -> u64 {
+        let shape = (u64::from(self.levels) << 17) | (u64::from(self.literal) << 1) | u64::from(self.open);
+        let mut key = mix(u64::from(list), shape);
+        let mut left = self.literal;
+        for hash in &levels.hashes {
+            if left & 1 == 1 {
+                key = mix(key, *hash);
+            }
+            left >>= 1;
+            if left == 0 {
+                break;
+            }
+        }
+        key
+    }
+}
+
+/// The levels of a name or filter, hashed once for all shapes and lists.
+pub(crate) struct Levels<'a> {
+    text: &'a str,
+    hashes: [u64; KEYED],
+    count: u16,
+}
+
+impl<'a> Levels<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        let mut hashes = [0; KEYED];
+        let mut count = 0_u16;
+        let mut rest = Some(text.as_bytes());
+        while let Some(bytes) = rest {
+            let level = match bytes.iter().position(|byte| *byte == b'/') {
+                Some(slash) => {
+                    rest = bytes.get(slash.saturating_add(1)..);
+                    bytes.get(..slash).unwrap_or_default()
+                }
+                None => {
+                    rest = None;
+                    bytes
+                }
+            };
+            if let Some(hash) = hashes.get_mut(usize::from(count)) {
+                let mut hasher = FixedState::default().build_hasher();
+                hasher.write(level);
+                *hash = hasher.finish();
+            }
+            // A name of more levels than a filter may have is longer than any of them, however much.
+            count = count.saturating_add(1);
+        }
+        Self { text, hashes, count }
+    }
+
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+}
+
+/// As many levels make a key; the matcher looks at all.
+const KEYED: usize = 16;
+
+/// The halves of the product folded together: every bit of both depends on every bit.
+fn mix(left: u64, right: u64) -> u64 {
+    let product =
+        u128::from(left ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(u128::from(right ^ 0xd6e8_feb8_6659_fd93));
+    let [low, high] =
+        [product, product >> 64].map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
+    low ^ high
+}

@@ -1,0 +1,483 @@
+//! What is not written, and what older versions make of a 5.0 packet.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use bytes::BytesMut;
+use common::{encode, unhex};
+use komar_codec::*;
+
+fn identifier() -> PacketIdentifier {
+    PacketIdentifier::new(10).unwrap()
+}
+
+fn publish() -> Publish<'static> {
+    Publish {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic_name: "a",
+        packet_identifier: None,
+        properties: PublishProperties::default(),
+        payload: b"hi",
+    }
+}
+
+fn outgoing() -> OutgoingPublish<'static> {
+    OutgoingPublish {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic_name: "a",
+        packet_identifier: None,
+        topic_alias: None,
+        message_expiry_interval: None,
+        subscription_identifiers: &[],
+        forwarded: &[],
+        payload_len: 2,
+    }
+}
+
+fn connect(version: ProtocolVersion) -> Connect<'static> {
+    Connect {
+        version,
+        bridge: false,
+        clean_start: true,
+        keep_alive: 60,
+        client_id: "c",
+        username: None,
+        password: None,
+        will: None,
+        properties: ConnectProperties::default(),
+    }
+}
+
+fn error(packet: Packet<'_>, version: ProtocolVersion) -> EncodeError {
+    let mut out = Vec::new();
+    let error = packet.encode(version, &mut out).unwrap_err();
+    assert!(out.is_empty(), "nothing is written");
+    assert_eq!(packet.encoded_len(version), Err(error));
+    error
+}
+
+#[test]
+fn what_a_peer_would_refuse_is_not_written() {
+    use ProtocolVersion::{V3_1, V3_1_1, V5};
+    let at_least_once = Publish {
+        qos: QoS::AtLeastOnce,
+        ..publish()
+    };
+    assert_eq!(
+        error(Packet::Publish(at_least_once), V5),
+        EncodeError::MissingPacketIdentifier
+    );
+    let with_identifier = Publish {
+        packet_identifier: Some(identifier()),
+        ..publish()
+    };
+    assert_eq!(
+        error(Packet::Publish(with_identifier), V3_1_1),
+        EncodeError::PacketIdentifierAtQoS0
+    );
+    assert_eq!(
+        error(
+            Packet::Publish(Publish {
+                dup: true,
+                ..publish()
+            }),
+            V5
+        ),
+        EncodeError::DupAtQoS0
+    );
+    let nameless = Publish {
+        topic_name: "",
+        ..publish()
+    };
+    assert_eq!(
+        error(Packet::Publish(nameless.clone()), V5),
+        EncodeError::MissingTopicName
+    );
+    let alias = core::num::NonZeroU16::new(1);
+    let properties = PublishProperties {
+        topic_alias: alias,
+        ..PublishProperties::default()
+    };
+    let by_alias = Publish {
+        properties,
+        ..nameless
+    };
+    assert_eq!(
+        error(Packet::Publish(by_alias), V3_1_1),
+        EncodeError::MissingTopicName
+    );
+    let long = "x".repeat(65_536);
+    let too_long = EncodeError::StringTooLong { length: 65_536 };
+    assert_eq!(
+        error(
+            Packet::Publish(Publish {
+                topic_name: &long,
+                ..publish()
+            }),
+            V5
+        ),
+        too_long
+    );
+    for wrong in [0, 268_435_456] {
+        let identifiers = [1, wrong];
+        let subscription_identifiers = SubscriptionIdentifiers::from_slice(&identifiers);
+        let properties = PublishProperties {
+            subscription_identifiers,
+            ..PublishProperties::default()
+        };
+        let packet = Packet::Publish(Publish {
+            properties,
+            ..publish()
+        });
+        assert_eq!(error(packet, V5), EncodeError::SubscriptionIdentifier(wrong));
+        let packet = OutgoingPublish {
+            subscription_identifiers: &identifiers,
+            ..outgoing()
+        };
+        assert_eq!(
+            packet.encoded_len(V5),
+            Err(EncodeError::SubscriptionIdentifier(wrong))
+        );
+    }
+
+    let with_password = |version| {
+        Packet::Connect(Connect {
+            password: Some(b"p"),
+            ..connect(version)
+        })
+    };
+    assert_eq!(
+        error(with_password(V3_1), V3_1),
+        EncodeError::PasswordWithoutUserName
+    );
+    assert_eq!(
+        error(with_password(V3_1_1), V3_1_1),
+        EncodeError::PasswordWithoutUserName
+    );
+    assert_eq!(
+        encode(&with_password(V5), V5),
+        unhex("101100044d5154540542003c0000016300 0170")
+    );
+    let properties = ConnectProperties {
+        authentication_data: Some(b"d"),
+        ..ConnectProperties::default()
+    };
+    let without_method = Packet::Connect(Connect {
+        properties,
+        ..connect(V5)
+    });
+    assert_eq!(
+        error(without_method, V5),
+        EncodeError::MissingAuthenticationMethod
+    );
+    let will = Will {
+        topic_name: "",
+        payload: b"",
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: WillProperties::default(),
+    };
+    let with_will = Connect {
+        will: Some(will),
+        ..connect(V5)
+    };
+    assert_eq!(
+        error(Packet::Connect(with_will), V5),
+        EncodeError::MissingTopicName
+    );
+
+    let reason_code = ReasonCode::Banned;
+    let wrong = |packet_type| EncodeError::ReasonCode {
+        reason_code,
+        packet_type,
+    };
+    let puback = Packet::PubAck(PubAck::new(identifier(), reason_code));
+    assert_eq!(error(puback.clone(), V5), wrong(PacketType::PubAck));
+    assert_eq!(encode(&puback, V3_1_1), unhex("4002000a"));
+    let disconnect = Packet::Disconnect(Disconnect::new(reason_code));
+    assert_eq!(error(disconnect, V5), wrong(PacketType::Disconnect));
+    let codes = [reason_code];
+    let suback = Packet::SubAck(SubAck {
+        packet_identifier: identifier(),
+        reason_codes: ReasonCodes::from_codes(&codes),
+        properties: AckProperties::default(),
+    });
+    assert_eq!(error(suback.clone(), V5), wrong(PacketType::SubAck));
+    assert_eq!(encode(&suback, V3_1), unhex("9003000a80"));
+    let unsuback = UnsubAck {
+        packet_identifier: identifier(),
+        reason_codes: ReasonCodes::default(),
+        properties: AckProperties::default(),
+    };
+    assert_eq!(error(Packet::UnsubAck(unsuback), V5), EncodeError::NoReasonCodes);
+    let refusal = ConnAck {
+        session_present: true,
+        reason_code,
+        properties: ConnAckProperties::default(),
+    };
+    assert_eq!(
+        error(Packet::ConnAck(refusal), V5),
+        EncodeError::SessionPresentInRefusal
+    );
+
+    let subscribe = Packet::Subscribe(Subscribe {
+        packet_identifier: identifier(),
+        subscription_identifier: None,
+        user_properties: UserProperties::default(),
+        filters: SubscribeFilters::from_slice(&[]),
+    });
+    assert_eq!(error(subscribe, V5), EncodeError::NoTopicFilters);
+    let unsubscribe = Packet::Unsubscribe(Unsubscribe {
+        packet_identifier: identifier(),
+        user_properties: UserProperties::default(),
+        filters: UnsubscribeFilters::from_slice(&[]),
+    });
+    assert_eq!(error(unsubscribe, V3_1_1), EncodeError::NoTopicFilters);
+
+    let auth = |reason_code| {
+        Packet::Auth(Auth {
+            reason_code,
+            properties: AuthProperties::default(),
+        })
+    };
+    let not_in_version = EncodeError::NotInVersion {
+        packet_type: PacketType::Auth,
+        version: V3_1_1,
+    };
+    assert_eq!(error(auth(ReasonCode::Success), V3_1_1), not_in_version);
+    let no_method = EncodeError::MissingAuthenticationMethod;
+    assert_eq!(error(auth(ReasonCode::ContinueAuthentication), V5), no_method);
+}
+
+/// Every CONNACK that refuses has a code in 3.x; the session of an acceptance shows from 3.1.1 on.
+#[test]
+fn connack_is_translated() {
+    for &reason_code in ReasonCode::ALL
+        .iter()
+        .filter(|code| code.allowed_in(PacketType::ConnAck))
+    {
+        let expected = match reason_code.as_u8() {
+            0x00 => 0,
+            0x84 => 1,
+            0x85 => 2,
+            0x88 => 3,
+            0x86 => 4,
+            _ => 5,
+        };
+        let session_present = reason_code == ReasonCode::Success;
+        let packet = ConnAck {
+            session_present,
+            reason_code,
+            properties: ConnAckProperties::default(),
+        };
+        let packet = Packet::ConnAck(packet);
+        let flags = u8::from(session_present);
+        assert_eq!(encode(&packet, ProtocolVersion::V3_1), [0x20, 2, 0, expected]);
+        assert_eq!(
+            encode(&packet, ProtocolVersion::V3_1_1),
+            [0x20, 2, flags, expected]
+        );
+        assert_eq!(
+            encode(&packet, ProtocolVersion::V5),
+            [0x20, 3, flags, reason_code.as_u8(), 0]
+        );
+    }
+}
+
+/// QoS 2 is what absence means; no server may say it. MQTT 5.0 §3.2.2.3.4.
+#[test]
+fn maximum_qos_2_is_left_out() {
+    let maximum_qos = |maximum_qos| {
+        let properties = ConnAckProperties {
+            maximum_qos,
+            ..ConnAckProperties::default()
+        };
+        let packet = ConnAck {
+            session_present: false,
+            reason_code: ReasonCode::Success,
+            properties,
+        };
+        encode(&Packet::ConnAck(packet), ProtocolVersion::V5)
+    };
+    assert_eq!(maximum_qos(Some(QoS::ExactlyOnce)), maximum_qos(None));
+    assert_eq!(maximum_qos(Some(QoS::AtLeastOnce)), unhex("20050000022401"));
+}
+
+/// The order on the wire: Subscription Identifiers, Topic Alias, what is forwarded, Message Expiry Interval.
+#[test]
+fn outgoing_publish_has_its_properties_in_order() {
+    let packet = OutgoingPublish {
+        dup: true,
+        qos: QoS::ExactlyOnce,
+        retain: true,
+        packet_identifier: Some(identifier()),
+        topic_alias: core::num::NonZeroU16::new(7),
+        message_expiry_interval: Some(60),
+        subscription_identifiers: &[1, 128],
+        forwarded: &[0x01, 0x01],
+        ..outgoing()
+    };
+    let mut out = Vec::new();
+    packet.encode_header(ProtocolVersion::V5, &mut out).unwrap();
+    assert_eq!(
+        out,
+        unhex("3d17 000161 000a 0f 0b01 0b8001 230007 0101 020000003c")
+    );
+    assert_eq!(packet.encoded_len(ProtocolVersion::V5), Ok(out.len() + 2));
+    out.clear();
+    packet.encode_header(ProtocolVersion::V3_1_1, &mut out).unwrap();
+    assert_eq!(out, unhex("3d07 000161 000a"));
+}
+
+/// The limits of the Remaining Length, without payloads of that size.
+#[test]
+fn outgoing_publish_knows_how_long_it_is() {
+    for (payload_len, header) in [
+        (0, 2),
+        (124, 2),
+        (125, 3),
+        (16_380, 3),
+        (16_381, 4),
+        (2_097_148, 4),
+        (2_097_149, 5),
+        (268_435_452, 5),
+    ] {
+        let packet = OutgoingPublish {
+            payload_len,
+            ..outgoing()
+        };
+        let mut out = Vec::new();
+        packet.encode_header(ProtocolVersion::V3_1_1, &mut out).unwrap();
+        assert_eq!(out.len(), header + 3);
+        let total = header + 3 + payload_len;
+        assert_eq!(packet.encoded_len(ProtocolVersion::V3_1_1), Ok(total));
+        let options = DecodeOptions::new(ProtocolVersion::V3_1_1, Role::Client);
+        let whole = frame(&out, &options).unwrap();
+        match payload_len {
+            0 => assert!(matches!(whole, Framing::Complete(_))),
+            needed => assert_eq!(whole, Framing::Incomplete { needed }),
+        }
+    }
+    for payload_len in [268_435_453, usize::MAX] {
+        let packet = OutgoingPublish {
+            payload_len,
+            ..outgoing()
+        };
+        assert_eq!(
+            packet.encoded_len(ProtocolVersion::V3_1_1),
+            Err(EncodeError::PacketTooLarge)
+        );
+        let result = packet.encode_header(ProtocolVersion::V3_1_1, &mut Vec::new());
+        assert_eq!(result, Err(EncodeError::PacketTooLarge));
+    }
+}
+
+#[test]
+fn a_buffer_without_room_stays_as_it_is() {
+    let mut room = [0xEE_u8; 8];
+    for size in 0..8 {
+        let mut out = &mut room[..size];
+        let expected = if size < 7 {
+            Err(EncodeError::BufferFull { needed: 7 })
+        } else {
+            Ok(())
+        };
+        assert_eq!(publish().encode(ProtocolVersion::V3_1_1, &mut out), expected);
+        assert!(size == 7 || room == [0xEE; 8]);
+    }
+    let mut room = [0xEE_u8; 4];
+    let mut out = &mut room[..];
+    let result = outgoing().encode_header(ProtocolVersion::V3_1_1, &mut out);
+    assert_eq!(
+        (result, room),
+        (Err(EncodeError::BufferFull { needed: 5 }), [0xEE; 4])
+    );
+}
+
+#[test]
+fn nothing_but_a_publish_is_patched() {
+    let not_patchable = Err(EncodeError::NotPatchable);
+    let mut puback = unhex("4002000a");
+    assert_eq!(patch::set_retain(&mut puback, true), not_patchable);
+    assert_eq!(patch::set_dup(&mut puback, true), not_patchable);
+    assert_eq!(
+        patch::set_packet_identifier(&mut puback, identifier()),
+        not_patchable
+    );
+    assert_eq!(patch::set_retain(&mut [], true), not_patchable);
+    let whole = unhex("3208 0003612f62 0001 68");
+    for cut in 0..9 {
+        let mut bytes = whole[..cut].to_vec();
+        assert_eq!(
+            patch::set_packet_identifier(&mut bytes, identifier()),
+            not_patchable
+        );
+        assert_eq!(bytes, whole[..cut]);
+    }
+}
+
+#[test]
+fn owned_packets_outlive_the_buffer() {
+    let options = DecodeOptions::new(ProtocolVersion::V5, Role::Server);
+    let mut buffer = BytesMut::from(&unhex("3d0c 0003612f62 000a 02 0101 6869 c000 33")[..]);
+    let publish = OwnedPublish::split_from(&mut buffer, &options).unwrap().unwrap();
+    let ping = OwnedPacket::split_from(&mut buffer, &options).unwrap().unwrap();
+    assert_eq!(OwnedPacket::split_from(&mut buffer, &options), Ok(None));
+    assert_eq!(OwnedPublish::split_from(&mut buffer, &options), Ok(None));
+    assert_eq!(&buffer[..], [0x33]);
+    drop(buffer);
+
+    assert_eq!((publish.topic_name(), publish.payload()), ("a/b", &b"hi"[..]));
+    assert_eq!(publish.payload_bytes(), &b"hi"[..]);
+    assert_eq!(
+        (publish.dup(), publish.qos(), publish.retain()),
+        (true, QoS::ExactlyOnce, true)
+    );
+    assert_eq!(publish.packet_identifier(), Some(identifier()));
+    assert_eq!(
+        publish.get().properties.payload_format_indicator,
+        Some(PayloadFormat::Utf8)
+    );
+    assert_eq!(format!("{publish:?}"), format!("{:?}", publish.get()));
+    assert_eq!(ping.get(), Packet::PingReq);
+
+    let mut buffer = BytesMut::from(&[0xC0, 0, 0x36][..]);
+    let kind = OwnedPublish::split_from(&mut buffer, &options)
+        .unwrap_err()
+        .kind();
+    assert_eq!(kind, DecodeErrorKind::UnexpectedPacketType);
+    assert_eq!(buffer.len(), 3);
+    assert!(OwnedPacket::split_from(&mut buffer, &options).unwrap().is_some());
+    assert!(OwnedPacket::split_from(&mut buffer, &options).is_err());
+}
+
+#[test]
+fn a_password_is_not_shown() {
+    let packet = Connect {
+        username: Some("u"),
+        password: Some(b"secret"),
+        ..connect(ProtocolVersion::V5)
+    };
+    let text = format!("{packet:?} {:?}", Packet::Connect(packet.clone()));
+    assert!(!text.contains("secret") && !text.contains("115, 101"), "{text}");
+}
+
+#[test]
+fn payloads_are_looked_at_on_demand() {
+    let options = DecodeOptions::new(ProtocolVersion::V5, Role::Server);
+    for (hex, is_valid) in [
+        ("3008 000161 02 0101 6869", true),
+        ("3007 000161 02 0101 ff", false),
+        ("3007 000161 02 0100 ff", true),
+        ("3005 000161 00 ff", true),
+    ] {
+        let bytes = unhex(hex);
+        let publish = Publish::decode(common::whole(&bytes, &options).unwrap(), &options).unwrap();
+        assert_eq!(publish.has_valid_payload(), is_valid, "{hex}");
+    }
+}

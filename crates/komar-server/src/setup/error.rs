@@ -1,0 +1,125 @@
+//! What keeps a configuration from being used, with the exit status that Mosquitto has for it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use komar_acl::AclErrors;
+use komar_conf::Position;
+use komar_identity::tls::TlsError;
+use komar_passwd::PasswordFileErrors;
+
+/// One thing that is wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// A file cannot be read.
+    #[error("cannot read {option} '{}': {error}", path.display())]
+    Unreadable {
+        /// The option that names it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// An ACL file that has errors.
+    #[error("acl_file '{}':\n{errors}", path.display())]
+    Acl {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        errors: AclErrors,
+    },
+    /// A password file that has errors.
+    #[error("password_file '{}':\n{errors}", path.display())]
+    Passwords {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        errors: PasswordFileErrors,
+    },
+    /// Certificates or keys that cannot be used.
+    #[error("listener on port {port}: {error}")]
+    Tls {
+        /// The listener's port.
+        port: u16,
+        /// What is wrong, and in which file.
+        error: TlsError,
+    },
+    /// A host name that stands for no address.
+    #[error("listener on port {port}: cannot find the address of '{host}': {error}")]
+    Unresolvable {
+        /// The listener's port.
+        port: u16,
+        /// The name.
+        host: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Something that Komar cannot do yet and that must not be left out silently.
+    #[error("{what} cannot be used yet{}", Place(position.as_ref()))]
+    Unsupported {
+        /// What it is.
+        what: String,
+        /// Where it stands.
+        position: Option<Position>,
+    },
+}
+
+impl SetupError {
+    /// Mosquitto's exit status for it.
+    pub fn exit_status(&self) -> i32 {
+        match self {
+            SetupError::Unreadable {
+                option: "acl_file" | "password_file",
+                ..
+            } => 13,
+            SetupError::Acl { .. } | SetupError::Passwords { .. } | SetupError::Unsupported { .. } => 3,
+            _ => 1,
+        }
+    }
+}
+
+/// Everything that is wrong with a configuration's files; at least one thing.
+#[derive(Debug, thiserror::Error)]
+pub struct SetupErrors(Vec<SetupError>);
+
+impl SetupErrors {
+    pub(super) fn new(errors: Vec<SetupError>) -> Option<SetupErrors> {
+        (!errors.is_empty()).then_some(SetupErrors(errors))
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &SetupError> {
+        self.0.iter()
+    }
+
+    /// Mosquitto's exit status for the first of them.
+    pub fn exit_status(&self) -> i32 {
+        self.0.first().map_or(1, SetupError::exit_status)
+    }
+}
+
+impl fmt::Display for SetupErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, error) in self.0.iter().enumerate() {
+            if number > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "Error: {error}.")?;
+        }
+        Ok(())
+    }
+}
+
+struct Place<'a>(Option<&'a Position>);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(position) => write!(f, " ({}:{})", position.file.display(), position.line),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! From a `mosquitto.conf` that komar-conf has read to a server: opens every file that it names, all or nothing.
+
+mod error;
+mod files;
+mod listeners;
+mod tls;
+
+use std::fmt;
+use std::time::Duration;
+
+use komar_broker_core::{BrokerConfig, FileAccess};
+use komar_conf::Config;
+
+use crate::server::{Server, ServerBuilder};
+
+pub use error::{SetupError, SetupErrors};
+
+/// A configuration whose files are open and found good.
+pub struct Setup {
+    /// Ready to be started.
+    pub builder: ServerBuilder,
+    /// What each listener requires of a client, for people to read.
+    pub listeners: Vec<ListenerSummary>,
+    /// What is unusual, and what has no effect.
+    pub warnings: Vec<String>,
+}
+
+/// What a listener requires of a client. Displays as a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerSummary {
+    /// Where it listens.
+    pub place: String,
+    /// What it requires and does, as the rest of a sentence.
+    pub requires: String,
+}
+
+impl fmt::Display for ListenerSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listener on {}: {}.", self.place, self.requires)
+    }
+}
+
+/// Opens every file that the configuration names.
+///
+/// # Errors
+///
+/// Everything that is wrong, not only the first.
+pub fn prepare(config: &Config) -> Result<Setup, SetupErrors> {
+    let mut errors = Vec::new();
+    let mut warnings = Vec::new();
+    if !config.bridges.is_empty() {
+        errors.push(SetupError::Unsupported {
+            what: "bridges ('connection')".to_owned(),
+            position: None,
+        });
+    }
+    let mut files = files::Files::default();
+    let default = files.of(&config.security, &mut errors, &mut warnings);
+    let mut access = FileAccess::new(default);
+    let mut builder = Server::builder().config(broker_config(config));
+    let mut summaries = Vec::new();
+    let mut number = 0;
+    for listener in &config.listeners {
+        let own = files.of(&listener.security, &mut errors, &mut warnings);
+        summaries.push(listeners::summary(listener, &own));
+        for open in listeners::open(listener, config.set_tcp_nodelay, &mut errors, &mut warnings) {
+            access = access.with_listener(komar_broker_core::ListenerId(number), own.clone());
+            number = number.saturating_add(1);
+            builder = builder.listener(open);
+        }
+    }
+    match SetupErrors::new(errors) {
+        Some(errors) => Err(errors),
+        None => Ok(Setup {
+            builder: builder.access(access.into_access()),
+            listeners: summaries,
+            warnings,
+        }),
+    }
+}
+
+fn broker_config(config: &Config) -> BrokerConfig {
+    let (given, messages) = (&config.limits, &config.messages);
+    let mut broker = BrokerConfig::default();
+    let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
+    let limits = &mut broker.limits;
+    limits.maximum_packet_size = given.max_packet_size;
+    limits.maximum_payload_size = given.message_size_limit;
+    limits.maximum_inflight_messages = given.max_inflight_messages.unwrap_or(u16::MAX);
+    limits.maximum_queued_messages = given.max_queued_messages.map(size);
+    limits.maximum_queued_bytes = given.max_queued_bytes.map(size);
+    limits.maximum_sessions = given.global_max_clients.map(size);
+    broker.allow_duplicate_messages = messages.allow_duplicate_messages;
+    broker.queue_qos0_messages = messages.queue_qos0_messages;
+    broker.retain_available = messages.retain_available;
+    broker.upgrade_outgoing_qos = messages.upgrade_outgoing_qos;
+    broker.allow_zero_length_client_id = config.security.allow_zero_length_clientid;
+    broker.maximum_keep_alive = given
+        .max_keepalive
+        .map(|time: Duration| u16::try_from(time.as_secs()).unwrap_or(u16::MAX));
+    broker.session_expiry_maximum = given.persistent_client_expiration;
+    broker
+}

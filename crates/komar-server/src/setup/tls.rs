@@ -1,0 +1,129 @@
+//! TLS of a listener: certificates, key, authorities and revocation lists from the files that the options name.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use komar_conf::{Tls, TlsVersion};
+use komar_identity::tls::{
+    ClientAuthentication, MinimumVersion, ServerTls, TlsError, certificates_from_pem,
+    revocation_lists_from_pem,
+};
+
+use super::SetupError;
+use super::files::read;
+
+/// The rustls configuration of a listener; `None` if it cannot be had, and then `errors` says why.
+pub(super) fn config(
+    port: u16,
+    tls: &Tls,
+    errors: &mut Vec<SetupError>,
+    warnings: &mut Vec<String>,
+) -> Option<Arc<rustls::ServerConfig>> {
+    let files = [("certfile", &tls.certfile), ("keyfile", &tls.keyfile)];
+    let [certificates, key] =
+        files.map(|(option, path)| read(option, path).map_err(|error| errors.push(error)).ok());
+    let clients = client_authentication(port, tls, errors);
+    let (certificates, key, clients) = (certificates?, key?, clients?);
+    let minimum = match tls.minimum_version {
+        TlsVersion::Tls13 => MinimumVersion::Tls13,
+        _ => MinimumVersion::Tls12,
+    };
+    let label =
+        |path: Option<&std::path::PathBuf>| path.map(|path| path.display().to_string()).unwrap_or_default();
+    let mut builder = ServerTls::builder(&certificates, &key)
+        .certificate_label(label(Some(&tls.certfile)))
+        .key_label(label(Some(&tls.keyfile)))
+        .cas_label(label(tls.cafile.as_ref().or(tls.capath.as_ref())))
+        .crls_label(label(tls.crlfile.as_ref()))
+        .client_authentication(clients)
+        .minimum_version(minimum);
+    if let Some(list) = &tls.ciphers {
+        builder = builder.ciphers(list);
+    }
+    if let Some(list) = &tls.ciphers_tls13 {
+        builder = builder.ciphers_tls13(list);
+    }
+    match builder.build() {
+        Ok(built) => {
+            warnings.extend(built.warnings().iter().map(ToString::to_string));
+            Some(built.config())
+        }
+        Err(error) => {
+            errors.push(SetupError::Tls { port, error });
+            None
+        }
+    }
+}
+
+fn client_authentication(port: u16, tls: &Tls, errors: &mut Vec<SetupError>) -> Option<ClientAuthentication> {
+    if !tls.require_certificate {
+        return Some(ClientAuthentication::Off);
+    }
+    let before = errors.len();
+    let mut cas = Vec::new();
+    let mut add = |option, path: &Path, errors: &mut Vec<SetupError>| match pem(
+        option,
+        path,
+        port,
+        certificates_from_pem,
+    ) {
+        Ok(found) => cas.extend(found),
+        Err(error) => errors.push(error),
+    };
+    if let Some(path) = &tls.cafile {
+        add("cafile", path, errors);
+    }
+    if let Some(folder) = &tls.capath {
+        match certificates_in(folder) {
+            Ok(files) => files.iter().for_each(|path| add("capath", path, errors)),
+            Err(error) => errors.push(SetupError::Unreadable {
+                option: "capath",
+                path: folder.clone(),
+                error,
+            }),
+        }
+    }
+    let crls = match &tls.crlfile {
+        None => Vec::new(),
+        Some(path) => pem("crlfile", path, port, revocation_lists_from_pem).unwrap_or_else(|error| {
+            errors.push(error);
+            Vec::new()
+        }),
+    };
+    let ignore_dates = tls.disable_client_cert_date_checks;
+    (errors.len() == before).then_some(ClientAuthentication::Required {
+        cas,
+        crls,
+        ignore_dates,
+    })
+}
+
+fn pem<T>(
+    option: &'static str,
+    path: &Path,
+    port: u16,
+    parse: impl Fn(&[u8], &str) -> Result<Vec<T>, TlsError>,
+) -> Result<Vec<T>, SetupError> {
+    let bytes = read(option, path)?;
+    parse(&bytes, &path.display().to_string()).map_err(|error| SetupError::Tls { port, error })
+}
+
+/// The certificate files of a folder, in a fixed order.
+fn certificates_in(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        // OpenSSL looks files up by the hash in their names; whoever reads all of them needs no hashes, but leaves
+        // revocation lists (NAME.r0) and other files out.
+        let extension = path
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .unwrap_or_default();
+        let hashed = !extension.is_empty() && extension.bytes().all(|byte| byte.is_ascii_digit());
+        if path.is_file() && (hashed || matches!(extension, "pem" | "crt" | "cer")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,458 @@
+//! A broker, its workers, their driver and the other ends of its Connections, in memory and under one clock.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use komar_broker_core::{
+    Access, Broker, BrokerConfig, CloseCause, Event, Link, LinkState, ListenerPolicy, Next, Now, Outbox,
+    PasswordRequest, Sent, Take, Worker,
+};
+use komar_codec::{DecodeOptions, Framing, ProtocolVersion, QoS, Role, frame};
+
+use crate::words::Said;
+
+/// Names one Connection of a [`Site`]; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(usize);
+
+/// In what pieces the broker gets what a peer has sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// All that is there at once, up to 64 KiB.
+    Whole,
+    /// Each byte alone.
+    ByteByByte,
+}
+
+/// Something that happened, in words, such as `disconnected a: exceeded timeout`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice(pub String);
+
+/// A broker with its surroundings. Deterministic: the same calls give the same bytes.
+pub struct Site {
+    broker: Broker,
+    workers: Vec<Worker>,
+    peers: Vec<Peer>,
+    now: Duration,
+    reading: Reading,
+    /// Password checks that were asked for and not run.
+    checks: VecDeque<PasswordRequest>,
+    hold_checks: bool,
+    notices: Vec<Notice>,
+    /// Until when the workers want to wait, by the ends of their last turns.
+    deadlines: Vec<Option<Duration>>,
+}
+
+/// One Connection: the broker's Link and the bytes in both directions.
+struct Peer {
+    link: Link,
+    worker: usize,
+    /// Sent by the peer, not read by the broker.
+    inbound: VecDeque<u8>,
+    /// Written by the broker, not looked at by the test.
+    received: VecDeque<u8>,
+    /// How many more bytes the socket takes; `None`: all.
+    room: Option<usize>,
+    /// The peer has gone without a word; the broker has not noticed yet.
+    hung_up: bool,
+    /// The broker has to close the Connection at the end of this turn.
+    over: bool,
+    /// The Connection is closed.
+    closed: bool,
+}
+
+impl Site {
+    /// A broker with `workers` workers; the clock stands at 1000 s.
+    pub fn new(config: BrokerConfig, access: Access, workers: usize) -> Site {
+        let now = Duration::from_secs(1000);
+        let broker = Broker::new(config, access, 7);
+        let workers: Vec<Worker> = (0..workers.max(1))
+            .map(|number| Worker::new(&broker, at(now), entropy(number)))
+            .collect();
+        Site {
+            broker,
+            deadlines: vec![None; workers.len()],
+            workers,
+            peers: Vec::new(),
+            now,
+            reading: Reading::Whole,
+            checks: VecDeque::new(),
+            hold_checks: false,
+            notices: Vec::new(),
+        }
+    }
+
+    /// The broker.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// From now on the broker gets bytes in such pieces.
+    pub fn set_reading(&mut self, reading: Reading) {
+        self.reading = reading;
+    }
+
+    /// Opens a Connection that one worker owns.
+    pub fn open(&mut self, worker: usize, policy: &Arc<ListenerPolicy>) -> PeerId {
+        let id = PeerId(self.peers.len());
+        let worker = worker % self.workers.len();
+        // A Connection is accepted within a turn, so that its timers start at the right time.
+        self.workers[worker].turn_begin(at(self.now));
+        let link = self.workers[worker].open(Box::new(id), policy);
+        self.peers.push(Peer {
+            link,
+            worker,
+            inbound: VecDeque::new(),
+            received: VecDeque::new(),
+            room: None,
+            hung_up: false,
+            over: false,
+            closed: false,
+        });
+        id
+    }
+
+    /// Gives the Connection a client certificate, as a transport does that has verified it.
+    pub fn present_certificate(&mut self, peer: PeerId, der: &[u8]) {
+        self.peers[peer.0].link.present_certificate(der);
+    }
+
+    /// Puts bytes into the peer's socket. The broker reads them in the next turn.
+    pub fn send(&mut self, peer: PeerId, bytes: &[u8]) {
+        self.peers[peer.0].inbound.extend(bytes);
+    }
+
+    /// The peer goes away without a word. What it had sent before is read first.
+    pub fn hang_up(&mut self, peer: PeerId) {
+        self.peers[peer.0].hung_up = true;
+    }
+
+    /// How many more bytes the socket to the peer takes before it is full; `None`: any number.
+    pub fn set_room(&mut self, peer: PeerId, room: Option<usize>) {
+        let Peer { link, worker, .. } = &self.peers[peer.0];
+        let (outbox, worker) = (Arc::clone(link.outbox()), *worker);
+        self.peers[peer.0].room = room;
+        if room != Some(0) {
+            self.workers[worker].turn_begin(at(self.now));
+            self.workers[worker].writable(&outbox);
+        }
+    }
+
+    /// Whether the Connection is closed.
+    pub fn is_closed(&self, peer: PeerId) -> bool {
+        self.peers[peer.0].closed
+    }
+
+    /// Why the broker closed it, or is about to.
+    pub fn close_cause(&self, peer: PeerId) -> Option<CloseCause> {
+        self.peers[peer.0].link.outbox().close_cause()
+    }
+
+    /// Where the Link stands.
+    pub fn link_state(&self, peer: PeerId) -> LinkState {
+        self.peers[peer.0].link.state()
+    }
+
+    /// Whether password checks are run at the end of the turn or wait for [`run_checks`](Self::run_checks).
+    pub fn hold_checks(&mut self, hold: bool) {
+        self.hold_checks = hold;
+    }
+
+    /// Runs the password checks that were held back. Returns how many.
+    pub fn run_checks(&mut self) -> usize {
+        let count = self.checks.len();
+        while let Some(PasswordRequest { outbox, check, .. }) = self.checks.pop_front() {
+            let PeerId(place) = peer_of(&outbox);
+            let verdict = check.run();
+            let Peer {
+                link, worker, closed, ..
+            } = &mut self.peers[place];
+            // A driver does not know a Connection any more that it has closed.
+            if !*closed {
+                let worker = &mut self.workers[*worker];
+                worker.turn_begin(at(self.now));
+                worker.password_verdict(link, verdict);
+            }
+        }
+        count
+    }
+
+    /// Publishes a message of the embedder's own on the first worker. Returns how many Subscriptions match.
+    ///
+    /// # Errors
+    ///
+    /// The Topic Name is not valid.
+    pub fn publish(
+        &mut self,
+        topic_name: &str,
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+    ) -> Result<usize, komar_topic::TopicError> {
+        self.workers[0].turn_begin(at(self.now));
+        self.workers[0].publish(topic_name, payload, qos, retain)
+    }
+
+    /// Lets the broker stop: delayed Will Messages are published, then all Connections are closed.
+    pub fn stop(&mut self) {
+        self.workers[0].turn_begin(at(self.now));
+        self.workers[0].publish_delayed_wills();
+        self.settle();
+        for peer in self.peers.iter_mut().filter(|peer| !peer.closed) {
+            self.workers[peer.worker].close(&mut peer.link, CloseCause::ServerShuttingDown);
+            peer.closed = true;
+        }
+        self.settle();
+    }
+
+    /// Runs turns until there is nothing left to do at this moment.
+    ///
+    /// # Panics
+    ///
+    /// The broker finds work for ever.
+    pub fn settle(&mut self) {
+        for _ in 0..TURNS {
+            let mut busy = false;
+            for worker in 0..self.workers.len() {
+                busy |= self.turn(worker);
+            }
+            if !self.hold_checks {
+                busy |= self.run_checks() > 0;
+            }
+            if !busy {
+                return;
+            }
+        }
+        panic!("the broker does not come to rest within {TURNS} turns");
+    }
+
+    /// Lets time pass, with a turn whenever a worker asked for one.
+    ///
+    /// # Panics
+    ///
+    /// The broker finds work for ever.
+    pub fn advance(&mut self, duration: Duration) {
+        self.settle();
+        let end = self.now + duration;
+        while self.now < end {
+            let next = self.deadlines.iter().flatten().copied().min();
+            self.now = next.map_or(end, |next| next.clamp(self.now + TICK, end));
+            self.settle();
+        }
+    }
+
+    /// What the peer has received and nobody has taken.
+    pub fn unread(&self, peer: PeerId) -> usize {
+        self.peers[peer.0].received.len()
+    }
+
+    /// Takes all bytes that the peer has received.
+    pub fn take_bytes(&mut self, peer: PeerId) -> Vec<u8> {
+        self.peers[peer.0].received.drain(..).collect()
+    }
+
+    /// Takes the next packet that the peer has received. `None`: there is no whole one.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no packet that a server may send; they stay.
+    pub fn next_packet(&mut self, peer: PeerId, version: ProtocolVersion) -> Result<Option<Said>, String> {
+        let received = &mut self.peers[peer.0].received;
+        let bytes = received.make_contiguous();
+        let options = DecodeOptions::new(version, Role::Client);
+        match frame(bytes, &options).map_err(|error| format!("{error} in {}", hex(bytes)))? {
+            Framing::Incomplete { .. } => Ok(None),
+            Framing::Complete(whole) => {
+                let said = Said::of(whole, &options).map_err(|error| format!("{error} in {}", hex(bytes)))?;
+                let length = whole.len();
+                received.drain(..length);
+                Ok(Some(said))
+            }
+        }
+    }
+
+    /// Takes what has happened since the last call, oldest first.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        core::mem::take(&mut self.notices)
+    }
+
+    /// One turn of one worker. Says whether there was anything to do or is more.
+    fn turn(&mut self, number: usize) -> bool {
+        self.workers[number].turn_begin(at(self.now));
+        let mut busy = self.read(number);
+        self.workers[number].work();
+        busy |= self.write(number);
+        while self.close_over(number) {
+            busy = true;
+            self.workers[number].work();
+            self.write(number);
+        }
+        while let Some(event) = self.workers[number].next_event() {
+            self.notices.push(notice(&event));
+        }
+        while let Some(request) = self.workers[number].next_password_check() {
+            busy = true;
+            self.checks.push_back(request);
+        }
+        let wait = self.workers[number].turn_end().wait;
+        self.deadlines[number] = wait.map(|wait| self.now + wait);
+        busy || wait == Some(Duration::ZERO)
+    }
+
+    fn read(&mut self, number: usize) -> bool {
+        let mut busy = false;
+        let worker = &mut self.workers[number];
+        for peer in self
+            .peers
+            .iter_mut()
+            .filter(|peer| peer.worker == number && !peer.closed)
+        {
+            let mut piece = match self.reading {
+                Reading::Whole => READ_BUFFER,
+                Reading::ByteByByte => 1,
+            };
+            while !peer.inbound.is_empty() && peer.link.state() == LinkState::Open {
+                busy = true;
+                piece = piece.min(peer.inbound.len());
+                let bytes: Vec<u8> = peer.inbound.drain(..piece).collect();
+                worker.input(&mut peer.link, &bytes);
+                // A driver reads once a turn; a peer's single bytes count as one read.
+                if self.reading == Reading::Whole {
+                    break;
+                }
+            }
+            let has_read_all = peer.inbound.is_empty() || peer.link.state() != LinkState::Open;
+            if peer.hung_up && has_read_all {
+                peer.over = true;
+            }
+        }
+        busy
+    }
+
+    fn write(&mut self, number: usize) -> bool {
+        let mut busy = false;
+        while let Some(outbox) = self.workers[number].next_dirty() {
+            busy = true;
+            self.flush(number, &outbox);
+        }
+        busy
+    }
+
+    fn flush(&mut self, number: usize, outbox: &Arc<Outbox>) {
+        let PeerId(place) = peer_of(outbox);
+        let worker = &mut self.workers[number];
+        loop {
+            let next = match worker.take_output(outbox) {
+                Take::Output(mut output) => {
+                    let peer = &mut self.peers[place];
+                    let mut sent = Sent::All;
+                    while !output.is_empty() {
+                        let count = output.chunk().len().min(peer.room.unwrap_or(usize::MAX));
+                        if count == 0 {
+                            sent = Sent::Blocked;
+                            break;
+                        }
+                        peer.received.extend(output.chunk().iter().take(count));
+                        output.advance(count);
+                        peer.room = peer.room.map(|room| room - count);
+                    }
+                    worker.output_done(outbox, output, if peer.closed { Sent::Failed } else { sent })
+                }
+                Take::Close => Next::Close,
+                _ => Next::Idle,
+            };
+            match next {
+                Next::Again => {}
+                Next::Close => {
+                    self.peers[place].over = true;
+                    return;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Closes what is over and belongs to the worker. Says whether there was any.
+    fn close_over(&mut self, number: usize) -> bool {
+        let mut any = false;
+        for peer in self
+            .peers
+            .iter_mut()
+            .filter(|peer| peer.worker == number && peer.over && !peer.closed)
+        {
+            self.workers[number].close(&mut peer.link, CloseCause::ConnectionClosed);
+            peer.closed = true;
+            any = true;
+        }
+        any
+    }
+}
+
+fn at(now: Duration) -> Now {
+    // The wall clock stands two days and a half away, so that nobody mistakes one for the other.
+    Now {
+        monotonic: now,
+        unix: now + Duration::from_secs(216_000),
+    }
+}
+
+fn peer_of(outbox: &Outbox) -> PeerId {
+    *outbox
+        .handle()
+        .downcast_ref::<PeerId>()
+        .expect("every Connection is opened with its PeerId")
+}
+
+/// Numbers that look random and are the same in every run (SplitMix64).
+fn entropy(seed: usize) -> Box<dyn FnMut(&mut [u8]) + Send> {
+    let mut state = seed as u64;
+    Box::new(move |bytes| {
+        for chunk in bytes.chunks_mut(8) {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            let mixed = (mixed ^ (mixed >> 31)).to_le_bytes();
+            chunk.copy_from_slice(&mixed[..chunk.len()]);
+        }
+    })
+}
+
+fn notice(event: &Event) -> Notice {
+    Notice(match event {
+        Event::Connected {
+            client_id, username, ..
+        } => match username {
+            Some(username) => format!("connected {client_id} as {username}"),
+            None => format!("connected {client_id}"),
+        },
+        Event::Refused {
+            client_id, detail, ..
+        } => format!("refused {client_id}: {detail}"),
+        Event::Disconnected { client_id, cause, .. } => format!("disconnected {client_id}: {cause}"),
+        Event::Abandoned { cause, .. } => format!("abandoned: {cause}"),
+        Event::QueueFull { client_id } => format!("queue full {client_id}"),
+        Event::PublishDenied {
+            client_id,
+            topic_name,
+        } => format!("denied {client_id} {topic_name}"),
+        _ => "something new".to_owned(),
+    })
+}
+
+/// Bytes as a test table has them; long ones are cut.
+fn hex(bytes: &[u8]) -> String {
+    let shown: Vec<String> = bytes.iter().take(64).map(|byte| format!("{byte:02x}")).collect();
+    shown.join(" ") + if bytes.len() > 64 { " ..." } else { "" }
+}
+
+/// Turns after which a broker that still finds work is taken for one that always does.
+const TURNS: usize = 100_000;
+/// The clock goes on by this much at least, whatever a worker asks for.
+const TICK: Duration = Duration::from_millis(1);
+const READ_BUFFER: usize = 64 << 10;

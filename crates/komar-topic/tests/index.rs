@@ -1,0 +1,331 @@
+//! `FilterIndex` against a list that is searched from end to end, and what it promises besides.
+
+mod common;
+
+use common::counts;
+use komar_topic::{
+    FilterIndex, GroupId, Handle, Match, STRIPES, Stripe, SubscriptionFilter, TopicFilter, TopicName,
+};
+use proptest::prelude::*;
+
+type Index<T> = FilterIndex<T, foldhash::quality::FixedState>;
+
+fn index<T>() -> Index<T> {
+    FilterIndex::with_hasher(foldhash::quality::FixedState::default())
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Insert(String),
+    /// Of the entry at this place, modulo how many there are; and the same for the two below.
+    Remove(usize),
+    Replace(usize),
+    /// With a Handle that was removed.
+    Stale(usize),
+    Lookup(String),
+}
+
+fn level() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        Just("a"),
+        Just("b"),
+        Just(""),
+        Just("$c"),
+        Just("a level with a long text")
+    ]
+}
+
+fn name() -> impl Strategy<Value = String> {
+    proptest::collection::vec(level(), 1..6)
+        .prop_map(|levels| levels.join("/"))
+        .prop_filter("not empty", |name| !name.is_empty())
+}
+
+fn filter() -> impl Strategy<Value = String> {
+    let level = prop_oneof![2 => level(), 2 => Just("+")];
+    let levels = (
+        proptest::collection::vec(level, 0..5),
+        prop_oneof![Just(Some("#")), Just(None)],
+    );
+    let plain = levels
+        .prop_map(|(levels, last)| levels.into_iter().chain(last).collect::<Vec<_>>().join("/"))
+        .prop_filter("not empty", |filter| !filter.is_empty());
+    let share = prop_oneof![3 => Just(""), 1 => Just("$share/g/"), 1 => Just("$share/h/")];
+    (share, plain).prop_map(|(share, plain)| format!("{share}{plain}"))
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        6 => filter().prop_map(Change::Insert),
+        3 => any::<usize>().prop_map(Change::Remove),
+        1 => any::<usize>().prop_map(Change::Replace),
+        1 => any::<usize>().prop_map(Change::Stale),
+        4 => name().prop_map(Change::Lookup),
+    ]
+}
+
+/// What the index should hold: Handle, filter, value.
+#[derive(Default)]
+struct Model {
+    entries: Vec<(Handle, String, u32)>,
+    removed: Vec<Handle>,
+}
+
+impl Model {
+    fn apply(&mut self, index: &mut Index<u32>, change: Change, value: u32) {
+        let place = |n: usize| (!self.entries.is_empty()).then(|| n % self.entries.len());
+        match change {
+            Change::Insert(filter) => {
+                let (handle, stripe) = index.insert(SubscriptionFilter::parse(&filter).unwrap(), value);
+                check_stripe(&filter, stripe);
+                self.entries.push((handle, filter, value));
+            }
+            Change::Remove(n) => {
+                let Some(place) = place(n) else { return };
+                let (handle, filter, value) = self.entries.swap_remove(place);
+                let (removed, stripe) = index.remove(handle).unwrap();
+                assert_eq!(removed, value);
+                check_stripe(&filter, stripe);
+                self.removed.push(handle);
+            }
+            Change::Replace(n) => {
+                let Some(place) = place(n) else { return };
+                let (handle, filter, old) = &mut self.entries[place];
+                let (replaced, stripe) = index.replace(*handle, value).unwrap();
+                assert_eq!(replaced, *old);
+                check_stripe(filter, stripe);
+                *old = value;
+            }
+            Change::Stale(n) => {
+                let Some(handle) = self.removed.get(n % self.removed.len().max(1)) else {
+                    return;
+                };
+                assert_eq!(index.get(*handle), None);
+                assert_eq!(index.get_mut(*handle), None);
+                assert_eq!(index.remove(*handle), None);
+                assert_eq!(index.replace(*handle, 0), None);
+                assert!(!index.filter_of(*handle, &mut String::new()));
+            }
+            Change::Lookup(name) => self.check_lookup(index, &name),
+        }
+    }
+
+    fn check_lookup(&self, index: &Index<u32>, name: &str) {
+        let (mut plain, mut shared) = (Vec::new(), Vec::new());
+        index.lookup(TopicName::new(name).unwrap(), |found| match found {
+            Match::Entries(entries) => {
+                assert!(entries.len() > 0);
+                plain.extend(entries.copied());
+            }
+            Match::Group(group) => {
+                assert_eq!(group.members().len(), group.len());
+                let mut members: Vec<u32> = group.members().copied().collect();
+                members.sort_unstable();
+                shared.push((group.share_name().as_str().to_owned(), members));
+            }
+        });
+        let mut matching = Vec::new();
+        for (_, text, value) in &self.entries {
+            let filter = SubscriptionFilter::parse(text).unwrap();
+            if common::matches(filter.filter().as_str(), name) {
+                matching.push((filter, *value));
+            }
+        }
+        let expected = matching
+            .iter()
+            .filter(|(filter, _)| filter.share_name().is_none())
+            .map(|(_, value)| *value);
+        assert_eq!(counts(plain), counts(expected), "{name}");
+        let mut groups: Vec<(String, String, Vec<u32>)> = Vec::new();
+        for (filter, value) in &matching {
+            let Some(share_name) = filter.share_name() else {
+                continue;
+            };
+            let (share_name, filter) = (share_name.as_str(), filter.filter().as_str());
+            match groups
+                .iter_mut()
+                .find(|group| (&*group.0, &*group.1) == (share_name, filter))
+            {
+                Some(group) => group.2.push(*value),
+                None => groups.push((share_name.into(), filter.into(), vec![*value])),
+            }
+        }
+        let groups = groups.into_iter().map(|(share_name, _, mut members)| {
+            members.sort_unstable();
+            (share_name, members)
+        });
+        assert_eq!(counts(shared), counts(groups), "{name}");
+    }
+
+    fn check_whole(&self, index: &Index<u32>) {
+        assert_eq!(
+            (index.len(), index.is_empty()),
+            (self.entries.len(), self.entries.is_empty())
+        );
+        let is_shared = |(_, filter, _): &&(Handle, String, u32)| filter.starts_with("$share/");
+        assert_eq!(index.shared_len(), self.entries.iter().filter(is_shared).count());
+        for (handle, filter, value) in &self.entries {
+            assert_eq!(index.get(*handle), Some(value));
+            let mut text = String::from(">");
+            assert!(index.filter_of(*handle, &mut text));
+            assert_eq!(text[1..], **filter);
+        }
+    }
+}
+
+/// A change concerns every name that its filter matches, through its stripe.
+fn check_stripe(filter: &str, stripe: Stripe) {
+    let filter = SubscriptionFilter::parse(filter).unwrap().filter();
+    match stripe {
+        Stripe::All => assert!(filter.starts_with_wildcard()),
+        Stripe::One(stripe) => {
+            let first = filter.levels().next().unwrap();
+            for name in [format!("{first}/x/y"), format!("{first}/"), first.to_owned()] {
+                assert_eq!(Index::<u32>::stripe(TopicName::from_checked(&name)), stripe);
+            }
+            assert!(stripe < STRIPES);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn agrees_with_a_list(changes in proptest::collection::vec(change(), 1..200)) {
+        let (mut index, mut model) = (index(), Model::default());
+        for (value, change) in (0..).zip(changes) {
+            model.apply(&mut index, change, value);
+        }
+        model.check_whole(&index);
+        for (handle, _, value) in model.entries.drain(..) {
+            prop_assert_eq!(index.remove(handle).map(|removed| removed.0), Some(value));
+        }
+        model.check_whole(&index);
+        prop_assert_eq!(index.filter_count(), 0);
+        prop_assert_eq!(index.lookup_cost(TopicName::from_checked("a/b")), 0);
+    }
+}
+
+#[test]
+fn a_group_keeps_its_id_while_it_has_members() {
+    let mut index = index();
+    let shared = SubscriptionFilter::parse("$share/g/a/+").unwrap();
+    let ids = |index: &Index<u8>| -> Vec<(GroupId, Vec<u8>)> {
+        let mut ids = Vec::new();
+        index.lookup(TopicName::from_checked("a/b"), |found| {
+            let Match::Group(group) = found else {
+                panic!("a plain entry")
+            };
+            assert_eq!(group.get(0), group.members().next());
+            ids.push((group.id(), group.members().copied().collect()));
+        });
+        ids
+    };
+    let (first, _) = index.insert(shared, 1);
+    let (second, _) = index.insert(shared, 2);
+    let before = ids(&index);
+    assert!(before.len() == 1 && before[0].1 == [1, 2]);
+    index.remove(first);
+    assert_eq!(ids(&index), [(before[0].0, vec![2])]);
+    index.remove(second);
+    assert!(ids(&index).is_empty());
+    index.insert(shared, 3);
+    assert_ne!(ids(&index)[0].0, before[0].0);
+}
+
+#[test]
+fn many_owners_of_one_filter_share_it() {
+    let mut index = index();
+    let filter = SubscriptionFilter::parse("a/#").unwrap();
+    let handles: Vec<Handle> = (0..1000).map(|value| index.insert(filter, value).0).collect();
+    assert_eq!((index.len(), index.filter_count()), (1000, 1));
+    for (value, handle) in handles.iter().enumerate().filter(|(value, _)| value % 7 != 0) {
+        assert_eq!(index.remove(*handle).map(|removed| removed.0), Some(value));
+    }
+    for (value, handle) in handles.iter().enumerate() {
+        assert_eq!(index.get(*handle).copied(), (value % 7 == 0).then_some(value));
+    }
+}
+
+/// Every filter of `n` levels from `+` and `x`, with and without `#` behind.
+fn ladder(n: usize) -> Vec<String> {
+    (0..1_usize << n)
+        .flat_map(|bits| {
+            let level = |place: usize| if bits >> place & 1 == 0 { "+" } else { "x" };
+            let text = (0..n).map(level).collect::<Vec<_>>().join("/");
+            [format!("{text}/#"), text]
+        })
+        .collect()
+}
+
+/// The cost of a lookup is the nodes it enters: bounded by those that exist, and by the levels of the name.
+#[test]
+fn ladders_cost_what_is_documented() {
+    let mut index = index();
+    for filter in (1..=8).flat_map(ladder) {
+        index.insert(SubscriptionFilter::Plain(TopicFilter::new(&filter).unwrap()), ());
+    }
+    let exact = 1;
+    for levels in 1..=12_u32 {
+        let name = vec!["x"; levels as usize].join("/");
+        let nodes = (1 << (levels.min(8) + 1)) - 1;
+        assert_eq!(
+            index.lookup_cost(TopicName::new(&name).unwrap()),
+            exact + nodes,
+            "{name}"
+        );
+    }
+    // What no filter begins with costs the way along `+` only.
+    assert_eq!(
+        index.lookup_cost(TopicName::from_checked("y/y/y/y/y/y/y/y")),
+        exact + 9
+    );
+    assert_eq!(index.lookup_cost(TopicName::from_checked("$x/x/x")), exact + 1);
+
+    // One `+` more a filter: one node a level, however many filters there are.
+    let mut plus = index_of((1..=200).map(|n| vec!["+"; n].join("/") + "/#"));
+    assert_eq!(plus.lookup_cost(TopicName::from_checked("a/b/c/d/e")), 6);
+    // Literals behind it are found by their hash and not one by one.
+    for n in 0..10_000 {
+        let filter = format!("+/+/+/device {n}/#");
+        plus.insert(SubscriptionFilter::parse(&filter).unwrap(), ());
+    }
+    assert_eq!(
+        plus.lookup_cost(TopicName::from_checked("a/b/c/device 77/e")),
+        6 + 1
+    );
+}
+
+fn index_of(filters: impl IntoIterator<Item = String>) -> Index<()> {
+    let mut index = index();
+    for filter in filters {
+        index.insert(SubscriptionFilter::parse(&filter).unwrap(), ());
+    }
+    index
+}
+
+/// Deeper than the two tables that a lookup keeps levels in, with a way back from every level.
+#[test]
+fn deep_filters_are_found() {
+    for depth in [1, 15, 16, 17, 255, 256, 257, 1000] {
+        let name = vec!["x"; depth].join("/");
+        let mut filters: Vec<String> = (0..depth)
+            .step_by(5)
+            .map(|plus| {
+                let level = |place| if place == plus { "+" } else { "x" };
+                (0..depth).map(level).collect::<Vec<_>>().join("/")
+            })
+            .collect();
+        filters.push(format!("{name}/#"));
+        filters.push(name.clone());
+        let count = filters.len();
+        let mut index = index();
+        for filter in &filters {
+            index.insert(SubscriptionFilter::Plain(TopicFilter::from_checked(filter)), ());
+        }
+        let mut found = 0;
+        index.lookup(TopicName::from_checked(&name), |_| found += 1);
+        assert_eq!(found, count, "{depth} levels");
+    }
+}

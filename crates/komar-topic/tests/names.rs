@@ -1,0 +1,204 @@
+//! `NameTree` against a plain map, and walks that the tree changes under.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use komar_topic::{NameTree, TopicFilter, TopicName};
+use proptest::prelude::*;
+
+type Tree<V> = NameTree<V, foldhash::quality::FixedState>;
+
+fn tree<V>() -> Tree<V> {
+    NameTree::with_hasher(foldhash::quality::FixedState::default())
+}
+
+fn name(text: &str) -> TopicName<'_> {
+    TopicName::from_checked(text)
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Insert(String),
+    Remove(String),
+    RemovePrefix(String),
+    /// Takes those out whose value divides by three.
+    Retain(String),
+}
+
+fn level() -> impl Strategy<Value = &'static str> {
+    prop_oneof![4 => Just("a"), 2 => Just("b"), 1 => Just(""), 1 => Just("$c"), 1 => Just("a!"), 1 => Just("é")]
+}
+
+fn topic_name() -> impl Strategy<Value = String> {
+    proptest::collection::vec(level(), 1..5)
+        .prop_map(|levels| levels.join("/"))
+        .prop_filter("not empty", |name| !name.is_empty())
+}
+
+fn topic_filter() -> impl Strategy<Value = String> {
+    let level = prop_oneof![3 => level(), 2 => Just("+")];
+    let levels = (
+        proptest::collection::vec(level, 0..5),
+        prop_oneof![Just(Some("#")), Just(None)],
+    );
+    levels
+        .prop_map(|(levels, last)| levels.into_iter().chain(last).collect::<Vec<_>>().join("/"))
+        .prop_filter("not empty", |filter| !filter.is_empty())
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        12 => topic_name().prop_map(Change::Insert),
+        6 => topic_name().prop_map(Change::Remove),
+        1 => topic_name().prop_map(Change::RemovePrefix),
+        1 => topic_filter().prop_map(Change::Retain),
+    ]
+}
+
+fn apply(tree: &mut Tree<u32>, model: &mut BTreeMap<String, u32>, change: &Change, value: u32) {
+    match change {
+        Change::Insert(text) => assert_eq!(tree.insert(name(text), value), model.insert(text.clone(), value)),
+        Change::Remove(text) => assert_eq!(tree.remove(name(text)), model.remove(text)),
+        Change::RemovePrefix(text) => {
+            let before = model.len();
+            model.retain(|other, _| other != text && !other.starts_with(&format!("{text}/")));
+            assert_eq!(tree.remove_prefix(name(text)), before - model.len());
+        }
+        Change::Retain(filter) => {
+            let before = model.len();
+            model.retain(|other, value| !common::matches(filter, other) || *value % 3 != 0);
+            let removed = tree.retain(TopicFilter::from_checked(filter), |_, value| *value % 3 != 0);
+            assert_eq!(removed, before - model.len());
+        }
+    }
+    assert_eq!(tree.len(), model.len());
+}
+
+/// All names that match, by walks of `budget` names.
+fn walk(tree: &Tree<u32>, filter: &str, budget: usize) -> Vec<(String, u32)> {
+    let mut found = Vec::new();
+    let mut cursor = None;
+    loop {
+        let before = found.len();
+        cursor = tree.walk(
+            TopicFilter::from_checked(filter),
+            cursor.as_ref(),
+            budget,
+            |name, value| {
+                found.push((name.to_owned(), *value));
+            },
+        );
+        assert!(found.len() - before <= budget);
+        if cursor.is_none() {
+            return found;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn agrees_with_a_map(
+        changes in proptest::collection::vec(change(), 1..200),
+        filters in proptest::collection::vec(topic_filter(), 1..20),
+        budget in 1_usize..40,
+    ) {
+        let (mut tree, mut model) = (tree(), BTreeMap::new());
+        for (value, change) in (0..).zip(&changes) {
+            apply(&mut tree, &mut model, change, value);
+        }
+        for (text, value) in &model {
+            prop_assert_eq!(tree.get(name(text)), Some(value));
+            prop_assert_eq!(tree.get_mut(name(text)).copied(), Some(*value));
+        }
+        let all: Vec<(String, u32)> = tree.iter().map(|(name, value)| (name.as_str().to_owned(), *value)).collect();
+        for filter in &filters {
+            let found = walk(&tree, filter, budget);
+            let expected: Vec<_> = all.iter().filter(|(name, _)| common::matches(filter, name)).cloned().collect();
+            prop_assert_eq!(&found, &expected, "{}", filter);
+        }
+        prop_assert_eq!(all.into_iter().collect::<BTreeMap<_, _>>(), model);
+    }
+
+    /// A name that is there throughout is visited once; none is visited twice.
+    #[test]
+    fn walks_survive_changes(
+        before in proptest::collection::vec(change(), 1..200),
+        between in proptest::collection::vec(change(), 1..200),
+        filter in prop_oneof![Just("#".to_owned()), topic_filter()],
+        budget in 1_usize..4,
+    ) {
+        let (mut tree, mut model) = (tree(), BTreeMap::new());
+        for (value, change) in (0..).zip(&before) {
+            apply(&mut tree, &mut model, change, value);
+        }
+        let mut throughout: BTreeSet<String> = model.keys().cloned().collect();
+        let (mut visited, mut cursor, mut changes) = (Vec::new(), None, between.iter());
+        loop {
+            cursor = tree.walk(TopicFilter::from_checked(&filter), cursor.as_ref(), budget, |name, _| {
+                visited.push(name.to_owned());
+            });
+            if cursor.is_none() {
+                break;
+            }
+            for change in changes.by_ref().take(5) {
+                apply(&mut tree, &mut model, change, 1);
+                throughout.retain(|name| model.contains_key(name));
+            }
+        }
+        let once: BTreeSet<String> = visited.iter().cloned().collect();
+        prop_assert_eq!(once.len(), visited.len(), "visited twice: {:?}", visited);
+        for name in throughout.iter().filter(|name| common::matches(&filter, name)) {
+            prop_assert!(once.contains(name), "{} was not visited", name);
+        }
+        prop_assert!(once.iter().all(|name| common::matches(&filter, name)));
+    }
+}
+
+#[test]
+fn a_walk_looks_at_no_more_than_its_budget() {
+    let mut tree = tree();
+    for group in 0..100 {
+        for thing in ["a", "m", "x", "z"] {
+            (0..20).for_each(|n| assert!(tree.insert(name(&format!("g{group}/{thing}/{n}")), n).is_none()));
+        }
+    }
+    let filter = TopicFilter::new("+/x/#").unwrap();
+    let mut found = 0;
+    let cursor = tree.walk(filter, None, 0, |_, _| found += 1);
+    assert!(cursor.is_some() && found == 0);
+    // Two names that do not match a group, before and behind: the rest is jumped over.
+    assert!(
+        tree.walk(filter, cursor.as_ref(), 100 * 22, |_, _| found += 1)
+            .is_none()
+    );
+    assert_eq!(found, 2000);
+    // One name a hit where nothing else is in the way, and one to see that it ends.
+    found = 0;
+    let slice = tree.walk(TopicFilter::new("g7/x/+").unwrap(), None, 21, |_, _| found += 1);
+    assert!(slice.is_none() && found == 20);
+    // `$` names are jumped over as one.
+    (0..1000).for_each(|n| assert!(tree.insert(name(&format!("$n{n}/x")), 0).is_none()));
+    found = 0;
+    assert!(tree.walk(filter, None, 100 * 22 + 1, |_, _| found += 1).is_none());
+    assert_eq!(found, 2000);
+}
+
+#[test]
+fn a_walk_stops_where_its_filter_can_match_no_more() {
+    let mut tree = tree();
+    (0..1000).for_each(|n| assert!(tree.insert(name(&format!("a/{n:04}")), n).is_none()));
+    (0..1000).for_each(|n| assert!(tree.insert(name(&format!("b/{n:04}")), n).is_none()));
+    for (filter, budget) in [
+        ("a/0500", 1),
+        ("a/0500/#", 2),
+        ("a/0999/+", 2),
+        ("0/+", 1),
+        ("c/#", 0),
+    ] {
+        let rest = tree.walk(TopicFilter::new(filter).unwrap(), None, budget, |_, _| {});
+        assert_eq!(rest, None, "{filter}");
+    }
+}

@@ -1,0 +1,255 @@
+//! The tables in `data/`, each read by one check function.
+
+mod common;
+
+use common::{rows, yes};
+use komar_topic::{
+    DefaultHashBuilder, FilterIndex, Match, NameTree, SubscriptionFilter, TopicError, TopicFilter,
+    TopicLimits, TopicName,
+};
+use serde_json::Value;
+
+type Hasher = foldhash::quality::FixedState;
+
+#[test]
+fn matches() {
+    for [filter, name, expected, source] in rows(include_str!("data/matches.txt")) {
+        check_match(&filter, &name, yes(&expected), &source);
+    }
+}
+
+/// One filter and one name, against the matcher, both indexes and the model.
+fn check_match(filter: &str, name: &str, expected: bool, source: &str) {
+    let case = format!("{filter} | {name} | {source}");
+    let read = SubscriptionFilter::parse(filter).expect(&case);
+    let name = TopicName::new(name).expect(&case);
+    let inner = read.filter();
+    assert_eq!(inner.matches(name), expected, "matcher: {case}");
+    assert_eq!(
+        common::matches(inner.as_str(), name.as_str()),
+        expected,
+        "model: {case}"
+    );
+
+    let mut index = FilterIndex::with_hasher(Hasher::default());
+    let (handle, _) = index.insert(read, ());
+    let mut found = 0;
+    index.lookup(name, |one| match one {
+        Match::Entries(entries) => found += entries.len(),
+        Match::Group(group) => found += group.len(),
+    });
+    assert_eq!(found, usize::from(expected), "index: {case}");
+    let mut text = String::new();
+    assert!(index.filter_of(handle, &mut text));
+    assert_eq!(text, filter);
+
+    let mut tree = NameTree::with_hasher(Hasher::default());
+    tree.insert(name, ());
+    let mut found = 0;
+    assert_eq!(
+        tree.walk(inner, None, 2, |_, ()| found += 1),
+        None,
+        "tree: {case}"
+    );
+    assert_eq!(found, usize::from(expected), "tree: {case}");
+}
+
+#[test]
+fn invalid_filters() {
+    for [text, position, cause, source] in rows(include_str!("data/invalid_filters.txt")) {
+        let case = format!("{text} | {source}");
+        let error = SubscriptionFilter::parse(&text).expect_err(&case);
+        assert!(format!("{error:?}").starts_with(&cause), "{case}: {error:?}");
+        assert_eq!(error.position().to_string(), position, "{case}: {error:?}");
+        assert_eq!(error.is_shared(), cause.starts_with("Share"), "{case}");
+        // What is wrong in a plain filter is wrong where it is read as one.
+        if !text.starts_with("$share") {
+            assert_eq!(TopicFilter::new(&text), Err(error), "{case}");
+        }
+    }
+}
+
+#[test]
+fn covers() {
+    for [wide, narrow, expected, why] in rows(include_str!("data/covers.txt")) {
+        let (wide, narrow) = (
+            TopicFilter::new(&wide).unwrap(),
+            TopicFilter::new(&narrow).unwrap(),
+        );
+        assert_eq!(wide.covers(narrow), yes(&expected), "{wide} | {narrow} | {why}");
+        assert!(!wide.covers(narrow) || wide.overlaps(narrow), "{wide} | {narrow}");
+    }
+}
+
+#[test]
+fn overlaps() {
+    for [one, other, expected, why] in rows(include_str!("data/overlaps.txt")) {
+        let (one, other) = (TopicFilter::new(&one).unwrap(), TopicFilter::new(&other).unwrap());
+        assert_eq!(one.overlaps(other), yes(&expected), "{one} | {other} | {why}");
+        assert_eq!(other.overlaps(one), yes(&expected), "{other} | {one} | {why}");
+    }
+}
+
+/// All filters of up to three levels from a small alphabet, and names that are longer and hold a level of no filter:
+/// both relations mean what they say.
+#[test]
+fn covers_and_overlaps_agree_with_the_names() {
+    let names = texts(&["", "a", "$b", "z"], &[], 4);
+    let names: Vec<TopicName<'_>> = names
+        .iter()
+        .filter_map(|text| TopicName::new(text).ok())
+        .collect();
+    let filters = texts(&["", "a", "$b", "+"], &["#"], 3);
+    let filters: Vec<TopicFilter<'_>> = filters
+        .iter()
+        .filter_map(|text| TopicFilter::new(text).ok())
+        .collect();
+    assert_eq!((names.len(), filters.len()), (339, 104));
+    for one in &filters {
+        for other in &filters {
+            let covers = names
+                .iter()
+                .all(|name| !other.matches(*name) || one.matches(*name));
+            let overlaps = names
+                .iter()
+                .any(|name| other.matches(*name) && one.matches(*name));
+            assert_eq!(one.covers(*other), covers, "{one} covers {other}");
+            assert_eq!(one.overlaps(*other), overlaps, "{one} overlaps {other}");
+        }
+    }
+}
+
+/// Texts of up to `depth` levels.
+fn texts(levels: &[&str], last: &[&str], depth: usize) -> Vec<String> {
+    let mut prefixes = vec![Vec::new()];
+    let mut all = Vec::new();
+    for _ in 0..depth {
+        for prefix in &prefixes {
+            for level in levels.iter().chain(last) {
+                all.push([prefix.as_slice(), &[*level]].concat().join("/"));
+            }
+        }
+        prefixes = prefixes
+            .iter()
+            .flat_map(|prefix: &Vec<&str>| levels.iter().map(|level| [prefix.as_slice(), &[*level]].concat()))
+            .collect();
+    }
+    all
+}
+
+#[test]
+fn vectors() {
+    let file: Value = serde_json::from_str(include_str!("data/topics.json")).unwrap();
+    let vectors = file["vectors"].as_array().unwrap();
+    assert_eq!(vectors.len(), 123);
+    for vector in vectors {
+        check_vector(vector);
+    }
+}
+
+fn check_vector(vector: &Value) {
+    let text = vector["filter"].as_str().unwrap();
+    let filter = SubscriptionFilter::parse(text);
+    assert_eq!(Some(filter.is_ok()), vector["valid_filter"].as_bool(), "{vector}");
+    if let (Ok(filter), Some(share_name)) = (filter, vector["group"].as_str()) {
+        assert_eq!(
+            filter.share_name().map(|name| name.as_str()),
+            Some(share_name),
+            "{vector}"
+        );
+        assert_eq!(
+            Some(filter.filter().as_str()),
+            vector["inner"].as_str(),
+            "{vector}"
+        );
+    }
+    let Some(topic) = vector["topic"].as_str() else {
+        return;
+    };
+    let name = TopicName::new(topic);
+    match &vector["valid_topic"] {
+        // Control characters: whoever publishes should not send them, and here nobody refuses them.
+        Value::String(word) => assert!(word == "may-refuse" && name.is_ok(), "{vector}"),
+        valid => assert_eq!(Some(name.is_ok()), valid.as_bool(), "{vector}"),
+    }
+    let expected = vector["match"].as_bool().unwrap();
+    match (filter, name) {
+        (Ok(_), Ok(_)) => check_match(text, topic, expected, "vector"),
+        _ => assert!(!expected),
+    }
+}
+
+#[test]
+fn limits() {
+    let deep = |slashes: usize| "a/".repeat(slashes) + "b";
+    assert!(TopicName::new(&deep(200)).is_ok() && TopicFilter::new(&deep(200)).is_ok());
+    let error = Err(TopicError::TooManyLevels {
+        position: 402,
+        maximum: 201,
+    });
+    assert_eq!(TopicName::new(&deep(201)).map(|_| ()), error);
+    assert_eq!(TopicFilter::new(&deep(201)).map(|_| ()), error);
+    // The levels in front of the filter do not count.
+    assert!(SubscriptionFilter::parse(&format!("$share/g/{}", deep(200))).is_ok());
+    let error = SubscriptionFilter::parse("$share/g/a/b/c").map(|filter| filter.filter().levels().count());
+    assert_eq!(error, Ok(3));
+    let two = TopicLimits {
+        maximum_levels: 2,
+        ..TopicLimits::default()
+    };
+    let error = SubscriptionFilter::parse_within("$share/g/a/b/c", &two).unwrap_err();
+    assert_eq!(
+        (error, error.is_shared()),
+        (
+            TopicError::TooManyLevels {
+                position: 13,
+                maximum: 2
+            },
+            false
+        )
+    );
+    assert!(
+        TopicName::new_within(
+            "a",
+            &TopicLimits {
+                maximum_levels: 0,
+                ..two
+            }
+        )
+        .is_err()
+    );
+    let long = "x".repeat(65_536);
+    assert_eq!(
+        TopicName::new(&long),
+        Err(TopicError::TooLong {
+            length: 65_536,
+            maximum: 65_535
+        })
+    );
+    assert!(TopicName::new(&long[1..]).is_ok());
+}
+
+#[test]
+fn names_refuse_what_is_no_name() {
+    for (text, error) in [
+        ("", TopicError::Empty),
+        ("a/+", TopicError::WildcardInName { position: 2 }),
+        ("é#", TopicError::WildcardInName { position: 2 }),
+        ("a\0b", TopicError::Null { position: 1 }),
+    ] {
+        assert_eq!(TopicName::new(text), Err(error));
+    }
+    // `$share/…` is no shared subscription where a name is read.
+    assert!(TopicName::new("$share/g/a").is_ok());
+    assert!(matches!(
+        SubscriptionFilter::parse("$shared/g"),
+        Ok(SubscriptionFilter::Plain(_))
+    ));
+}
+
+#[test]
+fn indexes_are_send_and_sync() {
+    fn check<X: Send + Sync>() {}
+    check::<FilterIndex<u8, DefaultHashBuilder>>();
+    check::<NameTree<u8, DefaultHashBuilder>>();
+}

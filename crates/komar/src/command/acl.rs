@@ -1,0 +1,575 @@
+//! `komar acl`: what an ACL file says, and whether it says what was meant.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use komar_acl::{Access, Acl, AclErrors, AclFile, Lint, Options, ParseOptions, Subject, Substitution};
+use komar_passwd::PasswordFile;
+use lexopt::prelude::*;
+use serde_json::{Value as Json, json};
+
+const HELP: &str = "\
+komar acl - check, question and format an ACL file
+
+Usage: komar acl check FILE [--format text|json] [--password-file FILE]
+       komar acl explain FILE [--user USER] --client ID --read|--write TOPIC [--format text|json]
+       komar acl fmt FILE [--check]
+
+check     prints every error and everything odd, with line and column. With --password-file also the users that it
+          does not know.
+explain   says whether that client may read (is sent) or write (may publish) messages on that topic, which line
+          decides it, and which others were looked at. Without --user the client is anonymous. --subscribe FILTER says
+          whether anything under a filter may be read.
+fmt       prints the file in one style; --check only says whether it is in that style already. The file stays as it is.
+
+  --substitution 2.0   replace %u and %c anywhere, as Mosquitto 2.0 did, and not only where they are a whole level
+  --extensions         allow group, member, readdeny and writedeny, which Mosquitto does not know
+  -h, --help
+
+Exit status: 0 the file is valid (check), the access is allowed (explain), the style is right (fmt); 2 the access is
+denied, the style is not right; 3 the file is not valid; 13 it cannot be read; 1 wrong arguments.
+";
+
+/// Runs the command.
+pub(crate) fn run(arguments: &[OsString]) -> i32 {
+    run_with(arguments, &mut io::stdout(), &mut io::stderr())
+}
+
+fn run_with(arguments: &[OsString], output: &mut dyn Write, errors: &mut dyn Write) -> i32 {
+    let result = match parse(arguments) {
+        Ok(Request::Help) => print(output, HELP).map(|()| 0),
+        Ok(Request::Job(job)) => work(&job, output),
+        Err(message) => Err(Failure {
+            status: 1,
+            message: format!("{message}; see komar acl --help"),
+        }),
+    };
+    result.unwrap_or_else(|failure| {
+        // Nothing is left to do about an error that cannot be shown.
+        let _ = writeln!(errors, "Error: {}.", failure.message);
+        failure.status
+    })
+}
+
+struct Failure {
+    status: i32,
+    message: String,
+}
+
+enum Request {
+    Help,
+    Job(Job),
+}
+
+struct Job {
+    file: PathBuf,
+    parse: ParseOptions,
+    options: Options,
+    json: bool,
+    action: Action,
+}
+
+enum Action {
+    Check {
+        password_file: Option<PathBuf>,
+    },
+    Explain {
+        user: Option<String>,
+        client_id: String,
+        access: Access,
+        topic: String,
+    },
+    Format {
+        check: bool,
+    },
+}
+
+#[derive(Default)]
+struct Flags {
+    json: bool,
+    check: bool,
+    extensions: bool,
+    substitution: Substitution,
+    password_file: Option<PathBuf>,
+    user: Option<String>,
+    client_id: Option<String>,
+    question: Option<(Access, String)>,
+}
+
+fn parse(arguments: &[OsString]) -> Result<Request, String> {
+    let mut flags = Flags::default();
+    let mut operands: Vec<OsString> = Vec::new();
+    let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
+    let text = |error: lexopt::Error| error.to_string();
+    let string = |parser: &mut lexopt::Parser| parser.value().and_then(|value| value.string()).map_err(text);
+    while let Some(argument) = parser.next().map_err(text)? {
+        let mut ask = |access: Access, topic: String| match flags.question.replace((access, topic)) {
+            None => Ok(()),
+            Some(_) => Err("ask one question: --read, --write or --subscribe".to_owned()),
+        };
+        match argument {
+            Short('h') | Long("help") => return Ok(Request::Help),
+            Value(value) => operands.push(value),
+            Long("check") => flags.check = true,
+            Long("extensions") => flags.extensions = true,
+            Long("format") => {
+                flags.json = one_of(
+                    &string(&mut parser)?,
+                    "--format",
+                    &[("text", false), ("json", true)],
+                )?;
+            }
+            Long("substitution") => {
+                let versions = [("2.0", Substitution::Anywhere), ("2.1", Substitution::WholeLevel)];
+                flags.substitution = one_of(&string(&mut parser)?, "--substitution", &versions)?;
+            }
+            Long("password-file") => flags.password_file = Some(parser.value().map_err(text)?.into()),
+            Long("user") => flags.user = Some(string(&mut parser)?),
+            Long("client") => flags.client_id = Some(string(&mut parser)?),
+            Long("read") => ask(Access::Read, string(&mut parser)?)?,
+            Long("write") => ask(Access::Write, string(&mut parser)?)?,
+            Long("subscribe") => ask(Access::Subscribe, string(&mut parser)?)?,
+            other => return Err(text(other.unexpected())),
+        }
+    }
+    job(flags, &operands).map(Request::Job)
+}
+
+fn one_of<T: Copy>(value: &str, option: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let found = choices
+        .iter()
+        .find(|(name, _)| *name == value)
+        .map(|(_, choice)| *choice);
+    let names = choices.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    found.ok_or_else(|| format!("{option} is {}, not {value:?}", names.join(" or ")))
+}
+
+fn job(flags: Flags, operands: &[OsString]) -> Result<Job, String> {
+    let [command, file] = operands else {
+        return Err("name check, explain or fmt, and a file".into());
+    };
+    let action = match command.to_str() {
+        Some("check") => Action::Check {
+            password_file: flags.password_file,
+        },
+        Some("fmt") => Action::Format { check: flags.check },
+        Some("explain") => {
+            let (access, topic) = flags
+                .question
+                .ok_or("explain needs --read, --write or --subscribe with a topic")?;
+            let client_id = flags.client_id.ok_or("explain needs --client with a client id")?;
+            Action::Explain {
+                user: flags.user,
+                client_id,
+                access,
+                topic,
+            }
+        }
+        _ => return Err(format!("unknown command {command:?}: check, explain or fmt")),
+    };
+    Ok(Job {
+        file: file.into(),
+        parse: ParseOptions::default().extensions(flags.extensions),
+        options: Options::default().substitution(flags.substitution),
+        json: flags.json,
+        action,
+    })
+}
+
+fn work(job: &Job, output: &mut dyn Write) -> Result<i32, Failure> {
+    let text = read(&job.file)?;
+    match &job.action {
+        Action::Check { password_file } => check(job, &text, password_file.as_deref(), output),
+        Action::Explain {
+            user,
+            client_id,
+            access,
+            topic,
+        } => {
+            let subject = Subject {
+                username: user.as_deref(),
+                client_id,
+            };
+            explain(job, &text, subject, *access, topic, output)
+        }
+        Action::Format { check } => format(job, &text, *check, output),
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| Failure {
+        status: UNREADABLE,
+        message: format!("cannot read {}: {error}", file.display()),
+    })
+}
+
+fn check(
+    job: &Job,
+    text: &[u8],
+    password_file: Option<&Path>,
+    output: &mut dyn Write,
+) -> Result<i32, Failure> {
+    let known = password_file.map(known_users).transpose()?;
+    let known = known.as_ref().map(|file| |name: &str| file.contains(name));
+    let known: Option<&dyn Fn(&str) -> bool> = known.as_ref().map(|known| known as _);
+    let (problems, status) = match AclFile::parse_with(text, &job.parse) {
+        Ok(file) => (
+            Acl::lint(&file, known)
+                .iter()
+                .map(Problem::of_lint)
+                .collect::<Vec<_>>(),
+            0,
+        ),
+        Err(errors) => (errors.iter().map(Problem::of_error).collect(), INVALID),
+    };
+    let name = job.file.display().to_string();
+    if job.json {
+        let problems = problems.iter().map(Problem::json).collect::<Vec<_>>();
+        print_json(
+            output,
+            &json!({ "file": name, "valid": status == 0, "problems": problems }),
+        )?;
+        return Ok(status);
+    }
+    for problem in &problems {
+        print(output, &format!("{name}:{problem}\n"))?;
+    }
+    let verdict = match (status, problems.len()) {
+        (0, 0) => "valid".to_owned(),
+        (0, 1) => "valid, 1 warning".to_owned(),
+        (0, warnings) => format!("valid, {warnings} warnings"),
+        (_, 1) => "not valid, 1 error".to_owned(),
+        (_, errors) => format!("not valid, {errors} errors"),
+    };
+    print(output, &format!("{name}: {verdict}\n"))?;
+    Ok(status)
+}
+
+fn known_users(file: &Path) -> Result<PasswordFile, Failure> {
+    PasswordFile::parse(&read(file)?).map_err(|errors| Failure {
+        status: INVALID,
+        message: format!("the password file {} is not valid:\n{errors}", file.display()),
+    })
+}
+
+struct Problem {
+    severity: &'static str,
+    line: usize,
+    column: usize,
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Problem {
+    fn of_error(error: &komar_acl::AclError) -> Self {
+        Self {
+            severity: "error",
+            line: error.line,
+            column: error.column,
+            code: error.cause.code(),
+            message: error.cause.to_string(),
+            hint: error.hint(),
+        }
+    }
+
+    fn of_lint(lint: &Lint) -> Self {
+        Self {
+            severity: "warning",
+            line: lint.line(),
+            column: lint.column(),
+            code: lint.kind().code(),
+            message: lint.kind().to_string(),
+            hint: None,
+        }
+    }
+
+    fn json(&self) -> Json {
+        json!({
+            "severity": self.severity, "line": self.line, "column": self.column,
+            "code": self.code, "message": self.message, "hint": self.hint,
+        })
+    }
+}
+
+/// `LINE:COLUMN: error: ..`, as editors read it.
+impl Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}:{}: {}: {}",
+            self.line, self.column, self.severity, self.message
+        )?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "; {hint}"))
+    }
+}
+
+fn explain(
+    job: &Job,
+    text: &[u8],
+    subject: Subject<'_>,
+    access: Access,
+    topic: &str,
+    output: &mut dyn Write,
+) -> Result<i32, Failure> {
+    let file = AclFile::parse_with(text, &job.parse).map_err(|errors| invalid(&job.file, &errors))?;
+    // The question about a filter has an interesting answer only then.
+    let options = job.options.strict_subscribe(access == Access::Subscribe);
+    let explanation = Acl::compile_owned(file, options).explain(subject, access, topic);
+    let name = job.file.display().to_string();
+    let allowed = explanation.decision.is_allow();
+    if job.json {
+        let considered = explanation
+            .considered
+            .iter()
+            .map(|rule| json!({ "line": rule.line, "rule": rule.rule, "outcome": rule.outcome.to_string() }));
+        let line = match explanation.reason {
+            komar_acl::Reason::Rule { line } => Some(line),
+            _ => None,
+        };
+        let considered = considered.collect::<Vec<_>>();
+        let reason = explanation.reason.to_string();
+        print_json(
+            output,
+            &json!({ "file": name, "allowed": allowed, "line": line, "reason": reason, "considered": considered }),
+        )?;
+    } else {
+        print(output, &explanation.in_file(&name).to_string())?;
+    }
+    Ok(if allowed { 0 } else { NO })
+}
+
+fn format(job: &Job, text: &[u8], check: bool, output: &mut dyn Write) -> Result<i32, Failure> {
+    let formatted = AclFile::format(text, &job.parse).map_err(|errors| invalid(&job.file, &errors))?;
+    if !check {
+        return print_bytes(output, &formatted).map(|()| 0);
+    }
+    if formatted == text {
+        return Ok(0);
+    }
+    print(
+        output,
+        &format!("{}: not in the style of komar acl fmt\n", job.file.display()),
+    )?;
+    Ok(NO)
+}
+
+fn invalid(file: &Path, errors: &AclErrors) -> Failure {
+    let name = file.display();
+    let lines = errors
+        .iter()
+        .map(|error| format!("{name}:{}", Problem::of_error(error)))
+        .collect::<Vec<_>>();
+    Failure {
+        status: INVALID,
+        message: format!("{name} is not valid\n{}", lines.join("\n")),
+    }
+}
+
+fn print(output: &mut dyn Write, text: &str) -> Result<(), Failure> {
+    print_bytes(output, text.as_bytes())
+}
+
+fn print_json(output: &mut dyn Write, value: &Json) -> Result<(), Failure> {
+    print(output, &format!("{value:#}\n"))
+}
+
+fn print_bytes(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
+    let written = output.write_all(bytes).and_then(|()| output.flush());
+    written.map_err(|error| Failure {
+        status: 1,
+        message: format!("cannot write to standard output: {error}"),
+    })
+}
+
+/// The answer is no.
+const NO: i32 = 2;
+/// As the broker ends that reads such a file.
+const INVALID: i32 = 3;
+/// As the broker ends that cannot open a file.
+const UNREADABLE: i32 = 13;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "user alice\ntopic read a/#\ntopic deny a/b\n";
+
+    fn call(text: &str, arguments: &[&str]) -> (i32, String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("acl");
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(folder.path().join("pw"), "bob:$6$c2FsdHNhbHRzYWx0$3aiBbchfIZo+1WYrkPzJjQxZ79F/NmwLQ+wF073kTd+6ANhaic8G/jWF/X4sqSFUKpLNdm1FZjBck6HQ8knM3A==\n").unwrap();
+        let place =
+            |argument: &&str| OsString::from(argument.replace("DIR", folder.path().to_str().unwrap()));
+        let arguments = arguments.iter().map(place).collect::<Vec<_>>();
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let status = run_with(&arguments, &mut output, &mut errors);
+        let text = |bytes| {
+            String::from_utf8(bytes)
+                .unwrap()
+                .replace(folder.path().to_str().unwrap(), "DIR")
+        };
+        (status, text(output), text(errors))
+    }
+
+    #[test]
+    fn check_finds_errors_and_oddities() {
+        let (status, output, errors) = call(GOOD, &["check", "DIR/acl"]);
+        assert_eq!(
+            (status, output.as_str(), errors.as_str()),
+            (0, "DIR/acl: valid\n", "")
+        );
+        let (status, output, _) = call("topic deny\n", &["check", "DIR/acl"]);
+        assert_eq!(status, 0);
+        assert!(
+            output.starts_with("DIR/acl:1:7: warning: ") && output.ends_with("valid, 1 warning\n"),
+            "{output}"
+        );
+        let (status, output, _) = call("topics a\n\ntopic reed b\n", &["check", "DIR/acl"]);
+        assert_eq!(status, 3);
+        assert_eq!(
+            output,
+            "DIR/acl:1:1: error: unknown keyword \"topics\"; did you mean \"topic\"?\n\
+             DIR/acl:3:7: error: unknown access \"reed\"; did you mean \"read\"?\n\
+             DIR/acl: not valid, 2 errors\n"
+        );
+        let (status, output, _) = call(GOOD, &["check", "DIR/acl", "--password-file", "DIR/pw"]);
+        assert_eq!(status, 0);
+        assert!(
+            output.contains("1:1: warning: the password file has no user \"alice\""),
+            "{output}"
+        );
+    }
+
+    #[test]
+    fn check_speaks_json() {
+        let (status, output, _) = call("topic reed b\n", &["check", "DIR/acl", "--format", "json"]);
+        let json: Json = serde_json::from_str(&output).unwrap();
+        assert_eq!(status, 3);
+        assert_eq!(
+            (&json["valid"], &json["file"]),
+            (&json!(false), &json!("DIR/acl"))
+        );
+        let expected = json!({
+            "severity": "error", "line": 1, "column": 7, "code": "unknown-access",
+            "message": "unknown access \"reed\"", "hint": "did you mean \"read\"?",
+        });
+        assert_eq!(json["problems"], json!([expected]));
+        let (status, output, _) = call(GOOD, &["check", "--format=json", "DIR/acl"]);
+        let json: Json = serde_json::from_str(&output).unwrap();
+        assert_eq!(
+            (status, &json["valid"], &json["problems"]),
+            (0, &json!(true), &json!([]))
+        );
+    }
+
+    #[test]
+    fn explain_names_the_line() {
+        let ask = |question: &[&str]| {
+            call(
+                GOOD,
+                &[&["explain", "DIR/acl", "--client", "c"], question].concat(),
+            )
+        };
+        let (status, output, _) = ask(&["--user", "alice", "--read", "a/b"]);
+        assert_eq!(status, 2);
+        assert_eq!(
+            output,
+            "denied: user \"alice\" (client id \"c\") reads \"a/b\"\n\
+             because of DIR/acl:3: topic deny a/b\n  \
+             DIR/acl:3: topic deny a/b (matches and denies)\n"
+        );
+        assert_eq!(ask(&["--user", "alice", "--read", "a/c"]).0, 0);
+        assert_eq!(ask(&["--user", "alice", "--write", "a/c"]).0, 2);
+        assert_eq!(ask(&["--user", "alice", "--subscribe", "#"]).0, 0);
+        assert_eq!(ask(&["--user", "alice", "--subscribe", "b/#"]).0, 2);
+        assert_eq!(ask(&["--read", "a/c"]).0, 2);
+        let (status, output, _) = ask(&["--user", "alice", "--read", "a/c", "--format", "json"]);
+        let json: Json = serde_json::from_str(&output).unwrap();
+        assert_eq!(
+            (status, &json["allowed"], &json["line"]),
+            (0, &json!(true), &json!(2))
+        );
+        assert_eq!(json["considered"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn substitution_and_extensions() {
+        let ask = [
+            "explain", "DIR/acl", "--client", "c", "--user", "u", "--read", "x-u",
+        ];
+        let pattern = "pattern x-%u\n";
+        assert_eq!(call(pattern, &ask).0, 2);
+        assert_eq!(
+            call(pattern, &[&ask[..], &["--substitution", "2.0"]].concat()).0,
+            0
+        );
+        let group = "group g\nmember u\ntopic x\n";
+        assert_eq!(call(group, &["check", "DIR/acl"]).0, 3);
+        assert_eq!(call(group, &["check", "DIR/acl", "--extensions"]).0, 0);
+    }
+
+    #[test]
+    fn fmt_prints_one_style() {
+        let untidy = "user  alice\r\n topic  read  a\r\n";
+        assert_eq!(call(untidy, &["fmt", "DIR/acl"]).1, "user alice\ntopic read a\n");
+        assert_eq!(call(untidy, &["fmt", "DIR/acl", "--check"]).0, 2);
+        assert_eq!(
+            call("user alice\ntopic read a\n", &["fmt", "--check", "DIR/acl"]),
+            (0, "".into(), "".into())
+        );
+        let (status, output, errors) = call("topic\n", &["fmt", "DIR/acl"]);
+        assert_eq!((status, output.as_str()), (3, ""));
+        assert!(
+            errors.contains("DIR/acl:1:6: error: \"topic\" needs a topic filter"),
+            "{errors}"
+        );
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for (arguments, status, words) in [
+            (&[][..], 1, "name check, explain or fmt"),
+            (&["check"], 1, "name check, explain or fmt"),
+            (&["chek", "DIR/acl"], 1, "unknown command"),
+            (&["check", "DIR/none"], 13, "cannot read DIR/none"),
+            (
+                &["check", "DIR/acl", "--password-file", "DIR/none"],
+                13,
+                "cannot read DIR/none",
+            ),
+            (&["check", "DIR/acl", "--password-file", "DIR/acl"], 0, ""),
+            (
+                &["check", "DIR/acl", "--format", "xml"],
+                1,
+                "--format is text or json",
+            ),
+            (&["check", "DIR/acl", "--frobnicate"], 1, "--frobnicate"),
+            (
+                &["explain", "DIR/acl", "--client", "c"],
+                1,
+                "explain needs --read",
+            ),
+            (
+                &["explain", "DIR/acl", "--read", "a"],
+                1,
+                "explain needs --client",
+            ),
+            (
+                &[
+                    "explain", "DIR/acl", "--client", "c", "--read", "a", "--write", "b",
+                ],
+                1,
+                "one question",
+            ),
+        ] {
+            let (found, _, errors) = call(GOOD, arguments);
+            assert_eq!(found, status, "{arguments:?}: {errors}");
+            assert!(errors.contains(words), "{arguments:?}: {errors}");
+        }
+        assert_eq!(call(GOOD, &["--help"]), (0, HELP.into(), "".into()));
+    }
+}

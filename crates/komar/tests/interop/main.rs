@@ -1,0 +1,22 @@
+//! The program `komar` and clients that nobody of this project wrote: mosquitto's, paho-mqtt for Python, rumqttc.
+//!
+//! Each test starts the real program on a free port of the loopback interface and talks to it as a user would. Two
+//! environment variables change what happens:
+//!
+//! - `KOMAR_REQUIRE_CLIENTS=1`: a client that is not installed fails the test instead of skipping it;
+//! - `KOMAR_TEST_BROKER=/usr/sbin/mosquitto`: another broker with the same command line is tested, to find out
+//!   whether a test is right. What only komar has is left out then.
+
+mod broker;
+mod certificates;
+mod demo;
+mod mosquitto_clients;
+mod paho;
+mod program;
+mod rumqttc;
+mod setting;
+mod shutdown;
+mod table;
+mod tools;
+mod tutorial;
+mod wrong_input;

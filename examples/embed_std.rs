@@ -1,0 +1,148 @@
+//! The broker core on `std::net` alone: no runtime, no reactor. A thread for each connection reads, one thread drives
+//! the worker and writes. Enough for a few clients, and for seeing what a driver does.
+//!
+//! `cargo run -p komar-examples --example embed_std` listens on a free port, lets two clients of its own exchange a
+//! message, and ends.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant, SystemTime};
+
+use komar_broker_core::{
+    Access, Broker, BrokerConfig, CloseCause, Link, ListenerPolicy, Now, Sent, Take, Worker,
+};
+
+/// What the reading threads tell the driver.
+enum Input {
+    Opened(u64, TcpStream),
+    Bytes(u64, Vec<u8>),
+    Closed(u64),
+}
+
+fn main() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || accept(&listener, &sender));
+    std::thread::spawn(move || drive(&receiver));
+
+    // Two clients in raw bytes: CONNECT as "a" and "b", SUBSCRIBE to "t" by "a", PUBLISH by "b".
+    let mut a = client(address, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a")?;
+    a.write_all(b"\x82\x06\x00\x01\x00\x01t\x00")?;
+    assert_eq!(read_exactly::<5>(&mut a)?, *b"\x90\x03\x00\x01\x00", "SUBACK");
+    let mut b = client(address, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01b")?;
+    b.write_all(b"\x30\x08\x00\x01thello")?;
+    assert_eq!(read_exactly::<10>(&mut a)?, *b"\x30\x08\x00\x01thello", "PUBLISH");
+    println!("\"hello\" went from b through the broker on {address} to a");
+    Ok(())
+}
+
+/// The driver: one worker, its links, and the turn.
+fn drive(inputs: &Receiver<Input>) {
+    let started = Instant::now();
+    let now = || Now {
+        monotonic: started.elapsed(),
+        unix: SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default(),
+    };
+    let broker = Broker::new(BrokerConfig::default(), Access::allow_all(), 42);
+    let mut worker = Worker::new(&broker, now(), Box::new(|bytes| bytes.fill(42)));
+    let mut policy = ListenerPolicy::default();
+    policy.allow_anonymous = true;
+    let policy = Arc::new(policy);
+    let mut links: HashMap<u64, Link> = HashMap::new();
+    let mut wait = Duration::ZERO;
+    loop {
+        let input = match inputs.recv_timeout(wait) {
+            Ok(input) => Some(input),
+            Err(mpsc::RecvTimeoutError::Timeout) => None,
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        };
+        worker.turn_begin(now());
+        match input {
+            Some(Input::Opened(key, stream)) => {
+                links.insert(key, worker.open(Box::new(stream), &policy));
+            }
+            Some(Input::Bytes(key, bytes)) => {
+                if let Some(link) = links.get_mut(&key) {
+                    worker.input(link, &bytes);
+                }
+            }
+            Some(Input::Closed(key)) => {
+                if let Some(mut link) = links.remove(&key) {
+                    worker.close(&mut link, CloseCause::ConnectionClosed);
+                }
+            }
+            None => {}
+        }
+        worker.work();
+        write_all(&mut worker);
+        while worker.next_event().is_some() {}
+        wait = worker.turn_end().wait.unwrap_or(Duration::from_secs(60));
+    }
+}
+
+/// Writes what waits for each connection; blocking, so all of it.
+fn write_all(worker: &mut Worker) {
+    while let Some(outbox) = worker.next_dirty() {
+        let Some(mut stream) = outbox.handle().downcast_ref::<TcpStream>() else {
+            continue;
+        };
+        match worker.take_output(&outbox) {
+            Take::Output(mut output) => {
+                let mut sent = Sent::All;
+                while !output.is_empty() && sent == Sent::All {
+                    match stream.write(output.chunk()) {
+                        Ok(count) => output.advance(count),
+                        Err(_) => sent = Sent::Failed,
+                    }
+                }
+                worker.output_done(&outbox, output, sent);
+            }
+            Take::Close => {
+                // The reading thread sees the end and reports it.
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, sender: &Sender<Input>) {
+    for (key, stream) in (0..).zip(listener.incoming().flatten()) {
+        let Ok(writer) = stream.try_clone() else { continue };
+        let sender = sender.clone();
+        std::thread::spawn(move || read(key, stream, writer, &sender));
+    }
+}
+
+/// Reads one connection until its end. That nobody listens any more means that the program ends.
+fn read(key: u64, mut stream: TcpStream, writer: TcpStream, sender: &Sender<Input>) {
+    let mut going_on = sender.send(Input::Opened(key, writer)).is_ok();
+    let mut buffer = [0; 4096];
+    while going_on {
+        going_on = match stream.read(&mut buffer) {
+            Ok(count) if count > 0 => sender.send(Input::Bytes(key, buffer[..count].to_vec())).is_ok(),
+            _ => false,
+        };
+    }
+    let _ = sender.send(Input::Closed(key));
+}
+
+fn client(address: std::net::SocketAddr, connect: &[u8]) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(connect)?;
+    assert_eq!(read_exactly::<4>(&mut stream)?, [0x20, 2, 0, 0], "CONNACK");
+    Ok(stream)
+}
+
+fn read_exactly<const N: usize>(stream: &mut TcpStream) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
