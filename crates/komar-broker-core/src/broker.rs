@@ -10,10 +10,10 @@ use komar_topic::{FilterIndex, Handle, NameTree, STRIPES, Stripe, TopicName};
 use crate::access::Access;
 use crate::config::BrokerConfig;
 use crate::registry::Registry;
-use crate::router::Subscription;
 use crate::router::cache::Stamp;
 use crate::router::retained::RetainedMessage;
-use crate::sync::RwLock;
+use crate::router::{Subscription, Turns};
+use crate::sync::{Mutex, RwLock};
 
 pub(crate) type Index = FilterIndex<Subscription, SeedableRandomState>;
 
@@ -23,13 +23,14 @@ pub struct Broker {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Locks are taken in the order of the fields: a registry shard, the index, the retained messages; then one Session,
-/// then its Outbox.
+/// Locks are taken in the order of the fields: a registry shard, the index, the retained messages or the turns; then one
+/// Session, then its Outbox.
 pub(crate) struct Shared {
     pub(crate) config: BrokerConfig,
     pub(crate) registry: Registry,
     pub(crate) index: RwLock<Index>,
     pub(crate) retained: RwLock<NameTree<RetainedMessage, SeedableRandomState>>,
+    pub(crate) turns: Mutex<Turns>,
     /// Of the retained message that was stored last.
     pub(crate) retained_sequence: AtomicU64,
     /// One version for each stripe of Topic Names; changed under the index's write lock.
@@ -88,6 +89,7 @@ impl Broker {
             registry: Registry::new(hasher.clone()),
             index: RwLock::new(FilterIndex::with_hasher(hasher.clone())),
             retained: RwLock::new(NameTree::with_hasher(hasher.clone())),
+            turns: Mutex::new(Turns::default()),
             retained_sequence: AtomicU64::new(0),
             versions: [const { AtomicU64::new(0) }; STRIPES],
             version_of_all: AtomicU64::new(0),

@@ -193,6 +193,11 @@ impl Outbox {
                 state.discard(total);
                 (Next::Close, Some(output), None)
             }
+            // A peer that does not even take our last words gets no more time for them.
+            Sent::Blocked if state.closing.is_some() && !output.is_empty() => {
+                state.discard(total);
+                (Next::Close, Some(output), None)
+            }
             Sent::Blocked if !output.is_empty() => {
                 state.rest = Some(Box::new(output));
                 state.blocked = !state.writable;

@@ -43,7 +43,8 @@ pub(crate) fn append_publish(
     body: Option<&MessageBody>,
     copy: Copy<'_>,
 ) -> bool {
-    if message.is_expired(fx.now) {
+    // What was sent before has begun to be delivered, and does not expire any more.
+    if message.is_expired(fx.now) && !copy.dup {
         return false;
     }
     let plain = !copy.dup && copy.subscription_identifiers.is_empty() && message.payload.len() < SHARE_FROM;

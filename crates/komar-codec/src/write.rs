@@ -59,8 +59,11 @@ pub(crate) trait Sink {
     where
         Self: Sized,
     {
-        self.variable_byte_integer(measure(properties));
-        properties.write(self);
+        let length = measure(properties);
+        self.variable_byte_integer(length);
+        if length > 0 {
+            properties.write(self);
+        }
     }
 
     fn u8_property(&mut self, id: PropertyId, value: Option<u8>) {
@@ -216,6 +219,15 @@ impl Sink for Measure {
             self.too_long = Some(bytes.len());
         }
         self.length = self.length.saturating_add(bytes.len()).saturating_add(2);
+    }
+
+    /// One walk counts both the Property Length and the properties.
+    #[inline]
+    fn properties(&mut self, properties: &impl Properties) {
+        let before = self.length;
+        properties.write(self);
+        let length = u32::try_from(self.length.saturating_sub(before)).unwrap_or(u32::MAX);
+        self.length = self.length.saturating_add(variable_byte_integer_length(length));
     }
 }
 

@@ -525,7 +525,9 @@ impl Reactor {
             return;
         };
         let Some(side) = &mut connection.tls else { return };
-        if side.flush(&connection.stream) != Sent::Blocked && connection.closing {
+        side.flush(&connection.stream);
+        // A peer that does not even take our last words gets no more time for them.
+        if connection.closing {
             connection.discard_input(&mut self.buffer);
             self.over.push((key, CloseCause::ConnectionClosed));
         }

@@ -410,7 +410,7 @@ fn peer_of(outbox: &Outbox) -> PeerId {
 }
 
 /// Numbers that look random and are the same in every run (SplitMix64).
-fn entropy(seed: usize) -> Box<dyn FnMut(&mut [u8]) + Send> {
+fn entropy(seed: usize) -> komar_broker_core::Entropy {
     let mut state = seed as u64;
     Box::new(move |bytes| {
         for chunk in bytes.chunks_mut(8) {

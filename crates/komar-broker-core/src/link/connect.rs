@@ -476,9 +476,11 @@ impl Worker {
 
     fn refuse(&mut self, link: &mut Link, connect: &Connect<'_>, refusal: Refusal) {
         let reason_code = refusal.reason_code;
-        self.fx.reply(&link.outbox, |version, buffer| {
-            refusal_packet(reason_code).encode(version, buffer)
-        });
+        if connect.version == ProtocolVersion::V5 || has_return_code(reason_code) {
+            self.fx.reply(&link.outbox, |version, buffer| {
+                refusal_packet(reason_code).encode(version, buffer)
+            });
+        }
         self.fx.events.push_back(Event::Refused {
             outbox: Arc::clone(&link.outbox),
             client_id: connect.client_id.into(),
@@ -508,7 +510,8 @@ fn take_over(old: &Arc<Session>, clean_start: bool, superseded: &mut Superseded)
     let was_online = state.outbox.is_some();
     superseded.outbox = state.outbox.take();
     // A Session that ends with its Connection ends now, and one that is over cannot be taken up. v5 [MQTT-3.1.2-4]
-    let goes_on = !clean_start && !state.ended && !(was_online && state.expiry == 0);
+    let ends_with_connection = was_online && state.expiry == 0;
+    let goes_on = !(clean_start || state.ended || ends_with_connection);
     if let Some(will) = state.will.take() {
         // A Will Message that is still to wait is stopped if the Session goes on. v5 [MQTT-3.1.3-9]
         if !goes_on || (was_online && will.delay.is_zero()) {
@@ -520,6 +523,19 @@ fn take_over(old: &Arc<Session>, clean_start: bool, superseded: &mut Superseded)
         superseded.handles = state.end();
     }
     goes_on
+}
+
+/// Whether 3.x has a return code for a refusal, or Mosquitto answers one all the same; otherwise the Connection is
+/// closed without a word. v3 [MQTT-3.2.2-6]
+fn has_return_code(reason_code: ReasonCode) -> bool {
+    !matches!(
+        reason_code,
+        ReasonCode::RetainNotSupported
+            | ReasonCode::QoSNotSupported
+            | ReasonCode::TopicNameInvalid
+            | ReasonCode::ServerBusy
+            | ReasonCode::ServerUnavailable
+    )
 }
 
 fn refusal_packet(reason_code: ReasonCode) -> ConnAck<'static> {

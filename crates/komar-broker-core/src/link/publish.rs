@@ -68,7 +68,8 @@ impl Worker {
             .maximum_payload_size
             .is_some_and(|limit| publish.payload.len() > limit as usize)
         {
-            Some(ReasonCode::PacketTooLarge)
+            // 0x95 is not among the codes that PUBACK and PUBREC may carry. v5 [MQTT-3.4.2-1], v5 [MQTT-3.5.2-1]
+            Some(ReasonCode::QuotaExceeded)
         } else if !self.may_write(established, topic_name) {
             self.fx.events.push_back(Event::PublishDenied {
                 client_id: Arc::clone(&established.session.client_id),

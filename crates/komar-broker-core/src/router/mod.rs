@@ -18,7 +18,7 @@ use crate::session::Session;
 use crate::worker::Worker;
 
 pub(crate) use cache::TopicCache;
-pub(crate) use shared::Group;
+pub(crate) use shared::{Group, Turns};
 
 /// A Subscription as the index holds it.
 #[derive(Clone)]
@@ -92,7 +92,7 @@ impl Worker {
         {
             let index = broker.index.read();
             retained::keep(broker, fx, message);
-            collect(&index, message.topic_name, routes);
+            collect(broker, &index, message.topic_name, routes);
         }
         finish_routes(broker, &access.access, message.topic_name, routes);
         fan_out::fan_out(fx, broker, &access.access, routes, origin, message)
@@ -100,17 +100,19 @@ impl Worker {
 }
 
 fn find_routes(broker: &Shared, access: &Access, name: TopicName<'_>, routes: &mut Vec<Route>) {
-    collect(&broker.index.read(), name, routes);
+    collect(broker, &broker.index.read(), name, routes);
     finish_routes(broker, access, name, routes);
 }
 
 /// Copies what matches out of the index, so that no user code runs under its lock.
-fn collect(index: &crate::broker::Index, name: TopicName<'_>, routes: &mut Vec<Route>) {
+fn collect(broker: &Shared, index: &crate::broker::Index, name: TopicName<'_>, routes: &mut Vec<Route>) {
     index.lookup(name, |found| match found {
         Match::Entries(entries) => routes.extend(entries.map(|entry| Route::One(Target::new(entry)))),
         Match::Group(group) => {
+            let turn = broker.turns.lock().of(group.id());
             routes.push(Route::Shared(Group::new(
                 group.members().map(Target::new).collect(),
+                turn,
             )));
         }
     });

@@ -106,7 +106,12 @@ impl Worker {
             {
                 continue;
             }
-            let qos: QoS = message.qos.min(maximum_qos);
+            let upgrade = self.broker.config.upgrade_outgoing_qos;
+            let qos: QoS = if upgrade {
+                maximum_qos
+            } else {
+                message.qos.min(maximum_qos)
+            };
             // v5 [MQTT-3.3.1-8]
             let queued = Queued {
                 qos,

@@ -1,16 +1,46 @@
 //! Shared Subscriptions: which member receives a message. MQTT 5.0 §4.8.2.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use komar_topic::GroupId;
+
 use crate::router::Target;
 
-/// The members of one Shared Subscription, and whose turn it is on this worker.
+/// The members of one Shared Subscription, and whose turn it is.
 pub(crate) struct Group {
     members: Vec<Target>,
-    turn: usize,
+    /// The same for all Topic Names and workers, so that members take turns even if no two messages share a name.
+    turn: Arc<AtomicUsize>,
 }
 
+/// Whose turn it is in each group.
+#[derive(Default)]
+pub(crate) struct Turns {
+    /// Counted up by the index, not chosen by clients: a hasher that resists flooding is not needed.
+    by_group: HashMap<GroupId, Arc<AtomicUsize>, FixedState>,
+    /// Groups that are over are looked for when there are so many.
+    prune_at: usize,
+}
+
+impl Turns {
+    pub(crate) fn of(&mut self, group: GroupId) -> Arc<AtomicUsize> {
+        if self.by_group.len() >= self.prune_at {
+            // One that no lookup remembers begins anew, which costs nothing but the order of one round.
+            self.by_group.retain(|_, turn| Arc::strong_count(turn) > 1);
+            self.prune_at = (self.by_group.len() * 2).max(PRUNE_FROM);
+        }
+        Arc::clone(self.by_group.entry(group).or_default())
+    }
+}
+
+const PRUNE_FROM: usize = 1024;
+
 impl Group {
-    pub(crate) fn new(members: Vec<Target>) -> Group {
-        Group { members, turn: 0 }
+    pub(crate) fn new(members: Vec<Target>, turn: Arc<AtomicUsize>) -> Group {
+        Group { members, turn }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -24,14 +54,15 @@ impl Group {
     /// Offers a message to one member after the other until one takes it: in turn, those that are connected first.
     pub(crate) fn offer(&mut self, mut take: impl FnMut(&mut Target) -> bool) -> bool {
         let count = self.members.len();
+        let turn = self.turn.load(Ordering::Relaxed);
         for online in [true, false] {
             for step in 0..count {
-                let place = (self.turn + step) % count;
+                let place = turn.wrapping_add(step) % count;
                 let Some(member) = self.members.get_mut(place) else {
                     continue;
                 };
                 if member.session.is_online() == online && take(member) {
-                    self.turn = (place + 1) % count;
+                    self.turn.store((place + 1) % count, Ordering::Relaxed);
                     return true;
                 }
             }

@@ -117,7 +117,7 @@ impl Stage {
             "opens" => self.open(name, rest)?,
             "joins" => return self.join(name, rest),
             ">" | ">>" => {
-                if !self.clients.contains_key(name) {
+                if self.needs_connection(name, rest)? {
                     self.open(name, "")?;
                 }
                 return self.send(name, rest, verb == ">");
@@ -180,16 +180,18 @@ impl Stage {
         Ok(())
     }
 
+    /// Whether there is none, or only one that is closed and the client connects again.
+    fn needs_connection(&mut self, name: &str, packet: &str) -> Outcome<bool> {
+        let Some(client) = self.clients.get(name) else {
+            return Ok(true);
+        };
+        let peer = client.peer;
+        Ok(packet.starts_with("connect") && self.site()?.is_closed(peer))
+    }
+
     /// Connects and expects to be let in. Opens a Connection if there is none that waits for CONNECT.
     fn join(&mut self, name: &str, rest: &str) -> Outcome {
-        let fresh = match self.clients.get(name) {
-            Some(client) => {
-                let peer = client.peer;
-                self.site()?.is_closed(peer)
-            }
-            None => true,
-        };
-        if fresh {
+        if self.needs_connection(name, "connect")? {
             self.open(name, "")?;
         }
         let id = if rest.contains("id=") {

@@ -37,10 +37,7 @@ impl Files {
                 .or_insert_with(|| note(passwords(path, warnings), errors))
                 .clone()
         });
-        let mut files = ListenerFiles::default();
-        files.acl = acl;
-        files.passwords = passwords;
-        files
+        ListenerFiles { acl, passwords }
     }
 }
 

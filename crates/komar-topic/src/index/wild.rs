@@ -188,26 +188,29 @@ impl WildTree {
             if node.multi != NONE && !barred {
                 found(node.multi);
             }
-            let mut below = NONE;
+            let mut below = None;
             if node.literals > 0 || node.plus != NONE || node.here != NONE {
                 match levels.get(depth, start) {
                     None if node.here != NONE => found(node.here),
                     None => {}
                     Some(level) => {
                         if node.literals > 0 {
-                            below = self.find_literal(number, level.text, level.hash);
+                            below = self.edge(number, level.text, level.hash);
                         }
-                        if below == NONE && !barred {
-                            below = node.plus;
+                        if below.is_none() && !barred {
+                            below = self.plus_of(node);
                         }
-                        if below != NONE {
+                        if below.is_some() {
                             start = level.next;
                         }
                     }
                 }
             }
             // Back to the nearest node whose `+` was not followed yet.
-            while below == NONE {
+            (number, node) = loop {
+                if let Some(below) = below {
+                    break below;
+                }
                 if number == ROOT {
                     return entered;
                 }
@@ -223,17 +226,20 @@ impl WildTree {
                     let Some(level) = levels.get(depth, start) else {
                         return entered;
                     };
-                    below = node.plus;
+                    below = self.plus_of(node);
                     start = level.next;
                 }
-            }
-            number = below;
-            let Some(next) = self.nodes.get(number) else {
-                return entered;
             };
-            node = next;
             depth = depth.saturating_add(1);
         }
+    }
+
+    #[inline]
+    fn plus_of(&self, node: &Node) -> Option<(u32, &Node)> {
+        if node.plus == NONE {
+            return None;
+        }
+        Some((node.plus, self.nodes.get(node.plus)?))
     }
 
     fn make_plus(&mut self, parent: u32) -> u32 {
@@ -267,13 +273,21 @@ impl WildTree {
     }
 
     fn find_literal(&self, parent: u32, text: &str, text_hash: u64) -> u32 {
+        self.edge(parent, text, text_hash)
+            .map_or(NONE, |(number, _)| number)
+    }
+
+    /// The node that a literal level leads to.
+    #[inline]
+    fn edge(&self, parent: u32, text: &str, text_hash: u64) -> Option<(u32, &Node)> {
         let hash = edge_hash(parent, text_hash);
         let is_it = |number: &u32| {
             self.nodes.get(*number).is_some_and(|node| {
                 node.hash == hash && node.parent == parent && node.text.is(text.as_bytes())
             })
         };
-        self.edges.find(spread(hash), is_it).copied().unwrap_or(NONE)
+        let number = *self.edges.find(spread(hash), is_it)?;
+        Some((number, self.nodes.get(number)?))
     }
 
     fn node(&self, number: u32) -> Option<&Node> {

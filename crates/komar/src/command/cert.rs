@@ -34,7 +34,7 @@ Keys are ECDSA P-256, in files that only their owner may read.
 
 /// Runs the command.
 pub(crate) fn run(arguments: &[OsString]) -> i32 {
-    match parse(arguments).and_then(|request| request.map_or_else(|| help(), |request| request.carry_out())) {
+    match parse(arguments).and_then(|request| request.map_or_else(help, |request| request.carry_out())) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("Error: {error}.");

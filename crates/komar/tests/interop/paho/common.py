@@ -15,6 +15,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 PATIENCE = 10
 ACCEPTED = 0
+OTHER_BROKER = bool(os.environ.get("KOMAR_TEST_BROKER"))
 V31, V311, V5 = mqtt.MQTTv31, mqtt.MQTTv311, mqtt.MQTTv5
 
 parser = argparse.ArgumentParser()

@@ -10,8 +10,9 @@ def scenario(arguments, version):
     first.subscribe("takeover", 1)
     second = connected(arguments, version, "reader", client_id=name)
     reason = first.wait_for_end()
-    if version == V5:
-        expect("reason", reason, 0x8E)  # session taken over
+    # v5 [MQTT-3.1.4-3]; mosquitto 2.0.11 closes without a word.
+    if version == V5 and not OTHER_BROKER:
+        expect("reason", reason, 0x8E)
     second.subscribe("takeover", 1)
     writer.publish("takeover", b"to the second", 1)
     second.expect_messages(("takeover", b"to the second", 1, False))

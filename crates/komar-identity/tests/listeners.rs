@@ -1,0 +1,257 @@
+//! What the files of a listener lead to: a configuration with warnings, or an error that says what to do.
+
+#![cfg(feature = "verifier")]
+
+mod common;
+#[path = "common/handshake.rs"]
+mod handshake;
+
+use std::sync::Arc;
+
+use common::data;
+use handshake::{Clock, VERSIONS, alert, client, handshake as shake, listener, lists, required, server};
+use komar_identity::tls::{
+    self, ClientAuthentication, MinimumVersion, ServerTls, TlsError, TlsWarning, select_cipher_suites,
+};
+use rustls::CipherSuite;
+
+fn files(names: &str) -> Vec<u8> {
+    names
+        .split(',')
+        .flat_map(|name| data(&format!("v1/{name}")))
+        .collect()
+}
+
+fn build(certificate: &str, key: &str, ca: &str, year: u64) -> Result<ServerTls, TlsError> {
+    let (certificate_bytes, key_bytes) = (files(certificate), files(key));
+    let builder = ServerTls::builder(&certificate_bytes, &key_bytes)
+        .certificate_label(certificate)
+        .key_label(key)
+        .cas_label(ca)
+        .time_provider(Arc::new(Clock((year - 1970) * 31_556_952)));
+    if ca.is_empty() {
+        return builder.build();
+    }
+    let cas = tls::certificates_from_pem(&files(ca), ca)?;
+    builder
+        .client_authentication(ClientAuthentication::Required {
+            cas,
+            crls: Vec::new(),
+            ignore_dates: false,
+        })
+        .build()
+}
+
+fn check(line: &str) {
+    let columns: Vec<&str> = line.split('|').map(str::trim).collect();
+    let [certificate, key, ca, year, expected] = columns[..5] else {
+        panic!("five columns: {line}")
+    };
+    match build(certificate, key, ca, year.parse().unwrap()) {
+        Ok(built) => {
+            assert_eq!(expected, "ok", "{line}");
+            let warnings: Vec<String> = built.warnings().iter().map(ToString::to_string).collect();
+            match columns[5] {
+                "" => assert!(warnings.is_empty(), "{line}: {warnings:?}"),
+                part => assert!(
+                    warnings.iter().any(|warning| warning.contains(part)),
+                    "{line}: {warnings:?}"
+                ),
+            }
+            let config = built.config();
+            for version in VERSIONS.into_iter().filter(|_| ca.is_empty()) {
+                assert_eq!(alert(&shake(&client(version, "", ""), &config)), "ok", "{line}");
+            }
+        }
+        Err(error) => assert!(error.to_string().contains(expected), "{line}: {error}"),
+    }
+}
+
+#[test]
+fn every_set_of_files_gets_its_answer() {
+    let table = String::from_utf8(data("listeners.txt")).unwrap();
+    for line in table
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+    {
+        check(line);
+    }
+}
+
+#[test]
+fn damaged_files_are_named() {
+    let broken = data("v1/ca.crt").into_iter().take(400).collect::<Vec<u8>>();
+    let error = tls::certificates_from_pem(&broken, "cut.crt")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("cut.crt: damaged PEM: the line -----END CERTIFICATE----- is missing"),
+        "{error}"
+    );
+    let der = tls::certificates_from_pem(&data("v1/ca.crt"), "ca.crt")
+        .unwrap()
+        .remove(0);
+    assert!(matches!(
+        tls::certificates_from_pem(&der, "ca.der"),
+        Err(TlsError::NotPem { .. })
+    ));
+    assert!(matches!(
+        tls::private_key_from_pem(&der, "ca.der"),
+        Err(TlsError::NotPem { .. })
+    ));
+    assert!(matches!(
+        tls::revocation_lists_from_pem(b"", "crl"),
+        Err(TlsError::NoRevocationList { .. })
+    ));
+    let windows = String::from_utf8(data("v1/ca.crt"))
+        .unwrap()
+        .replace('\n', "\r\n");
+    assert_eq!(
+        tls::certificates_from_pem(windows.as_bytes(), "ca.crt").unwrap(),
+        [der]
+    );
+}
+
+#[test]
+fn lists_that_do_not_fit_are_reported() {
+    let (certificate, key) = (data("v1/broker3.crt"), data("v1/broker3.key"));
+    let warnings = |cas, crls| {
+        let built = listener(&certificate, &key)
+            .client_authentication(required(cas, crls))
+            .build()
+            .unwrap();
+        built.warnings().to_vec()
+    };
+    assert_eq!(warnings("ca", "crl"), []);
+    assert_eq!(warnings("ca", "crl,crl-expired"), []);
+    assert!(matches!(
+        warnings("ca", "crl-expired")[..],
+        [TlsWarning::RevocationListExpired { .. }]
+    ));
+    assert!(matches!(
+        warnings("ca", "crl-same-name")[..],
+        [
+            TlsWarning::RevocationListForeign { .. },
+            TlsWarning::RevocationListMissing { .. }
+        ]
+    ));
+    assert!(matches!(
+        warnings("ca,ca-ec", "crl")[..],
+        [TlsWarning::RevocationListMissing { .. }]
+    ));
+
+    let mut crls = lists("crl");
+    crls[0] = crls[0].as_ref()[..100].to_vec().into();
+    let cas = handshake::certificates("ca");
+    let broken = ClientAuthentication::Required {
+        cas,
+        crls,
+        ignore_dates: false,
+    };
+    let error = listener(&certificate, &key)
+        .client_authentication(broken)
+        .build()
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("crlfile: revocation list 1: it is malformed"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_oldest_version_is_a_setting() {
+    let (certificate, key) = (data("v1/broker.crt"), data("v1/broker.key"));
+    let server = listener(&certificate, &key)
+        .minimum_version(MinimumVersion::Tls13)
+        .build()
+        .unwrap()
+        .config();
+    let [tls12, tls13] = VERSIONS;
+    assert_eq!(alert(&shake(&client(tls12, "", ""), &server)), "ProtocolVersion");
+    assert_eq!(alert(&shake(&client(tls13, "", ""), &server)), "ok");
+}
+
+#[test]
+fn nothing_is_negotiated_for_alpn() {
+    let server = server(ClientAuthentication::Off);
+    for version in VERSIONS {
+        let mut config = (*client(version, "", "")).clone();
+        config.alpn_protocols = vec![b"mqtt".to_vec(), b"x-amzn-mqtt-ca".to_vec()];
+        let outcome = shake(&Arc::new(config), &server);
+        assert_eq!(alert(&outcome), "ok");
+        assert_eq!(outcome.client.unwrap().alpn_protocol(), None);
+    }
+}
+
+#[test]
+fn cipher_lists_of_openssl_are_understood() {
+    use CipherSuite as C;
+    let provider = handshake::provider();
+    let tls12 = |list: &str| {
+        let selection = select_cipher_suites(&provider, Some(list), None)?;
+        let suites: Vec<C> = selection
+            .suites
+            .iter()
+            .map(|suite| suite.suite())
+            .filter(|suite| !is_tls13(*suite))
+            .collect();
+        Ok::<_, TlsError>((suites, selection.warnings.len()))
+    };
+    let ecdsa = [
+        C::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        C::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    ];
+    for (list, expected, unknown) in [
+        (
+            "ECDHE-RSA-AES128-GCM-SHA256",
+            &[C::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256][..],
+            0,
+        ),
+        (
+            "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256",
+            &ecdsa,
+            0,
+        ),
+        ("ECDHE+ECDSA:!CHACHA20", &ecdsa, 0),
+        ("!CHACHA20:ECDSA", &ecdsa, 0),
+        ("DHE-RSA-AES256-SHA:ECDHE+ECDSA+AESGCM:@STRENGTH", &ecdsa, 1),
+        (
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 AES256-SHA",
+            &[C::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256],
+            1,
+        ),
+        (
+            "AES128:+ECDSA",
+            &[
+                C::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+                C::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            ],
+            0,
+        ),
+    ] {
+        assert_eq!(tls12(list).unwrap(), (expected.to_vec(), unknown), "{list}");
+    }
+    assert_eq!(tls12("HIGH:!aNULL:!MD5").unwrap().0.len(), 6);
+    assert_eq!(
+        tls12("DEFAULT@SECLEVEL=2")
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+            .contains("known are ECDHE-"),
+        true
+    );
+    assert!(matches!(tls12("RC4-SHA"), Err(TlsError::NoCipherSuite { .. })));
+    assert_eq!(
+        select_cipher_suites(&provider, None, Some("TLS_AES_128_GCM_SHA256"))
+            .unwrap()
+            .suites[0]
+            .suite(),
+        C::TLS13_AES_128_GCM_SHA256
+    );
+}
+
+fn is_tls13(suite: CipherSuite) -> bool {
+    suite.as_str().is_some_and(|name| name.starts_with("TLS13"))
+}
