@@ -25,7 +25,7 @@ pub(crate) fn write(root: &Path) -> Result<String, String> {
     Ok(summary)
 }
 
-/// Fails if COMPLIANCE.md is not what [`write`] would write.
+/// Fails if COMPLIANCE.md is not what [`write()`] would write.
 pub(crate) fn check(root: &Path) -> Result<String, String> {
     let (text, summary) = generate(root)?;
     let path = root.join("COMPLIANCE.md");

@@ -1,5 +1,6 @@
 //! What the files of a listener lead to: a configuration with warnings, or an error that says what to do.
 
+#![allow(clippy::bool_assert_comparison)]
 #![cfg(feature = "verifier")]
 
 mod common;

@@ -629,7 +629,7 @@ struct Pair {
 enum Failure {
     /// With what the client makes of the alert.
     Server(Box<(TlsError, Option<rustls::Error>)>),
-    Client(rustls::Error),
+    Client(#[allow(dead_code, reason = "shown when a test fails")] rustls::Error),
 }
 
 impl Pair {
