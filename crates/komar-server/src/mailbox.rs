@@ -1,7 +1,6 @@
 //! What threads send to a reactor, and how they wake it: at most once, and not at all while it is awake.
 
 use core::sync::atomic::{AtomicBool, Ordering};
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -22,6 +21,8 @@ pub(crate) enum Mail {
     Flush(Arc<Outbox>),
     /// A password was checked.
     Verdict(Arc<Outbox>, PasswordVerdict),
+    /// The server stops: publish what Will Messages are still to be published, end all Connections and the thread.
+    Stop,
 }
 
 /// The letters for one reactor.
@@ -42,17 +43,10 @@ impl Mailbox {
 
     pub(crate) fn send(&self, mail: Mail) {
         self.letters.lock().push(mail);
-        if let Err(error) = self.wake() {
+        if self.asleep.swap(false, Ordering::SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
             tracing::error!(%error, "a reactor cannot be woken");
-        }
-    }
-
-    /// Wakes the reactor if it sleeps.
-    pub(crate) fn wake(&self) -> io::Result<()> {
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            self.waker.wake()
-        } else {
-            Ok(())
         }
     }
 

@@ -1,6 +1,6 @@
 //! One thread: waits for its Connections, reads, lets the worker work, writes.
 
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,9 +30,6 @@ pub(crate) struct Common {
     pub(crate) placement: Placement,
     pub(crate) placed: AtomicUsize,
     pub(crate) passwords: PasswordPool,
-    pub(crate) stopping: AtomicBool,
-    /// Reactors that have published the last Will Messages and may close.
-    pub(crate) wills_done: AtomicBool,
     pub(crate) started: Instant,
 }
 
@@ -67,6 +64,7 @@ pub(crate) struct Reactor {
     plaintext: Vec<u8>,
     ciphertext: Vec<u8>,
     letters: Vec<Mail>,
+    stopping: bool,
 }
 
 impl Reactor {
@@ -93,6 +91,7 @@ impl Reactor {
             plaintext: Vec::new(),
             ciphertext: Vec::new(),
             letters: Vec::new(),
+            stopping: false,
         };
         for (index, socket) in reactor.sockets.iter_mut().enumerate() {
             reactor
@@ -117,20 +116,17 @@ impl Reactor {
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 tracing::error!(%error, "waiting for connections failed, the reactor stops");
-                self.common.stopping.store(true, Ordering::SeqCst);
+                self.stopping = true;
             }
             self.mailbox.awake();
             self.worker.turn_begin(now(self.common.started));
-            if self.common.stopping.load(Ordering::SeqCst) {
-                if self.stop() {
-                    return;
-                }
-                continue;
-            }
             for event in &events {
                 self.event(event);
             }
             self.read_mail();
+            if self.stopping {
+                return self.stop();
+            }
             self.accept();
             self.read_connections();
             wait = self.finish_turn();
@@ -182,6 +178,7 @@ impl Reactor {
                 } => self.add(stream, peer, listener),
                 Mail::Flush(outbox) => self.flush(&outbox),
                 Mail::Verdict(outbox, verdict) => self.verdict(&outbox, verdict),
+                Mail::Stop => self.stopping = true,
             }
         }
         self.letters = letters;
@@ -563,32 +560,19 @@ impl Reactor {
         }
     }
 
-    /// Ends all Connections in an orderly way. The first reactor publishes Will Messages before anybody is closed.
-    /// Says whether the reactor is done.
-    fn stop(&mut self) -> bool {
-        if self.number == 0 && !self.common.wills_done.load(Ordering::SeqCst) {
-            self.worker.publish_delayed_wills();
-            self.write_all();
-            self.common.wills_done.store(true, Ordering::SeqCst);
-            for mailbox in &self.common.mailboxes {
-                if let Err(error) = mailbox.wake() {
-                    tracing::error!(%error, "a reactor cannot be woken");
-                }
-            }
-        }
-        if !self.common.wills_done.load(Ordering::SeqCst) {
-            return false;
-        }
-        self.read_mail();
+    /// Ends all Connections in an orderly way. Will Messages that were still to wait are published before anybody is
+    /// closed; whichever reactor is stopped first finds them.
+    fn stop(&mut self) {
+        self.worker.publish_delayed_wills();
         self.write_all();
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         self.over
             .extend(keys.into_iter().map(|key| (key, CloseCause::ServerShuttingDown)));
         self.remove_connections();
+        self.write_all();
         while let Some(event) = self.worker.next_event() {
             event_log::log(&event);
         }
-        true
     }
 }
 

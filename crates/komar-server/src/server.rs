@@ -1,6 +1,6 @@
 //! Starting and stopping a broker.
 
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::AtomicUsize;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -101,13 +101,9 @@ impl Server {
     }
 
     fn end(&mut self) {
-        self.common.stopping.store(true, Ordering::SeqCst);
-        for mailbox in &self.common.mailboxes {
-            if let Err(error) = mailbox.wake() {
-                tracing::error!(%error, "a reactor cannot be woken");
-            }
-        }
-        for thread in self.threads.drain(..) {
+        // One after the other: those that still run deliver the Will Messages of those that have ended.
+        for (thread, mailbox) in self.threads.drain(..).zip(&self.common.mailboxes) {
+            mailbox.send(Mail::Stop);
             if thread.join().is_err() {
                 tracing::error!("a reactor ended by a panic");
             }
@@ -215,8 +211,6 @@ impl ServerBuilder {
             placement: self.placement,
             placed: AtomicUsize::new(0),
             passwords,
-            stopping: AtomicBool::new(false),
-            wills_done: AtomicBool::new(false),
             started,
         });
         let mut server = Server {
