@@ -76,7 +76,7 @@ fn reason(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { end_marker } => {
             format!(
-                "the line {} is missing",
+                "the line -----END {}----- is missing",
                 String::from_utf8_lossy(end_marker).trim()
             )
         }

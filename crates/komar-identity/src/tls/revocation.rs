@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use rustls::CertificateError;
 use rustls_pki_types::{CertificateRevocationListDer, UnixTime};
 use x509_parser::extensions::ParsedExtension;
+use x509_parser::num_bigint::BigUint;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -23,7 +24,8 @@ pub(crate) struct RevocationLists {
 struct RevocationList {
     der: CertificateRevocationListDer<'static>,
     issuer: Vec<u8>,
-    this_update: i64,
+    /// First day and number of the list: the greater, the newer.
+    age: (i64, BigUint),
     next_update: Option<i64>,
     /// Serial numbers without leading zeros.
     serials: HashSet<Vec<u8>>,
@@ -64,7 +66,7 @@ impl RevocationLists {
             lists.push(list);
         }
         // The newest counts.
-        lists.sort_by_key(|list| std::cmp::Reverse(list.this_update));
+        lists.sort_by(|left: &RevocationList, right| right.age.cmp(&left.age));
         Ok(Self { lists })
     }
 
@@ -122,7 +124,7 @@ impl RevocationLists {
         if list.serials.contains(significant(certificate.serial())) {
             return Err(CertificateError::Revoked);
         }
-        if !issuer.may_sign_lists || list.this_update > unix {
+        if !issuer.may_sign_lists || list.age.0 > unix {
             return Err(unknown);
         }
         match list.next_update {
@@ -139,7 +141,7 @@ impl RevocationLists {
     fn has_newer(&self, than: &RevocationList) -> bool {
         self.lists
             .iter()
-            .any(|list| list.signers == than.signers && list.this_update > than.this_update)
+            .any(|list| list.signers == than.signers && list.age > than.age)
     }
 }
 
@@ -166,7 +168,10 @@ impl RevocationList {
         }
         Ok(Self {
             issuer: list.issuer().as_raw().to_vec(),
-            this_update: list.last_update().timestamp(),
+            age: (
+                list.last_update().timestamp(),
+                list.crl_number().cloned().unwrap_or_default(),
+            ),
             next_update: list.next_update().map(|time| time.timestamp()),
             serials,
             signers: Vec::new(),

@@ -122,7 +122,7 @@ list crl-empty.pem -crl_lastupdate 20270101000000Z -crl_nextupdate 2120010100000
 openssl ca -config ca.cnf -revoke revoked.crt 2>/dev/null
 openssl ca -config ca.cnf -revoke revoked3.crt 2>/dev/null
 list crl.pem -crl_lastupdate 20270201000000Z -crl_nextupdate 21200101000000Z
-list crl-expired.pem -crl_lastupdate 20270201000000Z -crl_nextupdate 20280101000000Z
+list crl-expired.pem -crl_lastupdate 20270115000000Z -crl_nextupdate 20280101000000Z
 openssl ca -config ca.cnf -name here_v1_list -gencrl -out crl-v1.pem -crl_lastupdate 20270201000000Z \
   -crl_nextupdate 21200101000000Z 2>/dev/null
 openssl ca -config ca.cnf -gencrl -cert same-name.crt -keyfile same-name.key -out crl-same-name.pem \
