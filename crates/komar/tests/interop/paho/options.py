@@ -35,7 +35,7 @@ def scenario(arguments, version):
         writer.publish("", b"second", 0, TopicAlias=1)
         reader.expect_messages(*[("options/alias", payload, 0, False) for payload in (b"first", b"second")])
 
-    # Of a shared subscription, one member gets each message. v5 [MQTT-4.8.2-4]
+    # Of a shared subscription, one member gets each message. MQTT 5.0 §4.8.2
     other = connected(arguments, version, "reader")
     for member in (reader, other):
         member.subscribe("$share/group/options/shared", 1)
