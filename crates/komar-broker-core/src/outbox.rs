@@ -239,15 +239,7 @@ impl Outbox {
     /// the caller has to put the Outbox on its dirty list.
     pub(crate) fn close(&self, cause: CloseCause) -> bool {
         let mut state = self.lock();
-        if state.closing.is_none() {
-            state.closing = Some(cause);
-            // A peer that takes nothing must not keep the Connection open: what is blocked is given up.
-            if state.blocked {
-                state.blocked = false;
-                state.rest = None;
-                state.output = Output::default();
-            }
-        }
+        state.close(cause);
         state.mark_dirty()
     }
 
@@ -276,6 +268,20 @@ impl State {
     /// Whether anything may be appended: the transport is there, and nobody has asked for it to be closed.
     pub(crate) fn is_open(&self) -> bool {
         !self.closed && self.closing.is_none()
+    }
+
+    /// See [`Outbox::close`].
+    pub(crate) fn close(&mut self, cause: CloseCause) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.closing = Some(cause);
+        // A peer that takes nothing must not keep the Connection open: what is blocked is given up.
+        if self.blocked {
+            self.blocked = false;
+            self.rest = None;
+            self.output = Output::default();
+        }
     }
 
     /// Encoded bytes that wait or are being written.

@@ -69,7 +69,7 @@ impl Worker {
             let session = Arc::clone(&established.session);
             self.route(
                 Origin {
-                    session: Some(&session),
+                    client_id: Some(&session.client_id),
                 },
                 body.message(),
             );

@@ -5,8 +5,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use komar_codec::{
-    ConnAck, ConnAckProperties, Connect, DecodeError, Disconnect, ErrorClass, Frame, Framing,
-    ProtocolVersion, ReasonCode, Will, frame,
+    ConnAck, ConnAckProperties, Connect, DecodeError, DecodeErrorKind, Disconnect, ErrorClass, Frame,
+    Framing, ProtocolVersion, ReasonCode, Will, frame,
 };
 use komar_topic::{Handle, TopicName};
 
@@ -50,7 +50,7 @@ impl Worker {
     pub(super) fn connect(&mut self, link: &mut Link, whole: Frame<'_>, raw: &[u8]) {
         let connect = match Connect::decode(whole, &self.decode_options(link)) {
             Ok(connect) => connect,
-            Err(error) => return self.refuse_undecodable(link, error, raw),
+            Err(error) => return self.refuse_undecodable(link, error),
         };
         link.outbox.lock().version = connect.version;
         match self
@@ -275,6 +275,7 @@ impl Worker {
             topic_aliases: TopicAliases::default(),
             write_verdicts: WriteVerdicts::default(),
         }));
+        self.review(&session, epoch);
         self.pump(&session);
     }
 
@@ -454,18 +455,24 @@ impl Worker {
     }
 
     /// A CONNECT that is not one. Where its version can be read, a 5.0 client is told what is wrong with the meaning;
-    /// wrong bytes are not answered. v5 [MQTT-3.1.4-1], v3 [MQTT-3.1.4-1]
-    fn refuse_undecodable(&mut self, link: &mut Link, error: DecodeError, raw: &[u8]) {
-        let version = announced_version(raw);
-        let answer = match (error.class(), version) {
-            (ErrorClass::UnsupportedVersion, Some(3)) => {
-                Some((ProtocolVersion::V3_1_1, ReasonCode::UnsupportedProtocolVersion))
+    /// of wrong bytes, only those behind the last field are answered. v5 [MQTT-3.1.4-1], v3 [MQTT-3.1.4-1]
+    fn refuse_undecodable(&mut self, link: &mut Link, error: DecodeError) {
+        let is_v5 = error.version() == ProtocolVersion::V5;
+        let answer = match error.kind() {
+            DecodeErrorKind::UnsupportedProtocolLevel {
+                is_v3_1_name: true, ..
             }
-            (ErrorClass::UnsupportedVersion, Some(_)) => Some((ProtocolVersion::V5, error.reason_code())),
-            (ErrorClass::ProtocolError, Some(5)) => Some((ProtocolVersion::V5, error.reason_code())),
+            | DecodeErrorKind::UnsupportedProtocolLevel { level: 3, .. } => Some(ProtocolVersion::V3_1_1),
+            DecodeErrorKind::UnsupportedProtocolLevel { .. } => Some(ProtocolVersion::V5),
+            kind if is_v5
+                && (kind == DecodeErrorKind::TrailingBytes || error.class() == ErrorClass::ProtocolError) =>
+            {
+                Some(ProtocolVersion::V5)
+            }
             _ => None,
         };
-        if let Some((version, reason_code)) = answer {
+        if let Some(version) = answer {
+            let reason_code = error.reason_code();
             link.outbox.lock().version = version;
             self.fx.reply(&link.outbox, |version, buffer| {
                 refusal_packet(reason_code).encode(version, buffer)
@@ -545,14 +552,4 @@ fn refusal_packet(reason_code: ReasonCode) -> ConnAck<'static> {
         reason_code,
         properties: ConnAckProperties::default(),
     }
-}
-
-/// The Protocol Version byte of a CONNECT whose name is one that we know.
-fn announced_version(raw: &[u8]) -> Option<u8> {
-    let header = 1 + raw.iter().skip(1).take(4).position(|byte| byte & 0x80 == 0)? + 1;
-    let body = raw.get(header..)?;
-    let rest = body
-        .strip_prefix(b"\x00\x04MQTT")
-        .or_else(|| body.strip_prefix(b"\x00\x06MQIsdp"))?;
-    rest.first().copied()
 }

@@ -199,6 +199,9 @@ impl Worker {
             return;
         }
         // v5 [MQTT-3.1.2-14], v5 [MQTT-3.1.2-15], v3 [MQTT-3.1.2-16], v3 [MQTT-3.1.2-17]
-        self.route(Origin { session: None }, message);
+        let origin = Origin {
+            client_id: Some(&identity.client_id),
+        };
+        self.route(origin, message);
     }
 }

@@ -304,11 +304,16 @@ impl Effects {
         if !out.is_open() {
             return;
         }
-        let version = out.version;
+        let (version, maximum) = (out.version, out.maximum_packet_size as usize);
         let buffer = out.output(&mut self.pool).buffer();
         let before = buffer.len();
         if encode(version, buffer).is_err() {
             buffer.truncate(before);
+        }
+        if buffer.len() - before > maximum {
+            // There is no other way to answer. v5 [MQTT-3.1.2-24]
+            buffer.truncate(before);
+            out.close(CloseCause::PacketTooLarge);
         }
         self.mark_dirty(outbox, out);
     }

@@ -98,7 +98,7 @@ impl Worker {
                 let matched = match refusal {
                     None => self.route(
                         Origin {
-                            session: Some(&session),
+                            client_id: Some(&session.client_id),
                         },
                         message,
                     ),

@@ -16,7 +16,7 @@ use crate::access::Action;
 use crate::error::ProtocolError;
 use crate::message::SubscriptionIdentifiers;
 use crate::router::Subscription;
-use crate::session::retained_walk::{Progress, RetainedWalk};
+use crate::session::retained_walk::{Looked, Progress, RetainedWalk};
 use crate::worker::Worker;
 
 /// One filter of a SUBSCRIBE, parsed once.
@@ -64,7 +64,7 @@ impl Worker {
             answer.encode(version, buffer)
         });
         if !walks.is_empty() {
-            established.session.lock().walks().extend(walks);
+            established.session.lock().add_walks(walks);
             self.fx.walking.push_back(Arc::clone(&established.session));
         }
         Ok(())
@@ -148,6 +148,7 @@ impl Worker {
                     newest,
                     progress: Progress::Start,
                     found: VecDeque::new(),
+                    looked: Looked::default(),
                 });
             }
         }
@@ -170,6 +171,7 @@ impl Worker {
             }
             for text in packet.filters.iter() {
                 // Compared character by character. v5 [MQTT-3.10.4-1]
+                state.stop_walk(text);
                 let removed = state
                     .subscriptions
                     .remove(text)

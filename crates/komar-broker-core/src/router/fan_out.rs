@@ -50,11 +50,7 @@ fn deliver(
     message: Message<'_>,
     body: &mut Option<MessageBody>,
 ) -> bool {
-    if target.no_local
-        && origin
-            .session
-            .is_some_and(|session| Arc::ptr_eq(session, &target.session))
-    {
+    if target.no_local && origin.client_id == Some(&*target.session.client_id) {
         return false;
     }
     if !target.is_readable(access, message.topic_name) {

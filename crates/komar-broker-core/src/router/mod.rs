@@ -51,8 +51,8 @@ pub(crate) enum Route {
 /// Who published.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin<'a> {
-    /// For No Local. v5 [MQTT-3.8.3-3]
-    pub(crate) session: Option<&'a Arc<Session>>,
+    /// For No Local, which is about clients and not about Sessions or Connections. v5 [MQTT-3.8.3-3]
+    pub(crate) client_id: Option<&'a str>,
 }
 
 impl Worker {

@@ -11,7 +11,7 @@ use crate::message::{Message, MessageBody};
 use crate::router::may_receive;
 use crate::session::Session;
 use crate::session::inflight::Queued;
-use crate::session::retained_walk::{Progress, RetainedWalk};
+use crate::session::retained_walk::{Found, Looked, Progress, RetainedWalk};
 use crate::worker::{Effects, Worker};
 
 /// A retained message and when it was stored, in the order of all retained messages.
@@ -26,6 +26,7 @@ pub(super) fn keep(broker: &Shared, fx: &mut Effects, message: Message<'_>) {
     if message.payload.is_empty() {
         // v5 [MQTT-3.3.1-7]
         tree.remove(message.topic_name);
+        broker.retained_sequence.fetch_add(1, Ordering::Relaxed);
         return;
     }
     let limit = broker.config.limits.maximum_retained_messages;
@@ -60,14 +61,24 @@ impl Worker {
         let Some(mut walk) = state.walks().pop_front() else {
             return false;
         };
-        if walk.found.is_empty() {
+        let looked = Looked {
+            retained: self.broker.retained_sequence.load(Ordering::Relaxed),
+            access: self.access.epoch,
+            identity: session.identity_epoch(),
+        };
+        if walk.found.is_empty() || walk.looked != looked {
             // No lock is held while the tree is read and READ access is asked.
             drop(state);
-            self.find_more(session, &mut walk);
+            if walk.found.is_empty() {
+                self.find_more(session, &mut walk);
+            } else {
+                self.look_again(session, &mut walk);
+            }
+            walk.looked = looked;
             state = session.lock();
         }
         while let Some(next) = walk.found.front() {
-            if !state.send_retained(&mut self.fx, &self.broker.config, next) {
+            if !state.send_retained(&mut self.fx, &self.broker.config, &next.queued) {
                 // Room or quota will call for the rest.
                 state.walks().push_front(walk);
                 return false;
@@ -78,6 +89,21 @@ impl Worker {
             state.walks().push_front(walk);
         }
         state.has_walks()
+    }
+
+    /// Leaves out what was replaced or cleared while it waited, or may not be read any more: the client has got the newer
+    /// message live, and must not get the older one behind it.
+    fn look_again(&self, session: &Session, walk: &mut RetainedWalk) {
+        let access = &self.access.access;
+        walk.found.retain(|found| {
+            let name = found.queued.body.message().topic_name;
+            let tree = self.broker.retained.read();
+            let is_current = tree
+                .get(name)
+                .is_some_and(|retained| retained.sequence == found.sequence);
+            drop(tree);
+            is_current && may_receive(access, session, name)
+        });
     }
 
     fn find_more(&self, session: &Session, walk: &mut RetainedWalk) {
@@ -95,11 +121,11 @@ impl Worker {
             .read()
             .walk(filter, after.as_ref(), SLICE, |_, retained| {
                 if retained.sequence <= newest {
-                    bodies.push(retained.body.clone());
+                    bodies.push((retained.sequence, retained.body.clone()));
                 }
             });
         walk.progress = next.map_or(Progress::End, Progress::After);
-        for body in bodies {
+        for (sequence, body) in bodies {
             let message = body.message();
             if message.is_expired(self.fx.now)
                 || !may_receive(&self.access.access, session, message.topic_name)
@@ -112,14 +138,14 @@ impl Worker {
             } else {
                 message.qos.min(maximum_qos)
             };
-            // v5 [MQTT-3.3.1-8]
+            // v3 [MQTT-3.3.1-8]
             let queued = Queued {
                 qos,
                 retain: true,
                 identifiers: walk.identifiers.clone(),
                 body: body.clone(),
             };
-            walk.found.push_back(queued);
+            walk.found.push_back(Found { sequence, queued });
         }
     }
 }

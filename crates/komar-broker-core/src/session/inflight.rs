@@ -14,6 +14,8 @@ pub(crate) struct Inflight {
     unsent_from: usize,
     /// Entries before `unsent_from` that wait for an acknowledgement; what the send quota counts.
     outstanding: usize,
+    /// Entries that are finished and wait for an older one to be taken out with; never many more than the others.
+    done: usize,
     /// Payload bytes of all entries.
     bytes: usize,
 }
@@ -64,9 +66,28 @@ impl Inflight {
 
     /// A new Connection: everything is to be sent again, in order.
     pub(crate) fn restart(&mut self) {
-        self.entries.retain(|entry| entry.stage != Stage::Done);
+        self.compact();
         self.unsent_from = 0;
         self.outstanding = 0;
+    }
+
+    /// Takes messages out that `keep` refuses; right after [`restart`](Self::restart), when none of them is sent.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Queued) -> bool) {
+        let bytes = &mut self.bytes;
+        self.entries.retain(|entry| {
+            let Some(delivery) = &entry.delivery else {
+                return true;
+            };
+            let kept = keep(delivery);
+            if !kept {
+                *bytes = bytes.saturating_sub(delivery.body.len());
+            }
+            kept
+        });
+    }
+
+    pub(crate) fn deliveries(&self) -> impl Iterator<Item = &Queued> {
+        self.entries.iter().filter_map(|entry| entry.delivery.as_ref())
     }
 
     /// The next entry that was not sent on this Connection.
@@ -100,6 +121,7 @@ impl Inflight {
             return false;
         }
         entry.stage = Stage::Done;
+        self.done += 1;
         if let Some(delivery) = entry.delivery.take() {
             self.bytes = self.bytes.saturating_sub(delivery.body.len());
         }
@@ -112,7 +134,12 @@ impl Inflight {
             .is_some_and(|front| front.stage == Stage::Done)
         {
             self.entries.pop_front();
+            self.done = self.done.saturating_sub(1);
             self.unsent_from = self.unsent_from.saturating_sub(1);
+        }
+        // A client that leaves its oldest message open must not make the finished ones behind it pile up.
+        if self.done > self.entries.len() / 2 + FINISHED {
+            self.compact();
         }
         true
     }
@@ -150,7 +177,7 @@ impl Inflight {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() - self.done
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -164,6 +191,13 @@ impl Inflight {
             .map(|entry| entry.identifier)
     }
 
+    fn compact(&mut self) {
+        let sent = self.entries.iter().take(self.unsent_from);
+        self.unsent_from = sent.filter(|entry| entry.stage != Stage::Done).count();
+        self.entries.retain(|entry| entry.stage != Stage::Done);
+        self.done = 0;
+    }
+
     fn position(&self, identifier: PacketIdentifier) -> Option<usize> {
         // Acknowledgements come in order almost always, so the first is the one. v5 [MQTT-4.6.0-2]
         self.entries
@@ -171,6 +205,9 @@ impl Inflight {
             .position(|entry| entry.identifier == identifier && entry.stage != Stage::Done)
     }
 }
+
+/// Finished entries that are left in their place before it pays to take them out.
+const FINISHED: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -199,6 +236,25 @@ mod tests {
             retain: false,
             identifiers: SubscriptionIdentifiers::None,
         }
+    }
+
+    #[test]
+    fn finished_ones_do_not_pile_up_behind_one_that_is_open() {
+        let mut inflight = Inflight::default();
+        inflight.push(id(1), queued(QoS::AtLeastOnce));
+        for number in 2..1000 {
+            inflight.push(id(number), queued(QoS::ExactlyOnce));
+            inflight.push(id(number + 2000), queued(QoS::AtLeastOnce));
+            assert!(inflight.received(id(number)));
+            assert!(inflight.complete(id(number), Stage::PubComp));
+            assert!(inflight.complete(id(number + 2000), Stage::PubAck));
+            assert_eq!((inflight.len(), inflight.outstanding()), (1, 1));
+            assert!(inflight.entries.len() < 40);
+        }
+        inflight.push(id(5000), queued(QoS::AtLeastOnce));
+        inflight.restart();
+        let sent = inflight.next_unsent().map(|entry| entry.identifier);
+        assert_eq!((sent, inflight.len()), (Some(id(1)), 2));
     }
 
     #[test]

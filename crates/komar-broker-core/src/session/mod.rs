@@ -7,6 +7,7 @@ pub(crate) mod inflight;
 pub(crate) mod packet_identifier;
 pub(crate) mod queue;
 pub(crate) mod retained_walk;
+mod review;
 pub(crate) mod unreleased;
 pub(crate) mod will;
 
@@ -64,6 +65,8 @@ pub(crate) struct SessionState {
 /// Messages under way and waiting.
 #[derive(Default)]
 struct Exchange {
+    /// Nothing is sent before the rights of the new Connection's user are asked for what waits.
+    unreviewed: bool,
     identifiers: PacketIdentifiers,
     inflight: Inflight,
     queue: Queue,
@@ -130,6 +133,7 @@ impl Session {
         state.outbox = Some(binding.outbox);
         if let Some(exchange) = &mut state.exchange {
             exchange.inflight.restart();
+            exchange.unreviewed = true;
         }
         self.online.store(true, Ordering::Relaxed);
         state.epoch
@@ -293,6 +297,23 @@ impl SessionState {
         &mut self.exchange.get_or_insert_default().walks
     }
 
+    /// Begins to send retained messages. An older walk with the same filter ends, so there are no more of them than
+    /// Subscriptions.
+    pub(crate) fn add_walks(&mut self, walks: VecDeque<RetainedWalk>) {
+        let present = self.walks();
+        if !present.is_empty() {
+            present.retain(|old| walks.iter().all(|new| new.filter != old.filter));
+        }
+        present.extend(walks);
+    }
+
+    /// The Subscription is gone. v5 [MQTT-3.10.4-2], v3 [MQTT-3.10.4-2]
+    pub(crate) fn stop_walk(&mut self, filter: &str) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.walks.retain(|walk| &*walk.filter != filter);
+        }
+    }
+
     pub(crate) fn has_walks(&self) -> bool {
         self.exchange
             .as_ref()
@@ -351,10 +372,13 @@ impl Exchange {
 
     /// Whether a new message may be sent now without overtaking another one.
     fn may_send(&self, maximum: u16) -> bool {
-        self.has_quota(maximum) && self.queue.is_empty() && !self.inflight.has_unsent()
+        !self.unreviewed && self.has_quota(maximum) && self.queue.is_empty() && !self.inflight.has_unsent()
     }
 
     fn has_something_to_send(&self, maximum: u16) -> bool {
+        if self.unreviewed {
+            return false;
+        }
         let next_is_qos0 =
             !self.inflight.has_unsent() && self.queue.front().is_some_and(|next| next.qos == QoS::AtMostOnce);
         next_is_qos0 || (self.has_quota(maximum) && (self.inflight.has_unsent() || !self.queue.is_empty()))

@@ -30,6 +30,22 @@ impl Queue {
         Ok(())
     }
 
+    /// Takes out what `keep` refuses.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Queued) -> bool) {
+        let bytes = &mut self.bytes;
+        self.messages.retain(|message| {
+            let kept = keep(message);
+            if !kept {
+                *bytes = bytes.saturating_sub(message.body.len());
+            }
+            kept
+        });
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.messages.iter()
+    }
+
     pub(crate) fn front(&self) -> Option<&Queued> {
         self.messages.front()
     }

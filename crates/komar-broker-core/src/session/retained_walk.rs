@@ -17,7 +17,23 @@ pub(crate) struct RetainedWalk {
     pub(crate) newest: u64,
     pub(crate) progress: Progress,
     /// Found and not sent yet; a slice at the most.
-    pub(crate) found: VecDeque<Queued>,
+    pub(crate) found: VecDeque<Found>,
+    /// How the world was when they were found.
+    pub(crate) looked: Looked,
+}
+
+/// A retained message on its way, and which one it was.
+pub(crate) struct Found {
+    pub(crate) sequence: u64,
+    pub(crate) queued: Queued,
+}
+
+/// What found messages depend on: once it is another, they are looked at again before they are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Looked {
+    pub(crate) retained: u64,
+    pub(crate) access: u64,
+    pub(crate) identity: u32,
 }
 
 pub(crate) enum Progress {

@@ -361,9 +361,10 @@ impl Stage {
             .map_or(Ok(0), number)?;
         let qos = QoS::from_u8(qos).ok_or("no QoS")?;
         let retain = rest.iter().any(|word| word == "retain");
-        let payload = payload.trim_matches('"').as_bytes();
+        let topic = String::from_utf8(words::value(topic)?).map_err(|error| error.to_string())?;
+        let payload = words::value(payload)?;
         self.site()?
-            .publish(topic, payload, qos, retain)
+            .publish(&topic, &payload, qos, retain)
             .map_err(|error| error.to_string())?;
         self.settle()
     }

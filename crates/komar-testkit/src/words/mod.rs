@@ -25,7 +25,7 @@ use core::fmt;
 use komar_codec::{DecodeError, DecodeOptions, Frame, Packet, ProtocolVersion};
 
 pub use encode::version;
-pub use token::{comment_start, split};
+pub use token::{comment_start, split, value};
 
 /// Encodes one packet, or several with ` + ` between them. `raw 10 00` is bytes as they are.
 ///

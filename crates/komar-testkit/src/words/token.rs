@@ -69,7 +69,11 @@ fn word_end(text: &str) -> Option<usize> {
 }
 
 /// The bytes of a value, quoted or not.
-pub(super) fn value(word: &str) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+///
+/// An escape that is none.
+pub fn value(word: &str) -> Result<Vec<u8>, String> {
     match word.strip_prefix('"').and_then(|word| word.strip_suffix('"')) {
         Some(inner) => unescape(inner),
         None => Ok(word.as_bytes().to_vec()),
@@ -80,9 +84,7 @@ pub(super) fn value(word: &str) -> Result<Vec<u8>, String> {
 pub(super) fn bare(bytes: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
     match core::str::from_utf8(bytes) {
-        Ok(text) if !text.is_empty() && bytes.iter().all(|byte| plain(byte) || *byte >= 0x80) => {
-            text.to_owned()
-        }
+        Ok(text) if !text.is_empty() && bytes.iter().all(plain) => text.to_owned(),
         _ => quote(bytes),
     }
 }
@@ -96,7 +98,7 @@ pub(super) fn quote(bytes: &[u8]) -> String {
             match character {
                 '"' | '\\' => text.extend(['\\', character]),
                 '\n' => text.push_str("\\n"),
-                _ if character.is_control() => {
+                _ if !character.is_ascii_graphic() && !character.is_alphanumeric() && character != ' ' => {
                     for byte in character.encode_utf8(&mut [0; 4]).bytes() {
                         let _ = write!(text, "\\x{byte:02x}");
                     }
