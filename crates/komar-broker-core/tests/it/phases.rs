@@ -130,7 +130,9 @@ fn with_password() -> Result<Access, String> {
     let mut editor = Editor::new(b"");
     editor.set("alice", &hash).map_err(|error| error.to_string())?;
     let passwords = PasswordFile::parse(&editor.text()).map_err(|errors| errors.to_string())?;
-    let mut files = ListenerFiles::default();
-    files.passwords = Some(Arc::new(passwords));
+    let files = ListenerFiles {
+        passwords: Some(Arc::new(passwords)),
+        ..ListenerFiles::default()
+    };
     Ok(FileAccess::new(files).into_access())
 }
