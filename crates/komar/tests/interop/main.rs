@@ -13,6 +13,7 @@ mod demo;
 mod mosquitto_clients;
 mod paho;
 mod program;
+mod rumqttc;
 mod setting;
 mod shutdown;
 mod table;

@@ -1,4 +1,6 @@
 //! The crate rumqttc, as MQTT 3.1.1 (its version 4) and 5.
+//!
+//! It cannot read a DISCONNECT without properties, which MQTT 5.0 §3.14.2.2.1 allows, so takeover is left to paho.
 
 use std::sync::Arc;
 
@@ -7,7 +9,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::broker::is_komar;
 use crate::certificates::{READER, WRITER};
 use crate::program::PATIENCE;
 use crate::setting::{Setting, Transport, password};
@@ -36,7 +37,9 @@ macro_rules! client {
             pub(super) fn with(options: MqttOptions) -> Client {
                 let (handle, connection) = <$client>::new(options, 2000);
                 let mut client = Client { handle, connection };
-                client.wait("CONNACK", |packet| matches!(packet, Packet::ConnAck(_)).then_some(()));
+                client.wait("CONNACK", |packet| {
+                    matches!(packet, Packet::ConnAck(_)).then_some(())
+                });
                 client
             }
 
@@ -44,7 +47,10 @@ macro_rules! client {
             pub(super) fn refusal(options: MqttOptions) -> ConnectionError {
                 let (_handle, mut connection) = <$client>::new(options, 10);
                 loop {
-                    match connection.recv_timeout(PATIENCE).expect("an answer in time") {
+                    match connection
+                        .recv_timeout(PATIENCE)
+                        .expect("an answer in time")
+                    {
                         Err(error) => return error,
                         Ok(Event::Incoming(packet)) => panic!("it was let in: {packet:?}"),
                         Ok(_) => {}
@@ -69,12 +75,16 @@ macro_rules! client {
 
             pub(super) fn subscribe(&mut self, filter: &str, qos: QoS) {
                 self.handle.subscribe(filter, qos).unwrap();
-                self.wait("SUBACK", |packet| matches!(packet, Packet::SubAck(_)).then_some(()));
+                self.wait("SUBACK", |packet| {
+                    matches!(packet, Packet::SubAck(_)).then_some(())
+                });
             }
 
             /// Publishes, and waits for the last acknowledgement.
             pub(super) fn publish(&mut self, topic: &str, qos: QoS, retain: bool, payload: &[u8]) {
-                self.handle.publish(topic, qos, retain, payload.to_vec()).unwrap();
+                self.handle
+                    .publish(topic, qos, retain, payload.to_vec())
+                    .unwrap();
                 match qos {
                     // It has been written when the answer to a later packet is there.
                     QoS::AtMostOnce => self.subscribe("nothing/of/this/name", QoS::AtMostOnce),
@@ -88,7 +98,8 @@ macro_rules! client {
             pub(super) fn message(&mut self) -> (String, QoS, bool, Vec<u8>) {
                 self.wait("PUBLISH", |packet| match packet {
                     Packet::Publish(publish) => {
-                        let topic = String::from_utf8(AsRef::<[u8]>::as_ref(&publish.topic).to_vec()).unwrap();
+                        let topic =
+                            String::from_utf8(AsRef::<[u8]>::as_ref(&publish.topic).to_vec()).unwrap();
                         Some((topic, publish.qos, publish.retain, publish.payload.to_vec()))
                     }
                     _ => None,
@@ -163,7 +174,10 @@ macro_rules! scenarios {
                         let payload: Vec<u8> = (0..=255).cycle().take(length).collect();
                         writer.publish("exchange/a", qos, false, &payload);
                         let expected = ("exchange/a".to_owned(), qos, false, payload);
-                        assert!(reader.message() == expected, "{length} bytes with {qos:?} over {setting}");
+                        assert!(
+                            reader.message() == expected,
+                            "{length} bytes with {qos:?} over {setting}"
+                        );
                     }
                 }
             });
@@ -176,15 +190,24 @@ macro_rules! scenarios {
                 let mut writer = Client::connect(setting, WRITER);
                 reader.subscribe("many", QoS::AtLeastOnce);
                 for number in 0..COUNT {
-                    writer.handle.publish("many", QoS::AtLeastOnce, false, number.to_string()).unwrap();
+                    writer
+                        .handle
+                        .publish("many", QoS::AtLeastOnce, false, number.to_string())
+                        .unwrap();
                 }
                 let sender = std::thread::spawn(move || {
                     for _ in 0..COUNT {
-                        writer.wait("PUBACK", |packet| format!("{packet:?}").starts_with("PubAck").then_some(()));
+                        writer.wait("PUBACK", |packet| {
+                            format!("{packet:?}").starts_with("PubAck").then_some(())
+                        });
                     }
                 });
                 for number in 0..COUNT {
-                    assert_eq!(reader.message().3, number.to_string().into_bytes(), "{setting}");
+                    assert_eq!(
+                        reader.message().3,
+                        number.to_string().into_bytes(),
+                        "{setting}"
+                    );
                 }
                 sender.join().unwrap();
             });
@@ -197,12 +220,28 @@ macro_rules! scenarios {
                 writer.publish("state/a", QoS::AtLeastOnce, true, b"kept");
                 let mut reader = Client::connect(setting, READER);
                 reader.subscribe("state/#", QoS::AtLeastOnce);
-                assert_eq!(reader.message(), ("state/a".to_owned(), QoS::AtLeastOnce, true, b"kept".to_vec()));
+                assert_eq!(
+                    reader.message(),
+                    (
+                        "state/a".to_owned(),
+                        QoS::AtLeastOnce,
+                        true,
+                        b"kept".to_vec()
+                    )
+                );
 
                 let mut lost = options(setting, WRITER, "with-a-will");
                 lost.set_last_will(will("state/b"));
                 drop(Client::with(lost));
-                assert_eq!(reader.message(), ("state/b".to_owned(), QoS::AtLeastOnce, false, b"gone".to_vec()));
+                assert_eq!(
+                    reader.message(),
+                    (
+                        "state/b".to_owned(),
+                        QoS::AtLeastOnce,
+                        false,
+                        b"gone".to_vec()
+                    )
+                );
             });
         }
     };
@@ -222,7 +261,10 @@ mod version_4 {
             guess.set_credentials(WRITER, "a guess");
             let error = Client::refusal(guess);
             assert!(
-                matches!(error, rumqttc::ConnectionError::ConnectionRefused(rumqttc::ConnectReturnCode::NotAuthorized)),
+                matches!(
+                    error,
+                    rumqttc::ConnectionError::ConnectionRefused(rumqttc::ConnectReturnCode::NotAuthorized)
+                ),
                 "{error} over {setting}"
             );
         });
@@ -256,29 +298,15 @@ mod version_5 {
     fn a_denied_publication_is_named_in_puback() {
         Setting::each(&[Transport::Password, Transport::MutualTls], |setting| {
             let mut reader = Client::connect(setting, READER);
-            reader.handle.publish("denied", QoS::AtLeastOnce, false, "x").unwrap();
+            reader
+                .handle
+                .publish("denied", QoS::AtLeastOnce, false, "x")
+                .unwrap();
             let reason = reader.wait("PUBACK", |packet| match packet {
                 packets::Packet::PubAck(puback) => Some(puback.reason),
                 _ => None,
             });
             assert_eq!(reason, packets::PubAckReason::NotAuthorized, "{setting}");
-        });
-    }
-
-    #[test]
-    fn a_session_that_is_taken_over_is_told_so() {
-        if !is_komar() {
-            return;
-        }
-        Setting::each(&[Transport::Plain, Transport::MutualTls], |setting| {
-            let mut first = Client::with(options(setting, READER, "one-name"));
-            let _second = Client::with(options(setting, READER, "one-name"));
-            let reason = first.wait("DISCONNECT", |packet| match packet {
-                packets::Packet::Disconnect(disconnect) => Some(disconnect.reason_code),
-                _ => None,
-            });
-            // v5 [MQTT-3.1.4-3]
-            assert_eq!(reason, packets::DisconnectReasonCode::SessionTakenOver, "{setting}");
         });
     }
 }
@@ -291,7 +319,16 @@ fn the_versions_understand_each_other() {
         old.subscribe("versions/#", v4::QoS::ExactlyOnce);
         new.subscribe("versions/#", v5::QoS::AtLeastOnce);
         new.publish("versions/a", v5::QoS::ExactlyOnce, false, b"from 5");
-        assert_eq!(old.message(), ("versions/a".to_owned(), v4::QoS::ExactlyOnce, false, b"from 5".to_vec()), "{setting}");
+        assert_eq!(
+            old.message(),
+            (
+                "versions/a".to_owned(),
+                v4::QoS::ExactlyOnce,
+                false,
+                b"from 5".to_vec()
+            ),
+            "{setting}"
+        );
         let mut other = v4::Client::connect(setting, WRITER);
         other.publish("versions/b", v4::QoS::AtLeastOnce, false, b"from 3.1.1");
         assert_eq!(old.message().3, b"from 3.1.1", "{setting}");
@@ -323,7 +360,11 @@ fn tls(setting: &Setting, user: &str) -> Arc<ClientConfig> {
     }
     let certificate = CertificateDer::from_pem_file(setting.folder.file(&format!("{user}.crt"))).unwrap();
     let key = PrivateKeyDer::from_pem_file(setting.folder.file(&format!("{user}.key"))).unwrap();
-    Arc::new(tls_builder(setting).with_client_auth_cert(vec![certificate], key).unwrap())
+    Arc::new(
+        tls_builder(setting)
+            .with_client_auth_cert(vec![certificate], key)
+            .unwrap(),
+    )
 }
 
 fn without_certificate(setting: &Setting) -> Arc<ClientConfig> {
@@ -332,7 +373,9 @@ fn without_certificate(setting: &Setting) -> Arc<ClientConfig> {
 
 fn tls_builder(setting: &Setting) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(setting.folder.file("ca.crt")).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_file(setting.folder.file("ca.crt")).unwrap())
+        .unwrap();
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
