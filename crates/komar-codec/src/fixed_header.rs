@@ -322,9 +322,25 @@ impl Framer {
         }
         let framing = frame(input, options)?;
         self.wanted = match framing {
-            Framing::Complete(_) => 0,
-            Framing::Incomplete { needed } => input.len().saturating_add(needed),
+            // The first byte of a packet is looked at by itself: it may be wrong.
+            Framing::Incomplete { needed } if !input.is_empty() => input.len().saturating_add(needed),
+            _ => 0,
         };
         Ok(framing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also after an empty buffer, where two bytes are missing.
+    #[test]
+    fn a_framer_reports_a_wrong_first_byte_as_soon_as_it_is_there() {
+        let options = DecodeOptions::new(ProtocolVersion::V5, Role::Server);
+        let mut framer = Framer::new();
+        assert_eq!(framer.frame(&[], &options), Ok(Framing::Incomplete { needed: 2 }));
+        assert_eq!(framer.frame(&[0], &options), frame(&[0], &options));
+        assert!(framer.frame(&[0], &options).is_err());
     }
 }
