@@ -9,6 +9,7 @@ use komar_topic::{FilterIndex, Handle, NameTree, STRIPES, Stripe, TopicName};
 
 use crate::access::Access;
 use crate::config::BrokerConfig;
+use crate::counts::Tallies;
 use crate::registry::Registry;
 use crate::router::cache::Stamp;
 use crate::router::retained::RetainedMessage;
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) turns: Mutex<Turns>,
     /// Of the retained message that was stored last.
     pub(crate) retained_sequence: AtomicU64,
+    /// Payload bytes of all retained messages; changed under their lock.
+    pub(crate) retained_bytes: AtomicUsize,
     /// One version for each stripe of Topic Names; changed under the index's write lock.
     versions: [AtomicU64; STRIPES],
     /// Version of what concerns all Topic Names.
@@ -41,6 +44,7 @@ pub(crate) struct Shared {
     access_epoch: AtomicU64,
     pub(crate) hasher: SeedableRandomState,
     pub(crate) counters: Counters,
+    pub(crate) tallies: Tallies,
     /// Encoded bytes that wait for Connections whose transport takes no more.
     pub(crate) slow_bytes: AtomicUsize,
     /// Bytes of packets that have arrived in part.
@@ -50,7 +54,7 @@ pub(crate) struct Shared {
 /// Things that are counted.
 #[derive(Default)]
 pub(crate) struct Counters {
-    dropped: AtomicU64,
+    pub(crate) dropped: AtomicU64,
     pub(crate) connected: AtomicUsize,
     pub(crate) expired: AtomicU64,
 }
@@ -59,24 +63,6 @@ impl Counters {
     pub(crate) fn dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// Figures about a broker at about one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Statistics {
-    /// Sessions, connected or not.
-    pub sessions: usize,
-    /// Sessions with a Connection.
-    pub connected: usize,
-    /// Subscriptions, shared ones included.
-    pub subscriptions: usize,
-    /// Retained messages.
-    pub retained_messages: usize,
-    /// Messages that were dropped because a limit was met.
-    pub dropped_messages: u64,
-    /// Sessions whose Session Expiry Interval has ended.
-    pub expired_sessions: u64,
 }
 
 impl Broker {
@@ -91,12 +77,14 @@ impl Broker {
             retained: RwLock::new(NameTree::with_hasher(hasher.clone())),
             turns: Mutex::new(Turns::default()),
             retained_sequence: AtomicU64::new(0),
+            retained_bytes: AtomicUsize::new(0),
             versions: [const { AtomicU64::new(0) }; STRIPES],
             version_of_all: AtomicU64::new(0),
             access: RwLock::new(access),
             access_epoch: AtomicU64::new(0),
             hasher,
             counters: Counters::default(),
+            tallies: Tallies::default(),
             slow_bytes: AtomicUsize::new(0),
             reassembly_bytes: AtomicUsize::new(0),
         };
@@ -105,30 +93,11 @@ impl Broker {
         }
     }
 
-    /// Takes other rules into force. Every verdict that is remembered becomes void; Connections stay.
+    /// Takes other rules into force. Every verdict that is remembered becomes void. Connections stay until their driver
+    /// calls [`Worker::recheck`](crate::Worker::recheck) for them.
     pub fn set_access(&self, access: Access) {
         *self.shared.access.write() = access;
         self.shared.access_epoch.fetch_add(1, Ordering::Release);
-    }
-
-    /// Figures for status pages and tests.
-    pub fn statistics(&self) -> Statistics {
-        let shared = &self.shared;
-        Statistics {
-            sessions: shared.registry.len(),
-            connected: shared.counters.connected.load(Ordering::Relaxed),
-            subscriptions: shared.index.read().len(),
-            retained_messages: shared.retained.read().len(),
-            dropped_messages: shared.counters.dropped.load(Ordering::Relaxed),
-            expired_sessions: shared.counters.expired.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Messages that wait for a Session or are under way to it; `None` if there is no such Session.
-    pub fn waiting_messages(&self, client_id: &str) -> Option<usize> {
-        let session = self.shared.registry.find(client_id)?;
-        let waiting = session.lock().waiting_messages();
-        Some(waiting)
     }
 }
 

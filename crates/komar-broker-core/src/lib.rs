@@ -43,8 +43,10 @@
 mod access;
 mod broker;
 mod config;
+mod counts;
 mod error;
 mod event;
+mod introspection;
 mod link;
 mod message;
 mod now;
@@ -60,13 +62,16 @@ mod timer;
 mod worker;
 
 pub use access::{
-    Access, Action, Authenticate, Authentication, Authorize, Decision, FileAccess, Identity, ListenerFiles,
-    Login, Subject,
+    Access, Action, Authenticate, Authentication, Authorize, Credential, Decision, FileAccess, Identity,
+    Known, ListenerFiles, Login, Subject,
 };
-pub use broker::{Broker, Statistics};
+pub use broker::Broker;
 pub use config::{BrokerConfig, Limits, ListenerId, ListenerPolicy};
 pub use error::{CloseCause, ProtocolError};
 pub use event::Event;
+pub use introspection::{
+    RetainedInfo, RetainedPage, SessionInfo, Statistics, StoredMessages, SubscriptionInfo,
+};
 pub use link::{Link, LinkState, Progress};
 pub use now::Now;
 pub use outbox::{Next, Outbox, Sent, Take};

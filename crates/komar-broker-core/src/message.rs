@@ -77,6 +77,11 @@ impl MessageBody {
         self.0.len()
     }
 
+    /// What tells this message from others as long as it is held.
+    pub(crate) fn address(&self) -> usize {
+        self.0.as_ptr() as usize
+    }
+
     /// The bytes behind the message, and where its payload begins in them.
     pub(crate) fn payload_bytes(&self) -> (Arc<[u8]>, usize) {
         let payload = self.message().payload.len();

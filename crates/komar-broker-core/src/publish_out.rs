@@ -48,10 +48,17 @@ pub(crate) fn append_publish(
         return false;
     }
     let plain = !copy.dup && copy.subscription_identifiers.is_empty() && message.payload.len() < SHARE_FROM;
-    if plain && fx.encoded.active {
-        return append_copy(out, fx, message, copy);
+    let sent = if plain && fx.encoded.active {
+        append_copy(out, fx, message, copy)
+    } else {
+        append_encoded(out, fx, message, body, &copy)
+    };
+    if sent {
+        fx.counts.packets_sent += 1;
+        fx.counts.publish_sent += 1;
+        fx.counts.publish_bytes_sent += message.payload.len() as u64;
     }
-    append_encoded(out, fx, message, body, &copy)
+    sent
 }
 
 fn append_encoded(

@@ -17,6 +17,8 @@ pub(crate) struct Registry {
     hasher: SeedableRandomState,
     shards: Box<[Shard]>,
     count: AtomicUsize,
+    /// The highest count so far.
+    maximum: AtomicUsize,
 }
 
 impl Registry {
@@ -28,6 +30,7 @@ impl Registry {
             hasher,
             shards,
             count: AtomicUsize::new(0),
+            maximum: AtomicUsize::new(0),
         }
     }
 
@@ -47,7 +50,8 @@ impl Registry {
         if let Some(new) = new
             && shard.insert(Arc::clone(client_id), new).is_none()
         {
-            self.count.fetch_add(1, Ordering::Relaxed);
+            let before = self.count.fetch_add(1, Ordering::Relaxed);
+            self.maximum.fetch_max(before + 1, Ordering::Relaxed);
         }
         Some(result)
     }
@@ -70,6 +74,16 @@ impl Registry {
     /// Sessions, connected or not.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Most Sessions that there were at once.
+    pub(crate) fn maximum(&self) -> usize {
+        self.maximum.load(Ordering::Relaxed)
+    }
+
+    /// The Sessions of one shard at this moment; `None` behind the last one.
+    pub(crate) fn shard_sessions(&self, number: usize) -> Option<Vec<Arc<Session>>> {
+        Some(self.shards.get(number)?.read().values().cloned().collect())
     }
 
     /// All Sessions at about this moment, a shard at a time.

@@ -12,6 +12,7 @@ use komar_topic::TopicName;
 use crate::access::{Access, Identity};
 use crate::broker::{Broker, Shared};
 use crate::config::{BrokerConfig, ListenerPolicy};
+use crate::counts::{Counts, Tally};
 use crate::error::CloseCause;
 use crate::event::Event;
 use crate::link::Link;
@@ -43,10 +44,12 @@ pub struct Worker {
     pub(crate) wills: VecDeque<(Arc<Identity>, WillMessage)>,
     /// Properties of the PUBLISH that is being handled, as they are passed on.
     pub(crate) forwarded_buffer: Vec<u8>,
+    tally: Arc<Tally>,
 }
 
 /// What a step of the state machines leaves behind for the driver and for other workers.
 pub(crate) struct Effects {
+    pub(crate) counts: Counts,
     pub(crate) now: Millis,
     pub(crate) unix: Duration,
     /// Empty buffers for Outboxes that have something to send.
@@ -103,7 +106,9 @@ impl Worker {
             checks: VecDeque::new(),
             wills: VecDeque::new(),
             forwarded_buffer: Vec::new(),
+            tally: shared.tallies.add(),
             fx: Effects {
+                counts: Counts::default(),
                 now: now_millis,
                 unix: now.unix,
                 pool: Pool::default(),
@@ -122,13 +127,7 @@ impl Worker {
     pub fn turn_begin(&mut self, now: Now) {
         self.fx.now = Millis::from(now);
         self.fx.unix = now.unix;
-        let epoch = self.broker.access_epoch();
-        if epoch != self.access.epoch {
-            self.access = CurrentAccess {
-                epoch,
-                access: self.broker.access(),
-            };
-        }
+        let epoch = self.take_access();
         self.expire_timers();
         if self.fx.now >= self.swept.after(SWEEP_EVERY) {
             self.swept = self.fx.now;
@@ -145,6 +144,7 @@ impl Worker {
         let patience = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         let outbox = Arc::new(Outbox::new(handle, self.fx.now, patience));
         self.timers.add(outbox.deadline(), Timer::silence(&outbox));
+        self.fx.counts.connections_opened += 1;
         Link::new(outbox, Arc::clone(policy))
     }
 
@@ -157,11 +157,17 @@ impl Worker {
     /// Takes what is to be written. Whoever gets [`Take::Output`] reports with
     /// [`output_done`](Self::output_done).
     pub fn take_output(&mut self, outbox: &Outbox) -> Take {
-        outbox.take_output()
+        let take = outbox.take_output();
+        if let Take::Output(output) = &take {
+            self.fx.counts.bytes_sent += output.len() as u64;
+        }
+        take
     }
 
     /// Reports how writing ended and gives the buffer back.
     pub fn output_done(&mut self, outbox: &Arc<Outbox>, output: Output, sent: Sent) -> Next {
+        // What is left is counted when it is taken again.
+        self.fx.counts.bytes_sent -= output.len() as u64;
         let (next, output, waiting) = outbox.output_done(output, sent, &self.broker.slow_bytes);
         if let Some(output) = output {
             self.fx.pool.put(output);
@@ -230,6 +236,7 @@ impl Worker {
     /// Ends a turn.
     pub fn turn_end(&mut self) -> TurnEnd {
         self.cache.turn_end();
+        self.tally.show(self.fx.counts);
         let wait = if self.fx.walking.is_empty() && self.wills.is_empty() {
             self.timers.next().map(|due| due.since(self.fx.now))
         } else {
@@ -249,6 +256,18 @@ impl Worker {
             drop(state);
             self.fx.walking.push_back(Arc::clone(session));
         }
+    }
+
+    /// Notices new rules. Returns their epoch.
+    pub(crate) fn take_access(&mut self) -> u64 {
+        let epoch = self.broker.access_epoch();
+        if epoch != self.access.epoch {
+            self.access = CurrentAccess {
+                epoch,
+                access: self.broker.access(),
+            };
+        }
+        epoch
     }
 
     fn expire_timers(&mut self) {

@@ -88,6 +88,13 @@ impl PasswordFile {
         self.users.get(username)?.as_deref()
     }
 
+    /// As [`stored`](Self::stored), to be kept beyond the life of the file: what a login rested on, to be compared after a
+    /// reload.
+    #[must_use]
+    pub fn stored_shared(&self, username: &str) -> Option<&Arc<StoredHash>> {
+        self.users.get(username)?.as_ref()
+    }
+
     /// The names in the file, sorted by their bytes.
     pub fn users(&self) -> impl ExactSizeIterator<Item = &str> {
         self.users.keys().map(AsRef::as_ref)

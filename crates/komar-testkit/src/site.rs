@@ -123,6 +123,18 @@ impl Site {
         self.peers[peer.0].link.present_certificate(der);
     }
 
+    /// Looks at a Connection again after a reload, as a driver does for each of its Links.
+    pub fn recheck(&mut self, peer: PeerId, policy: &Arc<ListenerPolicy>) {
+        let Peer {
+            link, worker, closed, ..
+        } = &mut self.peers[peer.0];
+        if !*closed {
+            let worker = &mut self.workers[*worker];
+            worker.turn_begin(at(self.now));
+            worker.recheck(link, policy);
+        }
+    }
+
     /// Puts bytes into the peer's socket. The broker reads them in the next turn.
     pub fn send(&mut self, peer: PeerId, bytes: &[u8]) {
         self.peers[peer.0].inbound.extend(bytes);

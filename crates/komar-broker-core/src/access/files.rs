@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use komar_acl::Acl;
+use komar_codec::ReasonCode;
 use komar_passwd::PasswordFile;
 
 use super::{
-    Access, Action, Authenticate, Authentication, Authorize, Decision, Login, Subject, acl, password,
+    Access, Action, Authenticate, Authentication, Authorize, Credential, Decision, Known, Login, Subject,
+    acl, password,
 };
 use crate::config::ListenerId;
 
@@ -62,6 +64,15 @@ impl Authenticate for FileAccess {
     fn authenticate(&self, login: &Login<'_>) -> Authentication {
         let files = self.of(login.listener.id);
         password::decide(files.passwords.as_deref(), files.acl.is_none(), login)
+    }
+
+    fn credential(&self, login: &Login<'_>) -> Option<Credential> {
+        password::credential(self.of(login.listener.id).passwords.as_deref(), login)
+    }
+
+    fn recheck(&self, client: &Known<'_>) -> Result<(), ReasonCode> {
+        let files = self.of(client.listener.id);
+        password::recheck(files.passwords.as_deref(), files.acl.is_none(), client)
     }
 }
 

@@ -6,6 +6,7 @@ mod files;
 mod identity;
 mod password;
 
+use core::any::Any;
 use std::sync::Arc;
 
 use komar_codec::ReasonCode;
@@ -67,10 +68,42 @@ pub enum Authentication {
     Check(PasswordCheck),
 }
 
+/// What a login rests on, of a type that only its [`Authenticate`] knows. Kept as long as the Connection.
+pub type Credential = Arc<dyn Any + Send + Sync>;
+
+/// A client that is connected, as [`Authenticate::recheck`] sees it.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Known<'a> {
+    /// What holds for its listener now.
+    pub listener: &'a ListenerPolicy,
+    /// Who it is.
+    pub identity: &'a Identity,
+    /// What [`Authenticate::credential`] gave when it logged in.
+    pub credential: Option<&'a Credential>,
+}
+
 /// Decides who is let in. Called on a worker's thread; must not block.
 pub trait Authenticate: Send + Sync {
     /// Answers one login.
     fn authenticate(&self, login: &Login<'_>) -> Authentication;
+
+    /// What accepting this login would rest on, for [`recheck`](Self::recheck) to compare; asked right after
+    /// [`authenticate`](Self::authenticate). Default: nothing.
+    fn credential(&self, _login: &Login<'_>) -> Option<Credential> {
+        None
+    }
+
+    /// Whether a client that is connected may stay; asked after a reload, see [`Worker::recheck`](crate::Worker::recheck).
+    /// Default: it may.
+    ///
+    /// # Errors
+    ///
+    /// What a 5.0 client is told before it is disconnected: [`ReasonCode::NotAuthorized`] where it could not log in any
+    /// more.
+    fn recheck(&self, _client: &Known<'_>) -> Result<(), ReasonCode> {
+        Ok(())
+    }
 }
 
 /// Who asks.

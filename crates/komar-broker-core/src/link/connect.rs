@@ -12,10 +12,10 @@ use komar_topic::{Handle, TopicName};
 
 use super::topic_alias::TopicAliases;
 use super::{Established, Link, Phase};
-use crate::access::{Authentication, CertificateIdentity, Identity, Login};
+use crate::access::{Authentication, CertificateIdentity, Credential, Identity, Login};
 use crate::error::{CloseCause, ProtocolError};
 use crate::event::Event;
-use crate::link::phase::{PendingConnect, WriteVerdicts};
+use crate::link::phase::{PendingConnect, Proof, WriteVerdicts};
 use crate::link::publish::check_depth;
 use crate::message::{Message, MessageBody};
 use crate::now::Millis;
@@ -52,31 +52,41 @@ impl Worker {
             Ok(connect) => connect,
             Err(error) => return self.refuse_undecodable(link, error),
         };
+        self.fx.counts.connects_received += 1;
         link.outbox.lock().version = connect.version;
         match self
             .check_connect(link, &connect)
             .and_then(|()| self.who_is_it(link, &connect))
         {
-            Ok(Answer::Accept(username)) => self.accept(link, &connect, username),
-            Ok(Answer::Wait) => {
-                link.phase = Phase::Authenticating(Box::new(PendingConnect { packet: raw.to_vec() }));
+            Ok(Answer::Accept(username, proof)) => self.accept(link, &connect, username, proof),
+            Ok(Answer::Wait(credential)) => {
+                link.phase = Phase::Authenticating(Box::new(PendingConnect {
+                    packet: raw.to_vec(),
+                    epoch: self.access.epoch,
+                    credential,
+                }));
             }
             Err(refusal) => self.refuse(link, &connect, refusal),
         }
     }
 
     /// Goes on with a CONNECT whose password was checked.
-    pub(super) fn verdict(&mut self, link: &mut Link, pending: &PendingConnect, accepted: bool) {
+    pub(super) fn verdict(&mut self, link: &mut Link, pending: PendingConnect, accepted: bool) {
         let options = self.decode_options(link);
         // It was decoded before, so it decodes again.
         let Ok(Framing::Complete(whole)) = frame(&pending.packet, &options) else {
             return;
         };
+        if pending.epoch != self.access.epoch {
+            // The answer is about rules that hold no more.
+            return self.connect(link, whole, &pending.packet);
+        }
         let Ok(connect) = Connect::decode(whole, &options) else {
             return;
         };
         if accepted {
-            self.accept(link, &connect, connect.username.map(Arc::from));
+            let proof = Proof::Login(pending.credential);
+            self.accept(link, &connect, connect.username.map(Arc::from), proof);
         } else {
             let refusal = refuse(ReasonCode::NotAuthorized, "unknown user name or wrong password");
             self.refuse(link, &connect, refusal);
@@ -170,7 +180,7 @@ impl Worker {
             // The certificate replaces user name and password, as Mosquitto's use_identity_as_username does.
             return match link.certificate.as_deref() {
                 Some(CertificateIdentity::Username(username)) => {
-                    Ok(Answer::Accept(Some(Arc::clone(username))))
+                    Ok(Answer::Accept(Some(Arc::clone(username)), Proof::Certificate))
                 }
                 Some(CertificateIdentity::None(error)) => {
                     Err(refuse(ReasonCode::BadUserNameOrPassword, error.to_string()))
@@ -184,22 +194,28 @@ impl Worker {
             username: connect.username.filter(|name| !name.is_empty()),
             password: connect.password,
         };
-        match self.access.access.authenticate.authenticate(&login) {
-            Authentication::Accept => Ok(Answer::Accept(login.username.map(Arc::from))),
-            Authentication::AcceptAnonymous => Ok(Answer::Accept(None)),
+        let authenticate = &self.access.access.authenticate;
+        let answer = authenticate.authenticate(&login);
+        let credential = authenticate.credential(&login);
+        match answer {
+            Authentication::Accept => {
+                let username = login.username.map(Arc::from);
+                Ok(Answer::Accept(username, Proof::Login(credential)))
+            }
+            Authentication::AcceptAnonymous => Ok(Answer::Accept(None, Proof::Login(credential))),
             Authentication::Refuse(reason_code) => Err(refuse(reason_code, "credentials are required")),
             Authentication::Check(check) => {
                 self.checks.push_back(PasswordRequest {
                     outbox: Arc::clone(&link.outbox),
                     check,
                 });
-                Ok(Answer::Wait)
+                Ok(Answer::Wait(credential))
             }
         }
     }
 
     /// Binds the Connection to its Session and answers CONNACK.
-    fn accept(&mut self, link: &mut Link, connect: &Connect<'_>, username: Option<Arc<str>>) {
+    fn accept(&mut self, link: &mut Link, connect: &Connect<'_>, username: Option<Arc<str>>, proof: Proof) {
         let (client_id, assigned) = match self.client_id(link, connect, username.as_ref()) {
             Ok(client_id) => client_id,
             Err(refusal) => return self.refuse(link, connect, refusal),
@@ -274,6 +290,7 @@ impl Worker {
             bridge: connect.bridge,
             topic_aliases: TopicAliases::default(),
             write_verdicts: WriteVerdicts::default(),
+            proof,
         }));
         self.review(&session, epoch);
         self.pump(&session);
@@ -507,8 +524,8 @@ impl Worker {
 }
 
 enum Answer {
-    Accept(Option<Arc<str>>),
-    Wait,
+    Accept(Option<Arc<str>>, Proof),
+    Wait(Option<Credential>),
 }
 
 /// Takes a Session over from its Connection, if it has one. `true`: it goes on; `false`: it is over.

@@ -22,6 +22,7 @@ impl Worker {
         let cause = link.outbox.close_cause().unwrap_or(cause);
         self.leave(link, cause);
         self.take_rest(link);
+        self.fx.counts.connections_closed += 1;
         link.outbox.closed(&self.broker.slow_bytes);
     }
 
@@ -77,7 +78,7 @@ impl Worker {
     }
 
     /// Separates the Link from its Session, once.
-    fn leave(&mut self, link: &mut Link, cause: CloseCause) {
+    pub(super) fn leave(&mut self, link: &mut Link, cause: CloseCause) {
         match core::mem::replace(&mut link.phase, Phase::Closed) {
             Phase::Established(established) => {
                 self.broker.counters.connected.fetch_sub(1, Ordering::Relaxed);

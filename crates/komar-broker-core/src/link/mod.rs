@@ -5,6 +5,7 @@ mod connect;
 mod disconnect;
 mod phase;
 mod publish;
+mod recheck;
 mod subscribe;
 mod topic_alias;
 
@@ -118,11 +119,17 @@ impl Worker {
             LinkState::Open => {}
             // The driver does not read a paused Link; what it had read already is kept.
             LinkState::Paused => {
+                self.fx.counts.bytes_received += bytes.len() as u64;
                 self.keep_rest(link, bytes);
                 return link.progress(bytes.len());
             }
             LinkState::Closing => return link.progress(0),
         }
+        self.fx.counts.bytes_received += bytes.len() as u64;
+        self.handle(link, bytes)
+    }
+
+    fn handle(&mut self, link: &mut Link, bytes: &[u8]) -> Progress {
         let taken = self.finish_rest(link, bytes);
         let mut unread = bytes.get(taken..).unwrap_or_default();
         while !unread.is_empty() && link.state() == LinkState::Open {
@@ -156,7 +163,7 @@ impl Worker {
         {
             self.verdict(
                 link,
-                &pending,
+                *pending,
                 matches!(verdict, PasswordVerdict::Accepted { .. }),
             );
         }
@@ -167,7 +174,7 @@ impl Worker {
     fn resume(&mut self, link: &mut Link) -> Progress {
         if link.state() == LinkState::Open && !link.rest.is_empty() {
             let rest = self.take_rest(link);
-            return self.input(link, &rest);
+            return self.handle(link, &rest);
         }
         link.progress(0)
     }
@@ -236,6 +243,7 @@ impl Worker {
 
     /// One whole packet.
     fn packet(&mut self, link: &mut Link, whole: Frame<'_>, raw: &[u8], options: &DecodeOptions) {
+        self.fx.counts.packets_received += 1;
         if !phase::is_legal(&link.phase, whole.packet_type()) {
             let error = ProtocolError::UnexpectedPacket(whole.packet_type());
             return self.fail(link, error);
@@ -315,6 +323,7 @@ impl Effects {
             buffer.truncate(before);
             out.close(CloseCause::PacketTooLarge);
         }
+        self.counts.packets_sent += 1;
         self.mark_dirty(outbox, out);
     }
 }

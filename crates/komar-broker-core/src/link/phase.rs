@@ -5,7 +5,7 @@ use std::sync::Arc;
 use komar_codec::{PacketType, ProtocolVersion};
 
 use super::topic_alias::TopicAliases;
-use crate::access::Identity;
+use crate::access::{Credential, Identity};
 use crate::session::Session;
 
 /// Where a Link is in its life.
@@ -23,6 +23,9 @@ pub(crate) enum Phase {
 /// A CONNECT that waits for a verdict: the packet as it came, to be read again.
 pub(crate) struct PendingConnect {
     pub(crate) packet: Vec<u8>,
+    /// The rules under which the question was asked; under others it is asked again.
+    pub(crate) epoch: u64,
+    pub(crate) credential: Option<Credential>,
 }
 
 /// What exists once a client is accepted.
@@ -36,6 +39,16 @@ pub(crate) struct Established {
     pub(crate) bridge: bool,
     pub(crate) topic_aliases: TopicAliases,
     pub(crate) write_verdicts: WriteVerdicts,
+    /// What its login rests on, for the next reload.
+    pub(crate) proof: Proof,
+}
+
+/// What a login rests on.
+pub(crate) enum Proof {
+    /// The client certificate, by the identity policy of the Link's listener.
+    Certificate,
+    /// Whatever the embedder said when it accepted the login.
+    Login(Option<Credential>),
 }
 
 /// Whether a packet of that type may come in that phase. The whole table is in `tests/it/data/phases.txt`.

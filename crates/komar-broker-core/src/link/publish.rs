@@ -25,6 +25,8 @@ impl Worker {
         options: &DecodeOptions,
     ) -> Result<(), ProtocolError> {
         let publish = Publish::decode(frame, options)?;
+        self.fx.counts.publish_received += 1;
+        self.fx.counts.publish_bytes_received += publish.payload.len() as u64;
         let Phase::Established(established) = &mut link.phase else {
             return Ok(());
         };

@@ -16,7 +16,7 @@ use crate::worker::{Effects, Worker};
 
 /// A retained message and when it was stored, in the order of all retained messages.
 pub(crate) struct RetainedMessage {
-    body: MessageBody,
+    pub(crate) body: MessageBody,
     sequence: u64,
 }
 
@@ -25,7 +25,10 @@ pub(super) fn keep(broker: &Shared, fx: &mut Effects, message: Message<'_>) {
     let mut tree = broker.retained.write();
     if message.payload.is_empty() {
         // v5 [MQTT-3.3.1-7]
-        tree.remove(message.topic_name);
+        let old = tree.remove(message.topic_name);
+        broker
+            .retained_bytes
+            .fetch_sub(payload_len(old), Ordering::Relaxed);
         broker.retained_sequence.fetch_add(1, Ordering::Relaxed);
         return;
     }
@@ -36,7 +39,17 @@ pub(super) fn keep(broker: &Shared, fx: &mut Effects, message: Message<'_>) {
     }
     let sequence = broker.retained_sequence.fetch_add(1, Ordering::Relaxed) + 1;
     let body = message.to_body(&mut fx.scratch);
-    tree.insert(message.topic_name, RetainedMessage { body, sequence });
+    let old = tree.insert(message.topic_name, RetainedMessage { body, sequence });
+    broker
+        .retained_bytes
+        .fetch_add(message.payload.len(), Ordering::Relaxed);
+    broker
+        .retained_bytes
+        .fetch_sub(payload_len(old), Ordering::Relaxed);
+}
+
+fn payload_len(old: Option<RetainedMessage>) -> usize {
+    old.map_or(0, |old| old.body.message().payload.len())
 }
 
 impl Worker {

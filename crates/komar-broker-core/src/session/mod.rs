@@ -358,6 +358,26 @@ impl SessionState {
         }
     }
 
+    /// Messages under way, messages that wait with their bytes, messages that are not released.
+    pub(crate) fn figures(&mut self) -> (usize, usize, usize, usize) {
+        self.exchange.as_ref().map_or((0, 0, 0, 0), |exchange| {
+            (
+                exchange.inflight.len(),
+                exchange.queue.len(),
+                exchange.queue.bytes(),
+                exchange.unreleased.len(),
+            )
+        })
+    }
+
+    /// Shows the messages that the Session holds.
+    pub(crate) fn for_each_body(&self, visit: &mut impl FnMut(&MessageBody)) {
+        let Some(exchange) = &self.exchange else { return };
+        let deliveries = exchange.inflight.deliveries().chain(exchange.queue.iter());
+        deliveries.for_each(|queued| visit(&queued.body));
+        exchange.unreleased.bodies().for_each(visit);
+    }
+
     pub(crate) fn waiting_messages(&self) -> usize {
         self.exchange
             .as_ref()
@@ -434,6 +454,7 @@ impl Exchange {
                     properties: Default::default(),
                 };
                 let version = out.version;
+                fx.counts.packets_sent += 1;
                 release.encode(version, out.output(&mut fx.pool).buffer()).is_ok()
             }
         };

@@ -61,6 +61,10 @@ impl Queue {
         self.messages.is_empty()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.messages.len()
     }

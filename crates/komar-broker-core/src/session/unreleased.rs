@@ -59,6 +59,14 @@ impl Unreleased {
         Some(message)
     }
 
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = &MessageBody> {
+        self.messages.values().flatten()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }

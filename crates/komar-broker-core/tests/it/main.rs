@@ -1,5 +1,6 @@
 //! The broker from outside: conversations, phases, violations.
 
+mod introspection;
 mod phases;
 mod scenario;
 mod setup;

@@ -66,7 +66,11 @@ impl Setup {
             _ => (String::new(), words),
         };
         let mut policy = ListenerPolicy::default();
-        policy.id = ListenerId(u16::try_from(self.listeners.len()).map_err(|error| error.to_string())?);
+        // The same name again is the same listener, with other settings after the next reload.
+        policy.id = match self.listeners.get(&name) {
+            Some(known) => known.id,
+            None => ListenerId(u16::try_from(self.listeners.len()).map_err(|error| error.to_string())?),
+        };
         for word in words {
             let (name, value) = named(word)?;
             match name {
@@ -87,6 +91,14 @@ impl Setup {
         }
         self.listeners.insert(name, Arc::new(policy));
         Ok(())
+    }
+
+    pub(crate) fn policy(&self, listener: &str) -> Outcome<Arc<ListenerPolicy>> {
+        match (self.listeners.get(listener), listener) {
+            (Some(policy), _) => Ok(Arc::clone(policy)),
+            (None, "") => Ok(Arc::default()),
+            (None, _) => Err(format!("no listener {listener}")),
+        }
     }
 
     /// `acl user bob; topic read t/#`; every line replaces the rules.

@@ -1,9 +1,7 @@
 //! Plays the lines of one conversation. The language is explained in `data/scenarios/README.md`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
-use komar_broker_core::ListenerPolicy;
 use komar_codec::{ProtocolVersion, QoS};
 use komar_testkit::words::{self, Said};
 use komar_testkit::{PeerId, Reading, Site};
@@ -33,6 +31,8 @@ pub(crate) struct Stage {
 
 struct Client {
     peer: PeerId,
+    /// The name of the listener that it came in by.
+    listener: String,
     version: ProtocolVersion,
     read: VecDeque<Said>,
     /// Answers each message as it comes.
@@ -66,10 +66,7 @@ impl Stage {
             ("listener", rest) => self.setup.listener(rest)?,
             ("acl", _) => self.setup.acl(after(line, "acl")),
             ("password", rest) => self.setup.password(rest)?,
-            ("reload", []) => {
-                let access = self.setup.access()?;
-                self.site()?.broker().set_access(access);
-            }
+            ("reload", []) => self.reload()?,
             ("advance", [time]) => self.advance(time)?,
             ("hold", [what]) if what == "checks" => self.site()?.hold_checks(true),
             ("run", [what]) if what == "checks" => {
@@ -144,6 +141,21 @@ impl Stage {
         self.settle()
     }
 
+    /// New rules, and all clients looked at again.
+    fn reload(&mut self) -> Outcome {
+        let access = self.setup.access()?;
+        self.site()?.broker().set_access(access);
+        let peers: Vec<_> = self
+            .clients
+            .values()
+            .map(|client| Ok((client.peer, self.setup.policy(&client.listener)?)))
+            .collect::<Outcome<_>>()?;
+        for (peer, policy) in peers {
+            self.site()?.recheck(peer, &policy);
+        }
+        self.settle()
+    }
+
     fn open(&mut self, name: &str, rest: &str) -> Outcome {
         let (mut listener, mut certificate_name) = ("", None);
         for word in rest.split_whitespace() {
@@ -153,11 +165,7 @@ impl Stage {
                 _ => return Err(format!("opens with what? {word}")),
             }
         }
-        let policy = match (self.setup.listeners.get(listener), listener) {
-            (Some(policy), _) => Arc::clone(policy),
-            (None, "") => Arc::new(ListenerPolicy::default()),
-            (None, _) => return Err(format!("no listener {listener}")),
-        };
+        let policy = self.setup.policy(listener)?;
         let worker = self.opened;
         self.opened += 1;
         let site = self.site()?;
@@ -167,6 +175,7 @@ impl Stage {
         }
         let client = Client {
             peer,
+            listener: listener.to_owned(),
             version: ProtocolVersion::V5,
             read: VecDeque::new(),
             acknowledges: false,

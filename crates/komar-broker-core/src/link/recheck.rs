@@ -1,0 +1,69 @@
+//! After a reload: who may no longer log in is disconnected.
+
+use std::sync::Arc;
+
+use komar_codec::ReasonCode;
+
+use super::{Link, Phase};
+use crate::access::Known;
+use crate::config::ListenerPolicy;
+use crate::error::CloseCause;
+use crate::link::phase::Proof;
+use crate::worker::Worker;
+
+impl Worker {
+    /// Looks at a Connection again after [`Broker::set_access`](crate::Broker::set_access), or after its listener's policy
+    /// has changed; `policy` is the one that holds now. A driver that reloads calls this for each of its Links, in the
+    /// turn in which the new rules came into force.
+    ///
+    /// A client that could not log in any more is sent DISCONNECT, and its Connection is closed: 0x87 Not authorized where
+    /// [`Authenticate::recheck`](crate::Authenticate::recheck) says so (in Mosquitto's files: anonymous clients where they
+    /// are forbidden now, users that were removed, users whose password has changed), 0x98 Administrative action where
+    /// client certificates are no longer mapped to user names as they were. Its Session goes on as after any other end of
+    /// a Connection, and its Will Message is published.
+    ///
+    /// What CONNACK has promised (Topic Alias Maximum, Maximum QoS) holds as long as the Connection. A Connection that has
+    /// not sent CONNECT yet, or waits for a verdict about it, is judged by the new policy and the new rules.
+    pub fn recheck(&mut self, link: &mut Link, policy: &Arc<ListenerPolicy>) {
+        self.take_access();
+        let established = match &mut link.phase {
+            Phase::Established(established) => established,
+            phase => {
+                if let Phase::Authenticating(pending) = phase {
+                    pending.epoch = ASK_AGAIN;
+                }
+                link.policy = Arc::clone(policy);
+                return;
+            }
+        };
+        let refusal = match &established.proof {
+            Proof::Certificate if policy.identity == link.policy.identity => None,
+            Proof::Login(credential) if policy.identity.is_none() => {
+                let client = Known {
+                    listener: policy,
+                    identity: &established.identity,
+                    credential: credential.as_ref(),
+                };
+                self.access.access.authenticate.recheck(&client).err()
+            }
+            _ => Some(ReasonCode::AdministrativeAction),
+        };
+        if let Some(reason_code) = refusal {
+            self.expel(link, reason_code);
+        }
+    }
+
+    /// Ends a Connection for what somebody else decided.
+    pub(crate) fn expel(&mut self, link: &mut Link, reason_code: ReasonCode) {
+        let cause = match reason_code {
+            ReasonCode::NotAuthorized => CloseCause::NotAuthorized,
+            _ => CloseCause::AdministrativeAction,
+        };
+        self.leave(link, cause);
+        let outbox = Arc::clone(&link.outbox);
+        self.say_goodbye(&outbox, reason_code, cause);
+    }
+}
+
+/// An epoch that no rules have: what was asked under it is asked again.
+const ASK_AGAIN: u64 = u64::MAX;
