@@ -21,8 +21,14 @@ pub struct BrokerConfig {
     pub retain_available: bool,
     /// Deliver at the Subscription's QoS even what was published with a lower one. Default: `false`.
     pub upgrade_outgoing_qos: bool,
-    /// Whether a client may leave its Client Identifier empty and be given one. Default: `true`.
-    pub allow_zero_length_client_id: bool,
+    /// What Client Identifiers have to begin with; others are refused. Default: none (`clientid_prefixes`).
+    pub client_id_prefix: Option<String>,
+    /// Whether a retained message is sent only while the client that published it may still publish there. Default:
+    /// `true`, as Mosquitto documents `check_retain_source`.
+    pub check_retain_source: bool,
+    /// Longest time that a message is retained; a shorter Message Expiry Interval of its own stays. Default: none
+    /// (`retain_expiry_interval`).
+    pub retained_expiry_maximum: Option<Duration>,
     /// Longest keep alive that a client may ask for; a 5.0 client is told this one instead (MQTT 5.0
     /// §3.2.2.3.14), a 3.x client is refused. Default: none.
     pub maximum_keep_alive: Option<u16>,
@@ -39,7 +45,9 @@ impl Default for BrokerConfig {
             queue_qos0_messages: false,
             retain_available: true,
             upgrade_outgoing_qos: false,
-            allow_zero_length_client_id: true,
+            client_id_prefix: None,
+            check_retain_source: true,
+            retained_expiry_maximum: None,
             maximum_keep_alive: None,
             session_expiry_maximum: None,
         }
@@ -126,6 +134,8 @@ pub struct ListenerPolicy {
     /// How a client certificate becomes the user name. `None`, the default: it does not. With a policy the
     /// certificate replaces user name and password, and a client without one is refused.
     pub identity: Option<IdentityPolicy>,
+    /// Whether a client may leave its Client Identifier empty and be given one. Default: `true`.
+    pub allow_zero_length_client_id: bool,
     /// Whether the Client Identifier is replaced by the user name. Default: `false`.
     pub use_username_as_client_id: bool,
     /// Protocol versions that are served. Default: all.
@@ -144,6 +154,7 @@ impl Default for ListenerPolicy {
             id: ListenerId(0),
             allow_anonymous: false,
             identity: None,
+            allow_zero_length_client_id: true,
             use_username_as_client_id: false,
             protocol_versions: vec![
                 ProtocolVersion::V3_1,

@@ -221,7 +221,7 @@ impl Worker {
             retain,
             expires: Millis::NEVER,
         };
-        Ok(self.route(Origin { client_id: None }, message))
+        Ok(self.route(Origin { publisher: None }, message))
     }
 
     /// Does what the turn's input has left to do and that is not output: Will Messages, retained messages. Called

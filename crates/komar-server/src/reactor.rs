@@ -29,6 +29,8 @@ pub(crate) struct Common {
     pub(crate) loads: Vec<AtomicUsize>,
     pub(crate) placement: Placement,
     pub(crate) placed: AtomicUsize,
+    /// Of all listeners together.
+    pub(crate) maximum_connections: usize,
     pub(crate) passwords: PasswordPool,
     pub(crate) started: Instant,
 }
@@ -222,6 +224,11 @@ impl Reactor {
         let Some(open) = self.common.listeners.get(listener) else {
             return;
         };
+        let all = self.common.loads.iter().map(|load| load.load(Ordering::Relaxed));
+        if all.sum::<usize>() >= self.common.maximum_connections {
+            tracing::warn!("Client connection from {peer} denied: global_max_connections is reached.");
+            return;
+        }
         let count = open.connections.fetch_add(1, Ordering::Relaxed);
         if open.maximum_connections.is_some_and(|maximum| count >= maximum) {
             open.connections.fetch_sub(1, Ordering::Relaxed);

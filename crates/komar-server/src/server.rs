@@ -59,6 +59,7 @@ pub struct ServerBuilder {
     reactors: usize,
     placement: Placement,
     password_threads: usize,
+    maximum_connections: usize,
 }
 
 /// A running broker. Dropping it stops the broker.
@@ -78,6 +79,7 @@ impl Server {
             reactors: 1,
             placement: Placement::default(),
             password_threads: 1,
+            maximum_connections: usize::MAX,
         }
     }
 
@@ -118,6 +120,11 @@ impl Drop for Server {
 }
 
 impl ServerBuilder {
+    #[cfg(all(test, feature = "conf"))]
+    pub(crate) fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
     /// Settings that hold for the whole broker.
     #[must_use]
     pub fn config(mut self, config: BrokerConfig) -> Self {
@@ -150,6 +157,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn placement(mut self, placement: Placement) -> Self {
         self.placement = placement;
+        self
+    }
+
+    /// Connections at a time, over all listeners; more are closed at once. Default: no limit
+    /// (`global_max_connections`).
+    #[must_use]
+    pub fn maximum_connections(mut self, maximum: usize) -> Self {
+        self.maximum_connections = maximum;
         self
     }
 
@@ -210,6 +225,7 @@ impl ServerBuilder {
             mailboxes,
             placement: self.placement,
             placed: AtomicUsize::new(0),
+            maximum_connections: self.maximum_connections,
             passwords,
             started,
         });

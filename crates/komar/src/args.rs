@@ -20,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) config: Option<PathBuf>,
     /// Ports of the local-only mode.
     pub(crate) ports: Vec<u16>,
+    /// Go to the background.
+    pub(crate) background: bool,
     pub(crate) verbose: bool,
     pub(crate) quiet: bool,
     /// Read and check the configuration, and end.
@@ -31,12 +33,13 @@ pub(crate) struct Options {
 pub(crate) const HELP: &str = "\
 komar - an MQTT broker that takes Eclipse Mosquitto's place
 
-Usage: komar [-c FILE] [-p PORT]... [-v | -q] [--test-config]
+Usage: komar [-c FILE] [-p PORT]... [-d] [-v | -q] [--test-config]
        komar demo | check | passwd | acl | cert ...   (each with --help)
 
   -c, --config-file FILE  read this mosquitto.conf
   -p, --port PORT         listen on this port of the loopback interface, when the file defines no listener;
                           may be given ten times
+  -d, --daemon            go to the background
   -v, --verbose           log everything, whatever the file says
   -q, --quiet             log nothing
       --test-config       check the configuration file and end
@@ -52,6 +55,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Request, String> {
     let mut options = Options {
         config: None,
         ports: Vec::new(),
+        background: false,
         verbose: false,
         quiet: false,
         test_config: false,
@@ -74,6 +78,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Request, String> {
                 }
                 options.ports.push(port);
             }
+            Short('d') | Long("daemon") => options.background = true,
             Short('v') | Long("verbose") => options.verbose = true,
             Short('q') | Long("quiet") => options.quiet = true,
             Long("test-config") => options.test_config = true,
@@ -92,11 +97,6 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Request, String> {
             }
             Short('h') | Long("help") => return Ok(Request::Help),
             Long("version") => return Ok(Request::Version),
-            Short('d') | Long("daemon") => {
-                return Err(
-                    "-d is not supported yet: let the service manager run komar in the foreground".to_owned(),
-                );
-            }
             Value(word) => {
                 return Err(format!(
                     "unknown command '{}': try demo, check, passwd, acl, cert or --help",

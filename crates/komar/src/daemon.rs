@@ -8,6 +8,7 @@ use signal_hook::iterator::Signals;
 
 use crate::args::Options;
 use crate::logging;
+use crate::process::{self, PidFile, ProcessError};
 
 /// Why the broker did not run.
 pub(crate) enum Failure {
@@ -16,6 +17,13 @@ pub(crate) enum Failure {
     Start(StartError),
     Log(std::io::Error),
     Signals(std::io::Error),
+    Process(ProcessError),
+}
+
+impl From<ProcessError> for Failure {
+    fn from(error: ProcessError) -> Failure {
+        Failure::Process(error)
+    }
 }
 
 /// Runs the broker until it is told to stop. Returns the exit status.
@@ -56,11 +64,21 @@ fn serve(options: &Options) -> Result<(), Failure> {
         println!("Configuration file is OK.");
         return Ok(());
     }
+    let remark = process::drop_privileges(&config.user)?;
+    process::set_umask()?;
+    if options.background {
+        process::go_to_background()?;
+    }
+    // Held until the end, and removed then.
+    let _pid_file = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     logging::install(&config.logging, options.verbose, options.quiet).map_err(Failure::Log)?;
     tracing::info!("komar version {} starting", env!("CARGO_PKG_VERSION"));
     match &options.config {
         Some(path) => tracing::info!("Config loaded from {}.", path.display()),
         None => tracing::info!("Using default config."),
+    }
+    if let Some(remark) = remark {
+        tracing::warn!("{remark}.");
     }
     for warning in &warnings {
         tracing::warn!("{}", warning.to_string().trim_start_matches("Warning: "));
@@ -109,6 +127,7 @@ fn describe(failure: &Failure) -> (String, i32) {
         Failure::Setup(errors) => (errors.to_string(), errors.exit_status()),
         Failure::Start(error) => (format!("Error: {error}."), 1),
         Failure::Log(error) => (format!("Error: cannot write the log: {error}."), 1),
+        Failure::Process(error) => (format!("Error: {error}."), error.exit_status()),
         Failure::Signals(error) => (format!("Error: cannot watch for signals: {error}."), 1),
     }
 }

@@ -6,6 +6,7 @@ mod command;
 mod daemon;
 mod demo_client;
 mod logging;
+mod process;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -66,10 +66,10 @@ impl Worker {
             state.unreleased().release(identifier)
         };
         if let Some(Some(body)) = released {
-            let session = Arc::clone(&established.session);
+            let identity = Arc::clone(&established.identity);
             self.route(
                 Origin {
-                    client_id: Some(&session.client_id),
+                    publisher: Some(&identity),
                 },
                 body.message(),
             );

@@ -113,7 +113,7 @@ impl Worker {
         }
         if connect.client_id.is_empty() && !policy.use_username_as_client_id {
             // v3 [MQTT-3.1.3-8], v3 [MQTT-3.1.3-9]
-            let allowed = config.allow_zero_length_client_id
+            let allowed = policy.allow_zero_length_client_id
                 && match connect.version {
                     ProtocolVersion::V3_1 => false,
                     ProtocolVersion::V3_1_1 => connect.clean_start,
@@ -380,7 +380,25 @@ impl Worker {
         self.fx.close(outbox, cause);
     }
 
+    /// The Client Identifier that the client gets, and whether it is to be told so.
     fn client_id(
+        &mut self,
+        link: &Link,
+        connect: &Connect<'_>,
+        username: Option<&Arc<str>>,
+    ) -> Result<(Arc<str>, bool), Refusal> {
+        let (client_id, assigned) = self.choose_client_id(link, connect, username)?;
+        let prefix = self.broker.config.client_id_prefix.as_deref();
+        if prefix.is_some_and(|prefix| !client_id.starts_with(prefix)) {
+            return Err(refuse(
+                ReasonCode::NotAuthorized,
+                "the client identifier does not begin with clientid_prefixes",
+            ));
+        }
+        Ok((client_id, assigned))
+    }
+
+    fn choose_client_id(
         &mut self,
         link: &Link,
         connect: &Connect<'_>,

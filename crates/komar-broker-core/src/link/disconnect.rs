@@ -183,7 +183,7 @@ impl Worker {
     }
 
     /// Publishes a Will Message if its owner may write there at this moment.
-    pub(crate) fn publish_will(&mut self, identity: &Identity, will: &WillMessage) {
+    pub(crate) fn publish_will(&mut self, identity: &Arc<Identity>, will: &WillMessage) {
         let mut message = will.body.message();
         if let Some(expiry) = will.expiry {
             message.expires = self.fx.now.after(expiry);
@@ -201,7 +201,7 @@ impl Worker {
         }
         // v5 [MQTT-3.1.2-14], v5 [MQTT-3.1.2-15], v3 [MQTT-3.1.2-16], v3 [MQTT-3.1.2-17]
         let origin = Origin {
-            client_id: Some(&identity.client_id),
+            publisher: Some(identity),
         };
         self.route(origin, message);
     }

@@ -93,14 +93,14 @@ impl Worker {
                 .message_expiry_interval
                 .map_or(Millis::NEVER, |seconds| self.fx.now.after_seconds(seconds)),
         };
-        let session = Arc::clone(&established.session);
+        let identity = Arc::clone(&established.identity);
         let outcome = match (publish.qos, publish.packet_identifier) {
             (QoS::ExactlyOnce, Some(identifier)) => self.keep_unreleased(link, identifier, message, refusal),
             (qos, identifier) => {
                 let matched = match refusal {
                     None => self.route(
                         Origin {
-                            client_id: Some(&session.client_id),
+                            publisher: Some(&identity),
                         },
                         message,
                     ),

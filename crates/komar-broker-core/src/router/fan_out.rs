@@ -50,7 +50,7 @@ fn deliver(
     message: Message<'_>,
     body: &mut Option<MessageBody>,
 ) -> bool {
-    if target.no_local && origin.client_id == Some(&*target.session.client_id) {
+    if target.no_local && origin.client_id() == Some(&*target.session.client_id) {
         return false;
     }
     if !target.is_readable(access, message.topic_name) {

@@ -51,8 +51,15 @@ pub(crate) enum Route {
 /// Who published.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin<'a> {
+    /// The client; `None` for the broker itself.
+    pub(crate) publisher: Option<&'a Arc<Identity>>,
+}
+
+impl Origin<'_> {
     /// For No Local, which is about clients and not about Sessions or Connections. v5 [MQTT-3.8.3-3]
-    pub(crate) client_id: Option<&'a str>,
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.publisher.map(|identity| &*identity.client_id)
+    }
 }
 
 impl Worker {
@@ -91,7 +98,7 @@ impl Worker {
         let routes = cache.scratch();
         {
             let index = broker.index.read();
-            retained::keep(broker, fx, message);
+            retained::keep(broker, fx, origin, message);
             collect(broker, &index, message.topic_name, routes);
         }
         finish_routes(broker, &access.access, message.topic_name, routes);

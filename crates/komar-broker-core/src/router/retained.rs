@@ -6,22 +6,36 @@ use std::sync::Arc;
 use komar_codec::QoS;
 use komar_topic::TopicFilter;
 
+use crate::access::{Access, Action, Identity};
 use crate::broker::Shared;
 use crate::message::{Message, MessageBody};
-use crate::router::may_receive;
+use crate::router::{Origin, may_receive};
 use crate::session::Session;
 use crate::session::inflight::Queued;
 use crate::session::retained_walk::{Found, Looked, Progress, RetainedWalk};
 use crate::worker::{Effects, Worker};
 
 /// A retained message and when it was stored, in the order of all retained messages.
+#[derive(Clone)]
 pub(crate) struct RetainedMessage {
     pub(crate) body: MessageBody,
     sequence: u64,
+    /// Who published it, for [`check_retain_source`](crate::BrokerConfig::check_retain_source); `None` for the broker
+    /// itself.
+    source: Option<Arc<Identity>>,
+}
+
+impl RetainedMessage {
+    /// Whether its publisher may still publish it.
+    fn is_rightful(&self, access: &Access) -> bool {
+        let name = self.body.message().topic_name;
+        let source = self.source.as_deref();
+        source.is_none_or(|source| access.allows(&source.subject(), Action::Publish(name)))
+    }
 }
 
 /// Stores the message, or removes the one that is stored if the payload is empty. v5 [MQTT-3.3.1-6]
-pub(super) fn keep(broker: &Shared, fx: &mut Effects, message: Message<'_>) {
+pub(super) fn keep(broker: &Shared, fx: &mut Effects, origin: Origin<'_>, mut message: Message<'_>) {
     let mut tree = broker.retained.write();
     if message.payload.is_empty() {
         // v5 [MQTT-3.3.1-7]
@@ -38,8 +52,15 @@ pub(super) fn keep(broker: &Shared, fx: &mut Effects, message: Message<'_>) {
         return;
     }
     let sequence = broker.retained_sequence.fetch_add(1, Ordering::Relaxed) + 1;
-    let body = message.to_body(&mut fx.scratch);
-    let old = tree.insert(message.topic_name, RetainedMessage { body, sequence });
+    if let Some(maximum) = broker.config.retained_expiry_maximum {
+        message.expires = message.expires.min(fx.now.after(maximum));
+    }
+    let retained = RetainedMessage {
+        body: message.to_body(&mut fx.scratch),
+        sequence,
+        source: origin.publisher.map(Arc::clone),
+    };
+    let old = tree.insert(message.topic_name, retained);
     broker
         .retained_bytes
         .fetch_add(message.payload.len(), Ordering::Relaxed);
@@ -110,12 +131,9 @@ impl Worker {
         let access = &self.access.access;
         walk.found.retain(|found| {
             let name = found.queued.body.message().topic_name;
-            let tree = self.broker.retained.read();
-            let is_current = tree
-                .get(name)
-                .is_some_and(|retained| retained.sequence == found.sequence);
-            drop(tree);
-            is_current && may_receive(access, session, name)
+            let current = self.broker.retained.read().get(name).cloned();
+            current.is_some_and(|current| current.sequence == found.sequence && self.may_be_sent(&current))
+                && may_receive(access, session, name)
         });
     }
 
@@ -127,20 +145,21 @@ impl Worker {
         };
         let filter = TopicFilter::from_checked(&walk.filter);
         let (newest, maximum_qos) = (walk.newest, walk.maximum_qos);
-        let mut bodies = Vec::new();
+        let mut retained = Vec::new();
         let next = self
             .broker
             .retained
             .read()
-            .walk(filter, after.as_ref(), SLICE, |_, retained| {
-                if retained.sequence <= newest {
-                    bodies.push((retained.sequence, retained.body.clone()));
+            .walk(filter, after.as_ref(), SLICE, |_, message| {
+                if message.sequence <= newest {
+                    retained.push(message.clone());
                 }
             });
         walk.progress = next.map_or(Progress::End, Progress::After);
-        for (sequence, body) in bodies {
-            let message = body.message();
+        for retained in retained {
+            let message = retained.body.message();
             if message.is_expired(self.fx.now)
+                || !self.may_be_sent(&retained)
                 || !may_receive(&self.access.access, session, message.topic_name)
             {
                 continue;
@@ -156,10 +175,16 @@ impl Worker {
                 qos,
                 retain: true,
                 identifiers: walk.identifiers.clone(),
-                body: body.clone(),
+                body: retained.body.clone(),
             };
+            let sequence = retained.sequence;
             walk.found.push_back(Found { sequence, queued });
         }
+    }
+
+    /// Whether its publisher, if that is asked for, may still publish it.
+    fn may_be_sent(&self, retained: &RetainedMessage) -> bool {
+        !self.broker.config.check_retain_source || retained.is_rightful(&self.access.access)
     }
 }
 

@@ -50,7 +50,9 @@ impl Setup {
                 "queue_qos0" => self.config.queue_qos0_messages = flag(value)?,
                 "retain" => self.config.retain_available = flag(value)?,
                 "upgrade_qos" => self.config.upgrade_outgoing_qos = flag(value)?,
-                "empty_id" => self.config.allow_zero_length_client_id = flag(value)?,
+                "id_prefix" => self.config.client_id_prefix = Some(value.to_owned()),
+                "retain_source" => self.config.check_retain_source = flag(value)?,
+                "retain_expiry" => self.config.retained_expiry_maximum = Some(duration(value)?),
                 "keep" => self.config.maximum_keep_alive = Some(number(value)?),
                 "expiry" => self.config.session_expiry_maximum = Some(duration(value)?),
                 _ => return Err(format!("no setting: {name}")),
@@ -76,6 +78,7 @@ impl Setup {
             match name {
                 "anonymous" => policy.allow_anonymous = flag(value)?,
                 "identity" => policy.identity = Some(identity(value)?),
+                "empty_id" => policy.allow_zero_length_client_id = flag(value)?,
                 "username_is_id" => policy.use_username_as_client_id = flag(value)?,
                 "versions" => {
                     let versions = value

@@ -73,7 +73,10 @@ pub(super) fn rows() -> Vec<Directive> {
             Integer(MINIMUM, MAXIMUM, |draft, value| {
                 draft.config.limits.max_inflight_bytes = bound(value)
             }),
-        ),
+        )
+        .support(NoEffect(
+            "'max_inflight_messages' and 'max_packet_size' are what bounds it yet",
+        )),
         row(
             "max_inflight_messages",
             "20",
@@ -141,6 +144,9 @@ pub(super) fn rows() -> Vec<Directive> {
                 draft.config.limits.packet_buffer_size = to_u16(value)
             }),
         )
+        .support(NoEffect(
+            "buffers grow with what arrives, and HTTP is not spoken yet",
+        ))
         .also(&["websockets_headers_size"]),
         structure(
             "per_listener_settings",

@@ -40,7 +40,7 @@ pub(super) fn rows() -> Vec<Directive> {
         .once(),
         row("log_facility", "", "syslog facility LOCAL0 to LOCAL7; 'daemon' if not given", Integer(0, 7, |draft, value| {
             draft.logging().facility = u8::try_from(value).ok();
-        })),
+        })).support(NoEffect("there is no syslog yet")),
         row("connection_messages", "true", "a line for each connect and disconnect", Boolean(|draft, value| {
             draft.logging().connection_messages = value;
         })),

@@ -102,6 +102,7 @@ fn policy(given: &Given) -> ListenerPolicy {
     } else {
         None
     };
+    policy.allow_zero_length_client_id = given.security.allow_zero_length_clientid;
     policy.use_username_as_client_id = given.use_username_as_clientid;
     let versions = given.accept_protocol_versions;
     policy.protocol_versions = [

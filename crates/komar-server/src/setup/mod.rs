@@ -58,6 +58,9 @@ pub fn prepare(config: &Config) -> Result<Setup, SetupErrors> {
     let default = files.of(&config.security, &mut errors, &mut warnings);
     let mut access = FileAccess::new(default);
     let mut builder = Server::builder().config(broker_config(config));
+    if let Some(maximum) = config.limits.global_max_connections {
+        builder = builder.maximum_connections(usize::try_from(maximum).unwrap_or(usize::MAX));
+    }
     let mut summaries = Vec::new();
     let mut number = 0;
     for listener in &config.listeners {
@@ -94,10 +97,34 @@ fn broker_config(config: &Config) -> BrokerConfig {
     broker.queue_qos0_messages = messages.queue_qos0_messages;
     broker.retain_available = messages.retain_available;
     broker.upgrade_outgoing_qos = messages.upgrade_outgoing_qos;
-    broker.allow_zero_length_client_id = config.security.allow_zero_length_clientid;
+    broker.check_retain_source = messages.check_retain_source;
+    broker.retained_expiry_maximum = messages.retain_expiry_interval;
+    broker.client_id_prefix.clone_from(&config.clientid_prefixes);
     broker.maximum_keep_alive = given
         .max_keepalive
         .map(|time: Duration| u16::try_from(time.as_secs()).unwrap_or(u16::MAX));
     broker.session_expiry_maximum = given.persistent_client_expiration;
     broker
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No client sees this from outside.
+    #[test]
+    fn small_packets_are_sent_at_once_unless_switched_off() {
+        for (line, expected) in [("", true), ("set_tcp_nodelay false\n", false)] {
+            let text = format!("listener 1883 127.0.0.1\n{line}");
+            let loaded = komar_conf::parse_str(&text, "mosquitto.conf").unwrap();
+            let setup = prepare(&loaded.config).unwrap();
+            assert!(
+                setup
+                    .builder
+                    .listeners()
+                    .iter()
+                    .all(|open| open.no_delay == expected)
+            );
+        }
+    }
 }

@@ -50,7 +50,8 @@ impl Folder {
         std::fs::write(self.path().join(name), contents).unwrap();
     }
 
-    /// Lets every user read the files: a broker that root starts gives its rights up before it opens them.
+    /// Lets every user read the files and write new ones: a broker that root starts gives its rights up before it opens
+    /// any.
     pub(crate) fn share(&self) {
         share(self.path());
     }
@@ -174,7 +175,7 @@ fn other_broker() -> Option<OsString> {
 fn share(folder: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let allow = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-    allow(folder, 0o755);
+    allow(folder, 0o777);
     let paths: Vec<PathBuf> = folder
         .read_dir()
         .unwrap()

@@ -1,17 +1,19 @@
 //! Certificates of today: version 3, with the names that clients look for. The tutorial has others.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 
 use crate::broker::Folder;
 
 /// Writes `ca.crt`, and certificates with keys for `broker`, the clients in [`CLIENTS`] and a `stranger`: a client
-/// of another authority with the same name, who calls himself `writer`. `expired-ca.crt` is what it says.
+/// of another authority with the same name, who calls himself `writer`. `expired-ca.crt` is what it says, and so is
+/// the client `expired`.
 pub(crate) fn write(folder: &Folder) {
     let authority = Authority::new("interop CA", 2020, 2120);
     folder.write("ca.crt", &authority.certificate);
+    folder.write("ca.key", authority.issuer.key().serialize_pem());
     authority.issue(
         folder,
         "broker",
@@ -21,12 +23,40 @@ pub(crate) fn write(folder: &Folder) {
     for client in CLIENTS {
         authority.issue(folder, client, client, ExtendedKeyUsagePurpose::ClientAuth);
     }
+    authority.issue_until(
+        folder,
+        "expired",
+        "expired",
+        ExtendedKeyUsagePurpose::ClientAuth,
+        2021,
+    );
     let other = Authority::new("interop CA", 2020, 2120);
     other.issue(folder, "stranger", WRITER, ExtendedKeyUsagePurpose::ClientAuth);
     folder.write(
         "expired-ca.crt",
         &Authority::new("expired CA", 2001, 2002).certificate,
     );
+}
+
+/// Writes a revocation list with the certificate of `client` in it, made by the authority of `ca.crt`.
+pub(crate) fn revoke(folder: &Folder, client: &str, file: &str) {
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let key = KeyPair::from_pem(&read("ca.key")).unwrap();
+    let issuer = Issuer::from_ca_cert_pem(&read("ca.crt"), key).unwrap();
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2020, 1, 1),
+        next_update: date_time_ymd(2120, 1, 1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: vec![RevokedCertParams {
+            serial_number: serial_number(client),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        }],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    folder.write(file, list.signed_by(&issuer).unwrap().pem().unwrap());
 }
 
 /// The user that may read everything, and the user that may read and write everything.
@@ -53,7 +83,19 @@ impl Authority {
     }
 
     fn issue(&self, folder: &Folder, file: &str, common_name: &str, usage: ExtendedKeyUsagePurpose) {
-        let mut params = params(common_name, 2020, 2120);
+        self.issue_until(folder, file, common_name, usage, 2120);
+    }
+
+    fn issue_until(
+        &self,
+        folder: &Folder,
+        file: &str,
+        common_name: &str,
+        usage: ExtendedKeyUsagePurpose,
+        last_year: i32,
+    ) {
+        let mut params = params(common_name, 2020, last_year);
+        params.serial_number = Some(serial_number(file));
         if usage == ExtendedKeyUsagePurpose::ServerAuth {
             let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
             params.subject_alt_names = CertificateParams::new(names).unwrap().subject_alt_names;
@@ -65,6 +107,11 @@ impl Authority {
         folder.write(&format!("{file}.crt"), certificate);
         folder.write(&format!("{file}.key"), key.serialize_pem());
     }
+}
+
+/// Known from the name, so that it can be revoked.
+fn serial_number(file: &str) -> SerialNumber {
+    SerialNumber::from_slice(file.as_bytes())
 }
 
 fn params(common_name: &str, first_year: i32, last_year: i32) -> CertificateParams {

@@ -10,8 +10,10 @@
 mod broker;
 mod certificates;
 mod demo;
+mod effects;
 mod mosquitto_clients;
 mod paho;
+mod play;
 mod program;
 mod rumqttc;
 mod setting;

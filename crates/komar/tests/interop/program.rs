@@ -96,9 +96,33 @@ impl Program {
         found.unwrap_or_else(|| panic!("{} did not say '{words}'; it wrote:\n{}", self.name, self.text()))
     }
 
+    /// Waits for a line behind the first `from` lines that contains these words, and says where the rest begins.
+    /// `None` if the program ends, or is silent for too long, without it.
+    pub(crate) fn wait_from(&self, from: usize, words: &str) -> Option<usize> {
+        let found = self.transcript.wait(Instant::now() + PATIENCE, |written| {
+            let mut lines = written.lines.iter().enumerate().skip(from);
+            let found = lines.find(|(_, line)| line.contains(words));
+            found
+                .map(|(place, _)| Some(place + 1))
+                .or_else(|| (written.ended == 2).then_some(None))
+        });
+        found.flatten()
+    }
+
     /// Asks it to end, as a service manager or Ctrl-C does.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// As [`signal`](Self::signal), for those without a name.
+    pub(crate) fn signal_number(&self, number: i32) {
+        let line = format!("kill -{number} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &line]).status().unwrap();
+        assert!(status.success(), "{line}");
     }
 
     /// Ends it without a word, as a lost connection looks to its peer.

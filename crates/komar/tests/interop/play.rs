@@ -1,0 +1,576 @@
+//! Conversations with the real program: a configuration, what clients say and hear, what the log says. One line a step.
+//!
+//! | line | what happens |
+//! | --- | --- |
+//! | `mosquitto.conf:` | a file; the lines behind it that are indented by four blanks are its contents |
+//! | `folder conf.d`, `remove FILE` | a folder is made; a file goes |
+//! | `copy FROM TO`, `revoke writer crl.pem` | a copy; a revocation list of `ca.crt` |
+//! | `as root fails 1`, `runs as nobody` | a step only for root; whom the process belongs to |
+//! | `certificates` | certificates of `ca.crt` for `broker`, `reader`, `writer`, and of another authority for `stranger` |
+//! | `password bob secret` | a user in `pwfile` |
+//! | `env NAME VALUE` | for the next start |
+//! | `start`, `start -v` | the broker starts and is waited for |
+//! | `fails 3 check mosquitto.conf` | the program ends with this status |
+//! | `signal hup`, `ends 0` | a signal; the broker has ended with this status |
+//! | `says WORDS`, `then WORDS` | a line of the log holds these words; a line behind the one that was found last |
+//! | `unsaid WORDS` | no line until now holds these words |
+//! | `shows FILE WORDS`, `hides FILE WORDS` | a file holds these words, sooner or later; it does not hold them now |
+//! | `missing FILE` | there is no such file |
+//! | `a opens port2 tls writer` | a connection: to another port, over TLS, with a certificate; each word may be left out |
+//! | `a > connect v5 id=a clean` | a sends packets; the first line opens a connection |
+//! | `a < pingresp`, `a < connack success ...` | this came next |
+//! | `a alive` | a is answered a PINGREQ, and nothing came before |
+//! | `a joins v5 user=bob` | CONNECT with the client's name as identifier, clean, and a CONNACK of success |
+//! | `a closed` | the broker has closed the connection, and said nothing more |
+//! | `a drops` | the connection breaks |
+//! | `unreachable port2` | nobody listens there |
+//!
+//! `{port}`, `{port2}`, `{port3}` in files and arguments are free ports, `{dir}` is the folder, `{pid}` the process.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Instant;
+
+use komar_codec::{DecodeOptions, Framing, ProtocolVersion, Role, frame};
+use komar_testkit::words::{self, Said};
+use rustix::process::Signal;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::broker::{Folder, add_user, command, free_port};
+use crate::certificates;
+use crate::program::{PATIENCE, Program};
+
+type Outcome<T = ()> = Result<T, String>;
+
+/// A conversation as it stands in its file.
+pub(crate) struct Conversation<'a> {
+    pub(crate) title: &'a str,
+    /// With their numbers in the file.
+    pub(crate) lines: Vec<(usize, &'a str)>,
+}
+
+/// Splits a file at its `== title` lines and takes lines of comments away.
+pub(crate) fn conversations_of(text: &str) -> Vec<Conversation<'_>> {
+    let mut found: Vec<Conversation<'_>> = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if let Some(title) = line.strip_prefix("==") {
+            found.push(Conversation {
+                title: title.trim(),
+                lines: Vec::new(),
+            });
+        } else if !line.trim().is_empty() && !line.starts_with("//") {
+            let conversation = found.last_mut().expect("a title comes first");
+            conversation.lines.push((index + 1, line.trim_end()));
+        }
+    }
+    found
+}
+
+/// Plays all conversations of a file, several at a time. Fails with all that went wrong.
+pub(crate) fn play_all(name: &str, text: &str) {
+    let conversations = conversations_of(text);
+    assert!(!conversations.is_empty(), "no conversations in {name}");
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let failures = std::sync::Mutex::new(String::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let Some(conversation) = conversations.get(number) else {
+                        return;
+                    };
+                    if let Err((line, error)) = play(conversation) {
+                        // Writing to a String does not fail.
+                        let _ = writeln!(
+                            failures.lock().unwrap(),
+                            "{name}:{line}: {}\n    {error}",
+                            conversation.title
+                        );
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(
+        failures.is_empty(),
+        "of {} conversations these failed:\n{failures}",
+        conversations.len()
+    );
+}
+
+fn play(conversation: &Conversation<'_>) -> Result<(), (usize, String)> {
+    let mut stage = Stage::new();
+    let mut lines = conversation.lines.iter().peekable();
+    while let Some((number, line)) = lines.next() {
+        let outcome = match line.strip_suffix(':').filter(|name| !name.contains(' ')) {
+            Some(file) => {
+                let mut contents = String::new();
+                while let Some((_, line)) = lines.next_if(|(_, line)| line.starts_with(INDENT)) {
+                    contents.push_str(&line[INDENT.len()..]);
+                    contents.push('\n');
+                }
+                stage.file(file, contents);
+                Ok(())
+            }
+            None => stage.line(line),
+        };
+        if let Err(error) = outcome {
+            return Err((*number, format!("{line}\n    {error}{}", stage.log())));
+        }
+    }
+    Ok(())
+}
+
+struct Stage {
+    folder: Folder,
+    /// Files before ports were put into them.
+    files: BTreeMap<String, String>,
+    ports: [u16; 3],
+    environment: Vec<(String, String)>,
+    program: Option<Program>,
+    /// Lines of the log up to the one that was found last.
+    heard: usize,
+    clients: BTreeMap<String, Client>,
+}
+
+struct Client {
+    wire: Wire,
+    received: Vec<u8>,
+    version: ProtocolVersion,
+}
+
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stage {
+    fn new() -> Stage {
+        Stage {
+            folder: Folder::new(),
+            files: BTreeMap::new(),
+            ports: std::array::from_fn(|_| free_port()),
+            environment: Vec::new(),
+            program: None,
+            heard: 0,
+            clients: BTreeMap::new(),
+        }
+    }
+
+    fn file(&mut self, name: &str, contents: String) {
+        self.folder.write(name, self.filled(&contents));
+        self.files.insert(name.to_owned(), contents);
+        self.folder.share();
+    }
+
+    fn line(&mut self, line: &str) -> Outcome {
+        let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match (first, rest) {
+            ("folder", name) => std::fs::create_dir(self.folder.path().join(name)).map_err(text),
+            ("remove", name) => {
+                self.files.remove(name);
+                std::fs::remove_file(self.folder.path().join(name)).map_err(text)
+            }
+            ("copy", rest) => {
+                let (from, to) = rest.split_once(' ').ok_or("two files")?;
+                let path = |name: &str| self.folder.path().join(name);
+                std::fs::copy(path(from), path(to)).map(drop).map_err(text)
+            }
+            ("revoke", rest) => {
+                let (client, file) = rest.split_once(' ').ok_or("a client and a file")?;
+                certificates::revoke(&self.folder, client, file);
+                self.folder.share();
+                Ok(())
+            }
+            ("as", rest) => {
+                let rest = rest.strip_prefix("root ").ok_or("as root")?;
+                if rustix::process::geteuid().is_root() {
+                    self.line(rest)
+                } else {
+                    Ok(())
+                }
+            }
+            ("runs", rest) => {
+                let user = rest.strip_prefix("as ").ok_or("runs as USER")?;
+                let account = nix::unistd::User::from_name(user)
+                    .map_err(text)?
+                    .ok_or("no such user")?;
+                let status = std::fs::read_to_string(format!("/proc/{}/status", self.program()?.id()));
+                let status = status.map_err(text)?;
+                let ids = format!("Uid:\t{0}\t{0}\t{0}\t{0}", account.uid);
+                status
+                    .contains(&ids)
+                    .then_some(())
+                    .ok_or_else(|| format!("{ids} is not in {status}"))
+            }
+            ("certificates", _) => {
+                certificates::write(&self.folder);
+                self.folder.share();
+                Ok(())
+            }
+            ("password", rest) => {
+                let (user, password) = rest.split_once(' ').ok_or("a user and a password")?;
+                add_user(&self.folder, "pwfile", user, password).expect_status(0, "passwd");
+                self.folder.share();
+                Ok(())
+            }
+            ("env", rest) => {
+                let (name, value) = rest.split_once(' ').ok_or("a name and a value")?;
+                self.environment.push((name.to_owned(), value.to_owned()));
+                Ok(())
+            }
+            ("start", arguments) => self.start(arguments),
+            ("fails", rest) => self.fails(rest),
+            ("signal", name) => {
+                match name {
+                    "rtmin" => self.program()?.signal_number(nix::libc::SIGRTMIN()),
+                    name => self.program()?.signal(signal(name)?),
+                }
+                Ok(())
+            }
+            ("ends", status) => {
+                let ended = self.program.as_mut().ok_or("nothing runs")?.end();
+                (ended.status.code().map(|code| code.to_string()).as_deref() == Some(status))
+                    .then_some(())
+                    .ok_or_else(|| format!("it ended with {}", ended.status))
+            }
+            ("says", words) => self.says(0, words),
+            ("then", words) => self.says(self.heard, words),
+            ("unsaid", words) => {
+                let text = self.program()?.text();
+                let found = text.lines().find(|line| line.contains(&self.filled(words)));
+                found.map_or(Ok(()), |line| Err(format!("it said {line}")))
+            }
+            ("shows", rest) => {
+                let (name, words) = rest.split_once(' ').ok_or("a file and words")?;
+                self.shows(name, words)
+            }
+            ("hides", rest) => {
+                let (name, words) = rest.split_once(' ').ok_or("a file and words")?;
+                let contents = self.read(name);
+                (!contents.contains(&self.filled(words)))
+                    .then_some(())
+                    .ok_or(contents)
+            }
+            ("missing", name) => {
+                let there = self.folder.path().join(name).exists();
+                (!there).then_some(()).ok_or_else(|| format!("{name} is there"))
+            }
+            ("unreachable", port) => match TcpStream::connect((Ipv4Addr::LOCALHOST, self.port(port)?)) {
+                Ok(_) => Err("it accepts a connection".to_owned()),
+                Err(_) => Ok(()),
+            },
+            (client, rest) => self.client_line(client, rest),
+        }
+    }
+
+    fn client_line(&mut self, name: &str, rest: &str) -> Outcome {
+        let (verb, words) = rest.split_once(' ').unwrap_or((rest, ""));
+        match verb {
+            "opens" => self.opens(name, words),
+            "drops" => {
+                self.clients.remove(name);
+                Ok(())
+            }
+            ">" => self.send(name, words),
+            "<" => {
+                let said = self.client(name)?.packet()?;
+                (said.matches(words)?)
+                    .then_some(())
+                    .ok_or_else(|| format!("there came {said}"))
+            }
+            "joins" => {
+                let (version, more) = words.split_once(' ').unwrap_or((words, ""));
+                self.send(name, &format!("connect {version} id={name} clean {more}"))?;
+                let said = self.client(name)?.packet()?;
+                (said.matches("connack success ...")?)
+                    .then_some(())
+                    .ok_or_else(|| format!("there came {said}"))
+            }
+            "alive" => {
+                self.send(name, "pingreq")?;
+                let said = self.client(name)?.packet()?;
+                (said.name() == "pingresp")
+                    .then_some(())
+                    .ok_or_else(|| format!("there came {said}"))
+            }
+            "closed" => self.client(name)?.closed(),
+            _ => Err("no such step".to_owned()),
+        }
+    }
+
+    fn start(&mut self, arguments: &str) -> Outcome {
+        self.folder.share();
+        for _ in 0..5 {
+            let mut command = self.command();
+            if self.files.contains_key("mosquitto.conf") {
+                command.args(["-c", "mosquitto.conf"]);
+            }
+            command.args(self.filled(arguments).split_whitespace());
+            let program = Program::start(&mut command);
+            let running = program.wait_for(" running");
+            self.program = Some(program);
+            self.heard = 0;
+            match running {
+                Ok(_) => return Ok(()),
+                Err(text) if text.contains("ddress already in use") => {
+                    self.ports = std::array::from_fn(|_| free_port());
+                    for (name, contents) in &self.files {
+                        self.folder.write(name, self.filled(contents));
+                    }
+                }
+                Err(_) => return Err("it does not start".to_owned()),
+            }
+        }
+        Err("no port stayed free for the broker".to_owned())
+    }
+
+    fn fails(&mut self, rest: &str) -> Outcome {
+        let (status, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
+        let mut command = self.command();
+        command.args(self.filled(arguments).split_whitespace());
+        let mut program = Program::start(command.stdin(std::process::Stdio::null()));
+        let ended = program.end();
+        self.program = Some(program);
+        self.heard = 0;
+        (ended.status.code().map(|code| code.to_string()).as_deref() == Some(status))
+            .then_some(())
+            .ok_or_else(|| format!("it ended with {}", ended.status))
+    }
+
+    fn command(&mut self) -> Command {
+        let mut command = command();
+        command
+            .envs(self.environment.drain(..))
+            .current_dir(self.folder.path());
+        command
+    }
+
+    fn says(&mut self, from: usize, words: &str) -> Outcome {
+        let words = self.filled(words);
+        let found = self.program()?.wait_from(from, &words);
+        self.heard = found.ok_or_else(|| format!("it does not say '{words}'"))?;
+        Ok(())
+    }
+
+    /// Other programs' files change when they please.
+    fn shows(&self, name: &str, words: &str) -> Outcome {
+        let (words, deadline) = (self.filled(words), Instant::now() + PATIENCE);
+        loop {
+            let contents = self.read(name);
+            if contents.contains(&words) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{name} is: {contents}"));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(3));
+        }
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_else(|error| format!("<{error}>"))
+    }
+
+    fn opens(&mut self, name: &str, words: &str) -> Outcome {
+        let mut words = words.split_whitespace().peekable();
+        let port = match words.next_if(|word| word.starts_with("port")) {
+            Some(word) => self.port(word)?,
+            None => self.ports[0],
+        };
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(text)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
+        let wire = match words.next() {
+            None => Wire::Plain(stream),
+            Some("tls") => self.tls(stream, words.next(), words.next())?,
+            Some(word) => return Err(format!("no word of 'opens': {word}")),
+        };
+        let client = Client {
+            wire,
+            received: Vec::new(),
+            version: ProtocolVersion::V5,
+        };
+        self.clients.insert(name.to_owned(), client);
+        Ok(())
+    }
+
+    /// The handshake happens with the first packet.
+    fn tls(&self, stream: TcpStream, user: Option<&str>, version: Option<&str>) -> Outcome<Wire> {
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_file(self.folder.file("ca.crt")).map_err(text)?;
+        roots.add(authority).map_err(text)?;
+        let versions = match version {
+            Some("1.2") => &[&rustls::version::TLS12][..],
+            _ => rustls::ALL_VERSIONS,
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(versions)
+            .map_err(text)?
+            .with_root_certificates(roots);
+        let config = match user.filter(|user| *user != "-") {
+            None => builder.with_no_client_auth(),
+            Some(user) => {
+                let certificate =
+                    CertificateDer::from_pem_file(self.folder.file(&format!("{user}.crt"))).map_err(text)?;
+                let key =
+                    PrivateKeyDer::from_pem_file(self.folder.file(&format!("{user}.key"))).map_err(text)?;
+                builder
+                    .with_client_auth_cert(vec![certificate], key)
+                    .map_err(text)?
+            }
+        };
+        let server = ServerName::try_from("localhost").map_err(text)?;
+        let session = ClientConnection::new(Arc::new(config), server).map_err(text)?;
+        Ok(Wire::Tls(Box::new(StreamOwned::new(session, stream))))
+    }
+
+    fn send(&mut self, name: &str, words: &str) -> Outcome {
+        if !self.clients.contains_key(name) {
+            self.opens(name, "")?;
+        }
+        let client = self.client(name)?;
+        if let Some(version) = words
+            .strip_prefix("connect ")
+            .and_then(|rest| words::version(rest.split(' ').next().unwrap_or(rest)))
+        {
+            client.version = version;
+        }
+        let bytes = words::encode(client.version, words)?;
+        // A broker that refuses TLS may be gone before this: what it says is looked at when it is read.
+        match client.wire.write_all(&bytes).and_then(|()| client.wire.flush()) {
+            Err(_) if matches!(client.wire, Wire::Tls(_)) => Ok(()),
+            other => other.map_err(text),
+        }
+    }
+
+    fn client(&mut self, name: &str) -> Outcome<&mut Client> {
+        self.clients
+            .get_mut(name)
+            .ok_or_else(|| format!("no client '{name}'"))
+    }
+
+    fn program(&self) -> Outcome<&Program> {
+        self.program.as_ref().ok_or_else(|| "nothing runs".to_owned())
+    }
+
+    fn port(&self, word: &str) -> Outcome<u16> {
+        match word {
+            "port" => Ok(self.ports[0]),
+            "port2" => Ok(self.ports[1]),
+            "port3" => Ok(self.ports[2]),
+            _ => Err(format!("no port: {word}")),
+        }
+    }
+
+    fn filled(&self, text: &str) -> String {
+        text.replace("{port}", &self.ports[0].to_string())
+            .replace("{port2}", &self.ports[1].to_string())
+            .replace("{port3}", &self.ports[2].to_string())
+            .replace(
+                "{pid}",
+                &self
+                    .program
+                    .as_ref()
+                    .map(|program| program.id().to_string())
+                    .unwrap_or_default(),
+            )
+            .replace("{dir}", &self.folder.path().display().to_string())
+    }
+
+    fn log(&self) -> String {
+        let text = self.program.as_ref().map(Program::text).unwrap_or_default();
+        text.lines()
+            .fold(String::new(), |log, line| log + "\n      | " + line)
+    }
+}
+
+impl Client {
+    fn packet(&mut self) -> Outcome<Said> {
+        let options = DecodeOptions::new(self.version, Role::Client);
+        loop {
+            if let Framing::Complete(whole) = frame(&self.received, &options).map_err(text)? {
+                let said = Said::of(whole, &options).map_err(text)?;
+                let length = whole.len();
+                self.received.drain(..length);
+                return Ok(said);
+            }
+            let mut buffer = [0; 4096];
+            match self.wire.read(&mut buffer) {
+                Ok(0) => return Err("the connection is closed".to_owned()),
+                Ok(count) => self.received.extend_from_slice(&buffer[..count]),
+                Err(error) => return Err(format!("nothing came: {error}")),
+            }
+        }
+    }
+
+    fn closed(&mut self) -> Outcome {
+        let mut buffer = [0; 4096];
+        match self.wire.read(&mut buffer) {
+            Ok(0) => {}
+            Ok(count) => self.received.extend_from_slice(&buffer[..count]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                return Err("it is open".to_owned());
+            }
+            // A reset, or an alert.
+            Err(_) => {}
+        }
+        if self.received.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("there came {:02x?}", self.received))
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.read(buffer),
+            Wire::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.write(bytes),
+            Wire::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Plain(stream) => stream.flush(),
+            Wire::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+fn signal(name: &str) -> Outcome<Signal> {
+    Ok(match name {
+        "hup" => Signal::HUP,
+        "int" => Signal::INT,
+        "term" => Signal::TERM,
+        "pipe" => Signal::PIPE,
+        "usr1" => Signal::USR1,
+        "usr2" => Signal::USR2,
+        _ => return Err(format!("no signal: {name}")),
+    })
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+const INDENT: &str = "    ";
+/// Conversations at a time.
+const AT_ONCE: usize = 4;
