@@ -104,7 +104,7 @@ impl Broker {
 impl Shared {
     /// The state of the world that a lookup of `name` depends on; read before the lookup is made.
     pub(crate) fn stamp(&self, name: TopicName<'_>, access: u64) -> Stamp {
-        let stripe = FilterIndex::<Subscription, SeedableRandomState>::stripe(name);
+        let stripe = name.stripe();
         let of_stripe = self
             .versions
             .get(stripe)

@@ -239,7 +239,7 @@ impl Broker {
         let next = tree.walk(filter, after, count.max(1), |name, retained| {
             let message = retained.body.message();
             messages.push(RetainedInfo {
-                topic_name: name.to_owned(),
+                topic_name: name.as_str().to_owned(),
                 qos: message.qos,
                 payload: message.payload.to_vec(),
             });
@@ -256,7 +256,7 @@ impl Broker {
             let first = names.len();
             let tree = self.shared.retained.read();
             after = tree.walk(filter, after.as_ref(), SLICE, |name, _| {
-                names.push(name.to_owned())
+                names.push(name.as_str().to_owned())
             });
             drop(tree);
             if !dry_run {
@@ -279,7 +279,7 @@ impl Broker {
         let shared = &self.shared;
         let mut tree = shared.retained.write();
         for name in names {
-            if let Some(old) = tree.remove(TopicName::from_checked(name)) {
+            if let Some((old, _)) = tree.remove(TopicName::from_checked(name)) {
                 let bytes = old.body.message().payload.len();
                 shared.retained_bytes.fetch_sub(bytes, Ordering::Relaxed);
                 // Whoever is about to send it looks again.

@@ -55,12 +55,15 @@ pub enum TopicError {
         /// Where the Share Name should begin.
         position: usize,
     },
-    /// `+` or `#` in a Share Name. v5 [MQTT-4.8.2-2]
-    #[error("wildcard in a share name at byte {position}")]
-    ShareNameWildcard {
+    /// `/`, `+` or `#` in a Share Name. v5 [MQTT-4.8.2-2]
+    #[error("character that a share name cannot have at byte {position}")]
+    ShareNameCharacter {
         /// Where it stands.
         position: usize,
     },
+    /// Not `$share/…`, where only that was expected. v5 [MQTT-4.8.2-1]
+    #[error("no shared subscription")]
+    NotShared,
     /// A Share Name with no filter behind it. v5 [MQTT-4.8.2-2]
     #[error("shared subscription without a filter at byte {position}")]
     SharedFilterMissing {
@@ -73,7 +76,7 @@ impl TopicError {
     /// The byte that is wrong, or the one that is missing.
     pub fn position(&self) -> usize {
         match *self {
-            TopicError::Empty => 0,
+            TopicError::Empty | TopicError::NotShared => 0,
             TopicError::TooLong { maximum, .. } => maximum,
             TopicError::TooManyLevels { position, .. }
             | TopicError::Null { position }
@@ -81,7 +84,7 @@ impl TopicError {
             | TopicError::WildcardNotAlone { position }
             | TopicError::MultiLevelNotLast { position }
             | TopicError::ShareNameEmpty { position }
-            | TopicError::ShareNameWildcard { position }
+            | TopicError::ShareNameCharacter { position }
             | TopicError::SharedFilterMissing { position } => position,
         }
     }
@@ -91,8 +94,9 @@ impl TopicError {
     pub fn is_shared(&self) -> bool {
         matches!(
             self,
-            TopicError::ShareNameEmpty { .. }
-                | TopicError::ShareNameWildcard { .. }
+            TopicError::NotShared
+                | TopicError::ShareNameEmpty { .. }
+                | TopicError::ShareNameCharacter { .. }
                 | TopicError::SharedFilterMissing { .. }
         )
     }
@@ -114,7 +118,18 @@ impl TopicError {
             TopicError::MultiLevelNotLast { position } => TopicError::MultiLevelNotLast {
                 position: at(position),
             },
-            other => other,
+            TopicError::ShareNameEmpty { position } => TopicError::ShareNameEmpty {
+                position: at(position),
+            },
+            TopicError::ShareNameCharacter { position } => TopicError::ShareNameCharacter {
+                position: at(position),
+            },
+            // What a filter or a Share Name alone cannot be wrong in, or what has no position.
+            other @ (TopicError::Empty
+            | TopicError::TooLong { .. }
+            | TopicError::WildcardInName { .. }
+            | TopicError::NotShared
+            | TopicError::SharedFilterMissing { .. }) => other,
         }
     }
 }

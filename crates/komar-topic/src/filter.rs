@@ -1,10 +1,13 @@
 //! Topic Filters: what a Subscription selects Topic Names with.
 
 use alloc::boxed::Box;
+use alloc::string::String;
+use core::borrow::Borrow;
 use core::fmt;
 
 use crate::levels::Levels;
-use crate::{TopicError, TopicLimits, TopicName, matching};
+use crate::stripe::stripe_of_filter;
+use crate::{Stripe, TopicError, TopicLimits, TopicName, matching};
 
 /// A Topic Filter, borrowed. MQTT 5.0 §4.7.
 ///
@@ -63,6 +66,11 @@ impl<'a> TopicFilter<'a> {
         self.0.bytes().next().is_some_and(is_wildcard)
     }
 
+    /// The one name that it matches, if there is no wildcard.
+    pub fn as_name(self) -> Option<TopicName<'a>> {
+        (!self.has_wildcard()).then_some(TopicName::from_checked(self.0))
+    }
+
     /// Whether it selects `name`.
     ///
     /// Takes time in the length of the two texts, whatever they hold.
@@ -83,10 +91,28 @@ impl<'a> TopicFilter<'a> {
         matching::overlaps(self, other)
     }
 
+    /// Which names it can match, as a stripe: what a change of its entries makes stale.
+    pub fn stripe(self) -> Stripe {
+        stripe_of_filter(self.0)
+    }
+
     /// A copy that owns its text.
     #[must_use]
     pub fn to_owned(self) -> TopicFilterBuf {
         TopicFilterBuf(self.0.into())
+    }
+}
+
+/// Every Topic Name is a filter that matches itself and nothing else.
+impl<'a> From<TopicName<'a>> for TopicFilter<'a> {
+    fn from(name: TopicName<'a>) -> TopicFilter<'a> {
+        TopicFilter(name.as_str())
+    }
+}
+
+impl AsRef<str> for TopicFilter<'_> {
+    fn as_ref(&self) -> &str {
+        self.0
     }
 }
 
@@ -109,6 +135,11 @@ impl<'a> TryFrom<&'a str> for TopicFilter<'a> {
 pub struct TopicFilterBuf(Box<str>);
 
 impl TopicFilterBuf {
+    /// Takes a text that was checked before, as [`TopicFilter::from_checked`] does.
+    pub fn from_checked(text: impl Into<Box<str>>) -> TopicFilterBuf {
+        TopicFilterBuf(text.into())
+    }
+
     /// The filter, borrowed.
     pub fn as_filter(&self) -> TopicFilter<'_> {
         TopicFilter(&self.0)
@@ -116,6 +147,40 @@ impl TopicFilterBuf {
 
     /// The text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<TopicFilter<'_>> for TopicFilterBuf {
+    fn from(filter: TopicFilter<'_>) -> TopicFilterBuf {
+        filter.to_owned()
+    }
+}
+
+impl TryFrom<String> for TopicFilterBuf {
+    type Error = TopicError;
+
+    fn try_from(text: String) -> Result<TopicFilterBuf, TopicError> {
+        TopicFilter::new(&text)?;
+        Ok(TopicFilterBuf(text.into()))
+    }
+}
+
+impl From<TopicFilterBuf> for String {
+    fn from(filter: TopicFilterBuf) -> String {
+        filter.0.into()
+    }
+}
+
+impl AsRef<str> for TopicFilterBuf {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// So that a map keyed by owned filters is searched with a text.
+impl Borrow<str> for TopicFilterBuf {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

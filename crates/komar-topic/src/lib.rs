@@ -75,14 +75,18 @@ mod name;
 mod names;
 mod shared;
 mod slab;
+mod stripe;
 mod table;
 
 pub use error::TopicError;
 pub use filter::{TopicFilter, TopicFilterBuf};
 pub use hashbrown::DefaultHashBuilder;
-pub use index::{Entries, FilterIndex, Group, GroupId, Handle, Match, STRIPES, Stripe};
+pub use index::{Entries, FilterIndex, Group, GroupId, Handle, Match};
 pub use levels::Levels;
 pub use limits::TopicLimits;
 pub use name::{TopicName, TopicNameBuf};
-pub use names::{Cursor, Iter, NameTree};
-pub use shared::{ShareName, SharedFilter, SubscriptionFilter};
+pub use names::{Cursor, Iter, NameTree, Retained};
+pub use shared::{
+    ShareName, ShareNameBuf, SharedFilter, SharedFilterBuf, SubscriptionFilter, SubscriptionFilterBuf,
+};
+pub use stripe::{STRIPES, Stripe};

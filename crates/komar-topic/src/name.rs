@@ -1,9 +1,12 @@
 //! Topic Names: what an Application Message is published to.
 
 use alloc::boxed::Box;
+use alloc::string::String;
+use core::borrow::Borrow;
 use core::fmt;
 
 use crate::levels::Levels;
+use crate::stripe::stripe_of_name;
 use crate::{TopicError, TopicLimits};
 
 /// A Topic Name, borrowed. MQTT 5.0 §4.7.
@@ -64,10 +67,22 @@ impl<'a> TopicName<'a> {
         self.0.as_bytes().first() == Some(&b'$')
     }
 
+    /// Which of [`STRIPES`](crate::STRIPES) versions a remembered lookup of this name depends on, besides the one for
+    /// [`Stripe::All`](crate::Stripe::All). A function of the first level.
+    pub fn stripe(self) -> usize {
+        stripe_of_name(self.0)
+    }
+
     /// A copy that owns its text.
     #[must_use]
     pub fn to_owned(self) -> TopicNameBuf {
         TopicNameBuf(self.0.into())
+    }
+}
+
+impl AsRef<str> for TopicName<'_> {
+    fn as_ref(&self) -> &str {
+        self.0
     }
 }
 
@@ -90,6 +105,11 @@ impl<'a> TryFrom<&'a str> for TopicName<'a> {
 pub struct TopicNameBuf(Box<str>);
 
 impl TopicNameBuf {
+    /// Takes a text that was checked before, as [`TopicName::from_checked`] does.
+    pub fn from_checked(text: impl Into<Box<str>>) -> TopicNameBuf {
+        TopicNameBuf(text.into())
+    }
+
     /// The name, borrowed.
     pub fn as_name(&self) -> TopicName<'_> {
         TopicName(&self.0)
@@ -97,6 +117,40 @@ impl TopicNameBuf {
 
     /// The text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<TopicName<'_>> for TopicNameBuf {
+    fn from(name: TopicName<'_>) -> TopicNameBuf {
+        name.to_owned()
+    }
+}
+
+impl TryFrom<String> for TopicNameBuf {
+    type Error = TopicError;
+
+    fn try_from(text: String) -> Result<TopicNameBuf, TopicError> {
+        TopicName::new(&text)?;
+        Ok(TopicNameBuf(text.into()))
+    }
+}
+
+impl From<TopicNameBuf> for String {
+    fn from(name: TopicNameBuf) -> String {
+        name.0.into()
+    }
+}
+
+impl AsRef<str> for TopicNameBuf {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// So that a map keyed by owned names is searched with a text.
+impl Borrow<str> for TopicNameBuf {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -1,9 +1,10 @@
 //! What a SUBSCRIBE carries: a plain Topic Filter, or `$share/{ShareName}/{filter}`.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use crate::filter::is_wildcard;
-use crate::{TopicError, TopicFilter, TopicLimits};
+use crate::{TopicError, TopicFilter, TopicFilterBuf, TopicLimits};
 
 /// The name that the members of a shared subscription agree on. MQTT 5.0 §4.8.2.
 ///
@@ -12,8 +13,27 @@ use crate::{TopicError, TopicFilter, TopicLimits};
 pub struct ShareName<'a>(&'a str);
 
 impl<'a> ShareName<'a> {
-    /// Takes a text that was checked before.
-    pub(crate) const fn from_checked(text: &'a str) -> ShareName<'a> {
+    /// Checks a text against the rules.
+    ///
+    /// # Errors
+    /// The first rule that it breaks, and where.
+    pub fn new(text: &'a str) -> Result<ShareName<'a>, TopicError> {
+        if text.is_empty() {
+            return Err(TopicError::ShareNameEmpty { position: 0 }); // v5 [MQTT-4.8.2-1]
+        }
+        for (position, byte) in text.bytes().enumerate() {
+            if byte == 0 {
+                return Err(TopicError::Null { position }); // v5 [MQTT-4.7.3-2]
+            }
+            if byte == b'/' || is_wildcard(byte) {
+                return Err(TopicError::ShareNameCharacter { position }); // v5 [MQTT-4.8.2-2]
+            }
+        }
+        Ok(ShareName(text))
+    }
+
+    /// Takes a text that was checked before and does not look at it again.
+    pub const fn from_checked(text: &'a str) -> ShareName<'a> {
         ShareName(text)
     }
 
@@ -21,11 +41,39 @@ impl<'a> ShareName<'a> {
     pub const fn as_str(self) -> &'a str {
         self.0
     }
+
+    /// A copy that owns its text.
+    #[must_use]
+    pub fn to_owned(self) -> ShareNameBuf {
+        ShareNameBuf(self.0.into())
+    }
 }
 
 impl fmt::Display for ShareName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
+    }
+}
+
+/// A Share Name that owns its text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShareNameBuf(Box<str>);
+
+impl ShareNameBuf {
+    /// The Share Name, borrowed.
+    pub fn as_share_name(&self) -> ShareName<'_> {
+        ShareName(&self.0)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ShareNameBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -38,6 +86,25 @@ pub struct SharedFilter<'a> {
 }
 
 impl<'a> SharedFilter<'a> {
+    /// Reads `$share/{ShareName}/{filter}` and nothing else, within the default [`TopicLimits`].
+    ///
+    /// # Errors
+    /// The first rule that it breaks, and where.
+    pub fn new(text: &'a str) -> Result<SharedFilter<'a>, TopicError> {
+        SharedFilter::new_within(text, &TopicLimits::default())
+    }
+
+    /// As [`new`](SharedFilter::new), within these limits.
+    ///
+    /// # Errors
+    /// As [`new`](SharedFilter::new).
+    pub fn new_within(text: &'a str, limits: &TopicLimits) -> Result<SharedFilter<'a>, TopicError> {
+        match SubscriptionFilter::parse_within(text, limits)? {
+            SubscriptionFilter::Shared(shared) => Ok(shared),
+            SubscriptionFilter::Plain(_) => Err(TopicError::NotShared),
+        }
+    }
+
     /// Which group of subscribers.
     pub const fn share_name(self) -> ShareName<'a> {
         ShareName(self.share_name)
@@ -52,11 +119,55 @@ impl<'a> SharedFilter<'a> {
     pub const fn as_str(self) -> &'a str {
         self.text
     }
+
+    /// A copy that owns its text.
+    #[must_use]
+    pub fn to_owned(self) -> SharedFilterBuf {
+        SharedFilterBuf {
+            text: self.text.into(),
+        }
+    }
+
+    /// Finds the parts of a text that was checked before. `None` if it has not got the form.
+    fn from_checked(text: &'a str) -> Option<SharedFilter<'a>> {
+        let rest = text.strip_prefix(SHARE)?.strip_prefix('/')?;
+        let (share_name, filter) = rest.split_once('/')?;
+        Some(SharedFilter {
+            text,
+            share_name,
+            filter,
+        })
+    }
 }
 
 impl fmt::Display for SharedFilter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text)
+    }
+}
+
+/// The filter of a shared subscription that owns its text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SharedFilterBuf {
+    /// Has the form of a [`SharedFilter`]: the only way here is from one.
+    text: Box<str>,
+}
+
+impl SharedFilterBuf {
+    /// The filter, borrowed. Finds the Share Name again; nothing is checked.
+    pub fn as_shared(&self) -> SharedFilter<'_> {
+        SharedFilter::from_checked(&self.text).expect("it was made from one")
+    }
+
+    /// The whole text, `$share/` included.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for SharedFilterBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
@@ -96,6 +207,16 @@ impl<'a> SubscriptionFilter<'a> {
         }
     }
 
+    /// Takes a text that was checked before, for instance one that a store kept, and only looks whether it is shared.
+    ///
+    /// A text that breaks the rules makes later answers wrong, but nothing panics.
+    pub fn from_checked(text: &'a str) -> SubscriptionFilter<'a> {
+        SharedFilter::from_checked(text).map_or(
+            SubscriptionFilter::Plain(TopicFilter::from_checked(text)),
+            SubscriptionFilter::Shared,
+        )
+    }
+
     /// What it selects, without the Share Name.
     pub const fn filter(self) -> TopicFilter<'a> {
         match self {
@@ -119,9 +240,51 @@ impl<'a> SubscriptionFilter<'a> {
             SubscriptionFilter::Shared(shared) => shared.as_str(),
         }
     }
+
+    /// A copy that owns its text.
+    #[must_use]
+    pub fn to_owned(self) -> SubscriptionFilterBuf {
+        match self {
+            SubscriptionFilter::Plain(filter) => SubscriptionFilterBuf::Plain(filter.to_owned()),
+            SubscriptionFilter::Shared(shared) => SubscriptionFilterBuf::Shared(shared.to_owned()),
+        }
+    }
 }
 
 impl fmt::Display for SubscriptionFilter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a SUBSCRIBE carries, with its text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SubscriptionFilterBuf {
+    /// An ordinary Topic Filter.
+    Plain(TopicFilterBuf),
+    /// `$share/{ShareName}/{filter}`.
+    Shared(SharedFilterBuf),
+}
+
+impl SubscriptionFilterBuf {
+    /// The filter, borrowed; nothing is checked.
+    pub fn as_filter(&self) -> SubscriptionFilter<'_> {
+        match self {
+            SubscriptionFilterBuf::Plain(filter) => SubscriptionFilter::Plain(filter.as_filter()),
+            SubscriptionFilterBuf::Shared(shared) => SubscriptionFilter::Shared(shared.as_shared()),
+        }
+    }
+
+    /// The whole text, `$share/` included.
+    pub fn as_str(&self) -> &str {
+        match self {
+            SubscriptionFilterBuf::Plain(filter) => filter.as_str(),
+            SubscriptionFilterBuf::Shared(shared) => shared.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for SubscriptionFilterBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -150,18 +313,7 @@ fn parse_shared<'a>(text: &'a str, limits: &TopicLimits) -> Result<SharedFilter<
         Some((share_name, filter)) => (share_name, Some(filter)),
         None => (rest, None),
     };
-    if share_name.is_empty() {
-        return Err(TopicError::ShareNameEmpty { position: name_at }); // v5 [MQTT-4.8.2-1]
-    }
-    for (offset, byte) in share_name.bytes().enumerate() {
-        let position = name_at.saturating_add(offset);
-        if byte == 0 {
-            return Err(TopicError::Null { position }); // v5 [MQTT-4.7.3-2]
-        }
-        if is_wildcard(byte) {
-            return Err(TopicError::ShareNameWildcard { position }); // v5 [MQTT-4.8.2-2]
-        }
-    }
+    ShareName::new(share_name).map_err(|error| error.moved(name_at))?;
     let filter_at = text.len().saturating_sub(filter.map_or(0, str::len));
     // v5 [MQTT-4.8.2-2]
     let filter = filter

@@ -181,7 +181,7 @@ fn check_stripe(filter: &str, stripe: Stripe) {
         Stripe::One(stripe) => {
             let first = filter.levels().next().unwrap();
             for name in [format!("{first}/x/y"), format!("{first}/"), first.to_owned()] {
-                assert_eq!(Index::<u32>::stripe(TopicName::from_checked(&name)), stripe);
+                assert_eq!(TopicName::from_checked(&name).stripe(), stripe);
             }
             assert!(stripe < STRIPES);
         }

@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use komar_topic::{NameTree, TopicFilter, TopicName};
+use komar_topic::{NameTree, Stripe, TopicFilter, TopicName};
 use proptest::prelude::*;
 
 type Tree<V> = NameTree<V, foldhash::quality::FixedState>;
@@ -58,17 +58,44 @@ fn change() -> impl Strategy<Value = Change> {
 
 fn apply(tree: &mut Tree<u32>, model: &mut BTreeMap<String, u32>, change: &Change, value: u32) {
     match change {
-        Change::Insert(text) => assert_eq!(tree.insert(name(text), value), model.insert(text.clone(), value)),
-        Change::Remove(text) => assert_eq!(tree.remove(name(text)), model.remove(text)),
+        Change::Insert(text) => {
+            let expected = (
+                model.insert(text.clone(), value),
+                Stripe::One(name(text).stripe()),
+            );
+            assert_eq!(tree.insert(name(text), value), expected);
+        }
+        Change::Remove(text) => {
+            let expected = model.remove(text);
+            let expected = expected.map(|value| (value, Stripe::One(name(text).stripe())));
+            assert_eq!(tree.remove(name(text)), expected);
+        }
         Change::RemovePrefix(text) => {
             let before = model.len();
             model.retain(|other, _| other != text && !other.starts_with(&format!("{text}/")));
-            assert_eq!(tree.remove_prefix(name(text)), before - model.len());
+            let (mut removed, mut slice) = (0, 3);
+            while slice == 3 {
+                let stripe;
+                (slice, stripe) = tree.remove_prefix(name(text), 3);
+                assert_eq!(stripe, Stripe::One(name(text).stripe()));
+                removed += slice;
+            }
+            assert_eq!(removed, before - model.len());
         }
         Change::Retain(filter) => {
             let before = model.len();
             model.retain(|other, value| !common::matches(filter, other) || *value % 3 != 0);
-            let removed = tree.retain(TopicFilter::from_checked(filter), |_, value| *value % 3 != 0);
+            let filter = TopicFilter::from_checked(filter);
+            let (mut removed, mut cursor) = (0, None);
+            loop {
+                let slice = tree.retain(filter, cursor.as_ref(), 3, |_, value| *value % 3 != 0);
+                assert_eq!(slice.stripe, filter.stripe());
+                removed += slice.removed;
+                cursor = slice.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
             assert_eq!(removed, before - model.len());
         }
     }
@@ -86,7 +113,7 @@ fn walk(tree: &Tree<u32>, filter: &str, budget: usize) -> Vec<(String, u32)> {
             cursor.as_ref(),
             budget,
             |name, value| {
-                found.push((name.to_owned(), *value));
+                found.push((name.as_str().to_owned(), *value));
             },
         );
         assert!(found.len() - before <= budget);
@@ -138,7 +165,7 @@ proptest! {
         let (mut visited, mut cursor, mut changes) = (Vec::new(), None, between.iter());
         loop {
             cursor = tree.walk(TopicFilter::from_checked(&filter), cursor.as_ref(), budget, |name, _| {
-                visited.push(name.to_owned());
+                visited.push(name.as_str().to_owned());
             });
             if cursor.is_none() {
                 break;
@@ -162,7 +189,7 @@ fn a_walk_looks_at_no_more_than_its_budget() {
     let mut tree = tree();
     for group in 0..100 {
         for thing in ["a", "m", "x", "z"] {
-            (0..20).for_each(|n| assert!(tree.insert(name(&format!("g{group}/{thing}/{n}")), n).is_none()));
+            (0..20).for_each(|n| assert!(tree.insert(name(&format!("g{group}/{thing}/{n}")), n).0.is_none()));
         }
     }
     let filter = TopicFilter::new("+/x/#").unwrap();
@@ -180,7 +207,7 @@ fn a_walk_looks_at_no_more_than_its_budget() {
     let slice = tree.walk(TopicFilter::new("g7/x/+").unwrap(), None, 21, |_, _| found += 1);
     assert!(slice.is_none() && found == 20);
     // `$` names are jumped over as one.
-    (0..1000).for_each(|n| assert!(tree.insert(name(&format!("$n{n}/x")), 0).is_none()));
+    (0..1000).for_each(|n| assert!(tree.insert(name(&format!("$n{n}/x")), 0).0.is_none()));
     found = 0;
     assert!(tree.walk(filter, None, 100 * 22 + 1, |_, _| found += 1).is_none());
     assert_eq!(found, 2000);
@@ -189,8 +216,8 @@ fn a_walk_looks_at_no_more_than_its_budget() {
 #[test]
 fn a_walk_stops_where_its_filter_can_match_no_more() {
     let mut tree = tree();
-    (0..1000).for_each(|n| assert!(tree.insert(name(&format!("a/{n:04}")), n).is_none()));
-    (0..1000).for_each(|n| assert!(tree.insert(name(&format!("b/{n:04}")), n).is_none()));
+    (0..1000).for_each(|n| assert!(tree.insert(name(&format!("a/{n:04}")), n).0.is_none()));
+    (0..1000).for_each(|n| assert!(tree.insert(name(&format!("b/{n:04}")), n).0.is_none()));
     for (filter, budget) in [
         ("a/0500", 1),
         ("a/0500/#", 2),
@@ -201,4 +228,74 @@ fn a_walk_stops_where_its_filter_can_match_no_more() {
         let rest = tree.walk(TopicFilter::new(filter).unwrap(), None, budget, |_, _| {});
         assert_eq!(rest, None, "{filter}");
     }
+}
+
+/// Paused walks while the list of names grows and shrinks by more than its chunks hold, which the short histories above
+/// never do.
+#[test]
+fn walks_survive_growth_and_shrinking() {
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random >> 33).unwrap()
+    };
+    for (filter, budget) in [("#", 700), ("+/x/#", 97), ("site 1/#", 300), ("+/+/value 7", 511)] {
+        let (mut tree, mut model) = (tree(), BTreeMap::new());
+        for round in 0..4 {
+            // Grows in even rounds and shrinks in odd ones.
+            let text = |n: usize| format!("site {}/{}/value {}", n % 3, ["x", "y"][n / 3 % 2], n / 6 % 1000);
+            let removals = if round % 2 == 0 { 0 } else { 6 };
+            let change = |n: usize| match n % 8 {
+                7 if round == 3 && n % 8000 == 7 => Change::RemovePrefix("site 0/x".to_owned()),
+                kind if kind < removals => Change::Remove(text(n / 8)),
+                _ => Change::Insert(text(n / 8)),
+            };
+            let mut throughout: BTreeSet<String> = model.keys().cloned().collect();
+            let (mut visited, mut cursor) = (Vec::new(), None);
+            loop {
+                let filter = TopicFilter::from_checked(filter);
+                cursor = tree.walk(filter, cursor.as_ref(), budget, |name, _| {
+                    visited.push(name.as_str().to_owned());
+                });
+                for _ in 0..400 {
+                    apply(&mut tree, &mut model, &change(next()), 1);
+                }
+                if cursor.is_none() {
+                    break;
+                }
+                throughout.retain(|name| model.contains_key(name));
+            }
+            let once: BTreeSet<String> = visited.iter().cloned().collect();
+            assert_eq!(once.len(), visited.len(), "{filter}: visited twice");
+            for name in throughout.iter().filter(|name| common::matches(filter, name)) {
+                assert!(once.contains(name), "{filter}: {name} was not visited");
+            }
+            assert!(once.iter().all(|name| common::matches(filter, name)));
+            for _ in 0..6000 {
+                apply(&mut tree, &mut model, &change(next()), 1);
+            }
+            let all: Vec<String> = tree.iter().map(|(name, _)| name.as_str().to_owned()).collect();
+            assert_eq!(
+                all.iter().cloned().collect::<BTreeSet<_>>(),
+                model.keys().cloned().collect()
+            );
+            assert_eq!(all.len(), model.len());
+        }
+    }
+}
+
+#[test]
+fn a_prefix_is_removed_in_slices() {
+    let mut tree = tree();
+    for text in ["a", "a/b", "a/b/c", "a/", "a!", "ab", "b/a"] {
+        tree.insert(name(text), ());
+    }
+    let stripe = Stripe::One(name("a").stripe());
+    assert_eq!(tree.remove_prefix(name("a"), 0), (0, stripe));
+    assert_eq!(tree.remove_prefix(name("a"), 3), (3, stripe));
+    assert_eq!(tree.remove_prefix(name("a"), 3), (1, stripe));
+    let left: Vec<&str> = tree.iter().map(|(name, ())| name.as_str()).collect();
+    assert_eq!(left, ["a!", "ab", "b/a"]);
 }

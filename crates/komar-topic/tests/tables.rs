@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::collections::{BTreeMap, HashSet};
+
 use common::{rows, yes};
 use komar_topic::{
-    DefaultHashBuilder, FilterIndex, Match, NameTree, SubscriptionFilter, TopicError, TopicFilter,
-    TopicLimits, TopicName,
+    DefaultHashBuilder, FilterIndex, Match, NameTree, STRIPES, ShareName, SharedFilter, Stripe,
+    SubscriptionFilter, TopicError, TopicFilter, TopicFilterBuf, TopicLimits, TopicName, TopicNameBuf,
 };
 use serde_json::Value;
 
@@ -245,6 +247,84 @@ fn names_refuse_what_is_no_name() {
         SubscriptionFilter::parse("$shared/g"),
         Ok(SubscriptionFilter::Plain(_))
     ));
+}
+
+#[test]
+fn share_names() {
+    for (text, error) in [
+        ("", TopicError::ShareNameEmpty { position: 0 }),
+        ("a/b", TopicError::ShareNameCharacter { position: 1 }),
+        ("é+", TopicError::ShareNameCharacter { position: 2 }),
+        ("#", TopicError::ShareNameCharacter { position: 0 }),
+        ("g\0", TopicError::Null { position: 1 }),
+    ] {
+        assert_eq!(ShareName::new(text), Err(error));
+    }
+    assert_eq!(ShareName::new("$g").map(|name| name.as_str()), Ok("$g"));
+    let error = SharedFilter::new("share/g/a").unwrap_err();
+    assert_eq!((error, error.is_shared()), (TopicError::NotShared, true));
+}
+
+/// What was checked once is borrowed, owned and turned into something wider without being checked again.
+#[test]
+fn conversions() {
+    let name = TopicName::new("a/b").unwrap();
+    let filter = TopicFilter::from(name);
+    assert!(filter.matches(name));
+    assert_eq!(filter.as_name(), Some(name));
+    assert_eq!(TopicFilter::new("a/+").unwrap().as_name(), None);
+    assert_eq!(name.to_owned().as_name(), name);
+    assert_eq!(filter.to_owned().as_filter(), filter);
+    assert_eq!(TopicNameBuf::try_from("a/b".to_owned()), Ok(name.into()));
+    assert_eq!(TopicNameBuf::from_checked("a/b"), name.into());
+    let error = TopicError::WildcardInName { position: 2 };
+    assert_eq!(TopicNameBuf::try_from("a/#".to_owned()), Err(error));
+    let error = TopicError::MultiLevelNotLast { position: 0 };
+    assert_eq!(TopicFilterBuf::try_from("#/a".to_owned()), Err(error));
+    let map = BTreeMap::from([(name.to_owned(), 1)]);
+    assert_eq!(map.get("a/b"), Some(&1));
+    for text in ["a/b", "a/#", "$share/g/a/#", "$share/g//", "$SYS/#"] {
+        let read = SubscriptionFilter::parse(text).unwrap();
+        assert_eq!(SubscriptionFilter::from_checked(text), read);
+        let owned = read.to_owned();
+        assert_eq!((owned.as_filter(), owned.as_str()), (read, text));
+        assert_eq!(owned.to_string(), text);
+        let share_name = read.share_name().map(|name| name.to_owned());
+        assert_eq!(
+            share_name.as_ref().map(|name| name.as_share_name()),
+            read.share_name()
+        );
+        assert_eq!(
+            SharedFilter::new(text).ok().map(SubscriptionFilter::Shared),
+            share_name.map(|_| read)
+        );
+    }
+}
+
+/// A filter's stripe is that of every name that it can match.
+#[test]
+fn stripes() {
+    let (mut one, mut all) = (0, 0);
+    for [filter, name, expected, _] in rows(include_str!("data/matches.txt")) {
+        let filter = SubscriptionFilter::parse(&filter).unwrap().filter();
+        let stripe = TopicName::new(&name).unwrap().stripe();
+        assert!(stripe < STRIPES);
+        if yes(&expected) {
+            match filter.stripe() {
+                Stripe::All => all += 1,
+                Stripe::One(number) => {
+                    assert_eq!(number, stripe, "{filter} | {name}");
+                    one += 1;
+                }
+            }
+        }
+    }
+    assert!(one > 5 && all > 5);
+    // Sites that number their first levels are spread.
+    let used: HashSet<usize> = (0..200)
+        .map(|n| TopicName::from_checked(&format!("site{n}/a")).stripe())
+        .collect();
+    assert!(used.len() > STRIPES / 2, "{}", used.len());
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) fn keep(broker: &Shared, fx: &mut Effects, origin: Origin<'_>, mut me
     let mut tree = broker.retained.write();
     if message.payload.is_empty() {
         // v5 [MQTT-3.3.1-7]
-        let old = tree.remove(message.topic_name);
+        let old = tree.remove(message.topic_name).map(|(old, _)| old);
         broker
             .retained_bytes
             .fetch_sub(payload_len(old), Ordering::Relaxed);
@@ -60,7 +60,7 @@ pub(super) fn keep(broker: &Shared, fx: &mut Effects, origin: Origin<'_>, mut me
         sequence,
         source: origin.publisher.map(Arc::clone),
     };
-    let old = tree.insert(message.topic_name, retained);
+    let (old, _) = tree.insert(message.topic_name, retained);
     broker
         .retained_bytes
         .fetch_add(message.payload.len(), Ordering::Relaxed);

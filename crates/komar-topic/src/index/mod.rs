@@ -21,11 +21,12 @@ use self::group::Groups;
 use self::wild::{End, WildTree};
 use crate::shared::SHARE;
 use crate::slab::{NONE, Slab};
+use crate::stripe::stripe_of_filter;
 use crate::table::{add, hash_text, take};
-use crate::{SubscriptionFilter, TopicFilter, TopicName};
+use crate::{Stripe, SubscriptionFilter, TopicFilter, TopicName};
 
 pub use self::found::{Entries, Group, GroupId, Match};
-pub use self::handle::{Handle, STRIPES, Stripe};
+pub use self::handle::Handle;
 
 /// Entries by Topic Filter; a lookup by Topic Name finds every entry whose filter matches.
 ///
@@ -128,18 +129,6 @@ impl<T, S> FilterIndex<T, S> {
         self.filters.len()
     }
 
-    /// Which of [`STRIPES`] versions a remembered lookup of `name` depends on, besides the one for [`Stripe::All`].
-    ///
-    /// A function of the name alone, the same in every index; see [`stripe`](FilterIndex::stripe).
-    pub fn stripe_of(&self, name: TopicName<'_>) -> usize {
-        handle::stripe_of_name(name)
-    }
-
-    /// [`stripe_of`](FilterIndex::stripe_of) where there is no index at hand.
-    pub fn stripe(name: TopicName<'_>) -> usize {
-        handle::stripe_of_name(name)
-    }
-
     /// The value of an entry; `None` if it was removed.
     pub fn get(&self, handle: Handle) -> Option<&T> {
         let slot = self.slot(handle)?;
@@ -206,8 +195,8 @@ impl<T, S> FilterIndex<T, S> {
 
     fn stripe_of_filter(&self, number: u32) -> Option<Stripe> {
         Some(match &self.filters.get(number)?.home {
-            Home::Exact(text) => Stripe::of(TopicFilter::from_checked(text)),
-            Home::Wild(end) => Stripe::of(TopicFilter::from_checked(self.wild.first_level(*end))),
+            Home::Exact(text) => stripe_of_filter(text),
+            Home::Wild(end) => stripe_of_filter(self.wild.first_level(*end)),
         })
     }
 
@@ -252,7 +241,7 @@ impl<T, S: BuildHasher> FilterIndex<T, S> {
             .get_mut(slot)
             .into_iter()
             .for_each(|slot| (slot.owner, slot.place) = (owner, place));
-        (Handle { slot, generation }, Stripe::of(filter.filter()))
+        (Handle { slot, generation }, filter.filter().stripe())
     }
 
     /// Takes an entry out. Returns its value, or `None` if it was removed before.

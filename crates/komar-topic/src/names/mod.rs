@@ -15,7 +15,7 @@ use self::order::{Order, Place, compare, is_below};
 use self::pattern::{Step, literal_prefix, step};
 use crate::slab::Slab;
 use crate::table::{add, hash_text, take};
-use crate::{TopicFilter, TopicName};
+use crate::{Stripe, TopicFilter, TopicName};
 
 /// Values by Topic Name, walked by Topic Filter in a stable order. What a broker keeps retained messages in.
 ///
@@ -25,7 +25,7 @@ use crate::{TopicFilter, TopicName};
 /// # Cost
 ///
 /// Reading and replacing a value takes one hash of the name. A new name and a removal take a binary search besides, and
-/// so does a jump. Memory is given back.
+/// so does a jump. Whatever goes over many names does so in slices of as many as the caller says. Memory is given back.
 pub struct NameTree<V, S = DefaultHashBuilder> {
     hasher: S,
     records: Slab<Record<V>>,
@@ -43,6 +43,17 @@ struct Record<V> {
 pub struct Cursor {
     /// `None`: nothing was looked at.
     last: Option<Box<str>>,
+}
+
+/// What one call of [`NameTree::retain`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retained {
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+    /// How many names were taken out.
+    pub removed: usize,
+    /// What became stale, if any was.
+    pub stripe: Stripe,
 }
 
 #[cfg(feature = "default-hasher")]
@@ -91,12 +102,16 @@ impl<V, S> NameTree<V, S> {
 }
 
 impl<V, S: BuildHasher> NameTree<V, S> {
-    /// Puts a value under a name and returns the one that it replaces.
+    /// Puts a value under a name. Returns the one that it replaces, and what became stale.
     ///
     /// # Panics
     /// Above two thousand million names.
-    pub fn insert(&mut self, name: TopicName<'_>, value: V) -> Option<V> {
-        let name = name.as_str();
+    pub fn insert(&mut self, name: TopicName<'_>, value: V) -> (Option<V>, Stripe) {
+        let stripe = Stripe::One(name.stripe());
+        (self.put(name.as_str(), value), stripe)
+    }
+
+    fn put(&mut self, name: &str, value: V) -> Option<V> {
         let hash = hash_text(&self.hasher, name);
         if let Some(record) = self
             .find(hash, name)
@@ -124,62 +139,72 @@ impl<V, S: BuildHasher> NameTree<V, S> {
     }
 
     /// The value under a name, to be changed in place.
+    ///
+    /// If the change concerns what walks find, use [`insert`](NameTree::insert), which says what became stale.
     pub fn get_mut(&mut self, name: TopicName<'_>) -> Option<&mut V> {
         let number = self.find(hash_text(&self.hasher, name.as_str()), name.as_str())?;
         self.records.get_mut(number).map(|record| &mut record.value)
     }
 
-    /// Takes a name out and returns its value.
-    pub fn remove(&mut self, name: TopicName<'_>) -> Option<V> {
+    /// Takes a name out. Returns its value and what became stale, or `None` if there is no such name.
+    pub fn remove(&mut self, name: TopicName<'_>) -> Option<(V, Stripe)> {
         let hash = hash_text(&self.hasher, name.as_str());
         let number = self.find(hash, name.as_str())?;
         let records = &self.records;
         let place = self
             .order
             .seek(|other| compare(name_of(records, other), name.as_str()).is_lt());
-        self.remove_at(place, number)
+        let value = self.remove_at(place, number)?;
+        Some((value, Stripe::One(name.stripe())))
     }
 
-    /// Takes a name and everything below it out. Returns how many names that were.
-    pub fn remove_prefix(&mut self, top: TopicName<'_>) -> usize {
+    /// Takes a name and everything below it out, `budget` names at the most: when it returns fewer, none is left.
+    pub fn remove_prefix(&mut self, top: TopicName<'_>, budget: usize) -> (usize, Stripe) {
         let mut removed = 0_usize;
         let records = &self.records;
         let place = self
             .order
             .seek(|other| compare(name_of(records, other), top.as_str()).is_lt());
-        while let Some(number) = self.order.get(place)
+        while removed < budget
+            && let Some(number) = self.order.get(place)
             && is_below(name_of(&self.records, number), top.as_str())
             && self.remove_at(place, number).is_some()
         {
             removed = removed.saturating_add(1);
         }
-        removed
+        (removed, Stripe::One(top.stripe()))
     }
 
-    /// Takes those names out that match `filter` and for which `keep` says no. Returns how many names that were.
-    pub fn retain(&mut self, filter: TopicFilter<'_>, mut keep: impl FnMut(&str, &mut V) -> bool) -> usize {
+    /// Takes those names out that match `filter` and for which `keep` says no. Goes on from where an earlier call
+    /// stopped and looks at `budget` names at the most, as [`walk`](NameTree::walk) does.
+    pub fn retain(
+        &mut self,
+        filter: TopicFilter<'_>,
+        after: Option<&Cursor>,
+        budget: usize,
+        mut keep: impl FnMut(TopicName<'_>, &mut V) -> bool,
+    ) -> Retained {
         let before = self.len();
-        let mut cursor = None;
         let mut found = Vec::new();
-        loop {
-            cursor = self.walk_numbers(filter, cursor.as_ref(), RETAIN_SLICE, |number| found.push(number));
-            for number in found.drain(..) {
-                let Some(record) = self.records.get_mut(number) else {
-                    continue;
-                };
-                if keep(&record.name, &mut record.value) {
-                    continue;
-                }
-                let records = &self.records;
-                let name = name_of(records, number);
-                let place = self
-                    .order
-                    .seek(|other| compare(name_of(records, other), name).is_lt());
-                self.remove_at(place, number);
+        let next = self.walk_numbers(filter, after, budget, |number| found.push(number));
+        for number in found {
+            let Some(record) = self.records.get_mut(number) else {
+                continue;
+            };
+            if keep(TopicName::from_checked(&record.name), &mut record.value) {
+                continue;
             }
-            if cursor.is_none() {
-                return before.saturating_sub(self.len());
-            }
+            let records = &self.records;
+            let name = name_of(records, number);
+            let place = self
+                .order
+                .seek(|other| compare(name_of(records, other), name).is_lt());
+            self.remove_at(place, number);
+        }
+        Retained {
+            next,
+            removed: before.saturating_sub(self.len()),
+            stripe: filter.stripe(),
         }
     }
 
@@ -193,11 +218,11 @@ impl<V, S: BuildHasher> NameTree<V, S> {
         filter: TopicFilter<'_>,
         after: Option<&Cursor>,
         budget: usize,
-        mut visit: impl FnMut(&'s str, &'s V),
+        mut visit: impl FnMut(TopicName<'s>, &'s V),
     ) -> Option<Cursor> {
         self.walk_numbers(filter, after, budget, |number| {
             if let Some(record) = self.records.get(number) {
-                visit(&record.name, &record.value);
+                visit(TopicName::from_checked(&record.name), &record.value);
             }
         })
     }
@@ -340,9 +365,6 @@ impl<V> fmt::Debug for Iter<'_, V> {
         f.debug_struct("Iter").finish_non_exhaustive()
     }
 }
-
-/// Names that a removal by predicate holds at a time.
-const RETAIN_SLICE: usize = 256;
 
 fn name_of<V>(records: &Slab<Record<V>>, number: u32) -> &str {
     records.get(number).map_or("", |record| &record.name)
