@@ -4,6 +4,16 @@ use crate::{Certificate, IdentityError, attribute, text};
 
 const WHAT: &str = "the common name (CN)";
 
+/// A common name that somebody else has read from a verified certificate, such as a proxy that ends TLS.
+///
+/// # Errors
+/// As [`Certificate::common_name`], as far as they can occur: [`IdentityError::NotUtf8`],
+/// [`IdentityError::ForbiddenCharacter`], [`IdentityError::Empty`], [`IdentityError::TooLong`].
+pub fn check_common_name(name: &[u8]) -> Result<&str, IdentityError> {
+    let name = std::str::from_utf8(name).map_err(|_| IdentityError::NotUtf8 { what: WHAT })?;
+    text::user_name(name, WHAT)
+}
+
 impl<'a> Certificate<'a> {
     /// The first common name in DER order, byte for byte. Does not allocate.
     ///
@@ -32,6 +42,27 @@ impl<'a> Certificate<'a> {
         match self.subject_values(attribute::COMMON_NAME).count() {
             0 | 1 => self.common_name(),
             count => Err(IdentityError::SeveralCommonNames { count }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_from_elsewhere_is_held_to_the_same_rules() {
+        for (name, expected) in [
+            (&b"plc 1/#"[..], Ok("plc 1/#")),
+            ("grüße".as_bytes(), Ok("grüße")),
+            (b"", Err(IdentityError::Empty { what: WHAT })),
+            (b"a\xff", Err(IdentityError::NotUtf8 { what: WHAT })),
+            (
+                b"a\0",
+                Err(IdentityError::ForbiddenCharacter { what: WHAT, code: 0 }),
+            ),
+        ] {
+            assert_eq!(check_common_name(name), expected, "{name:?}");
         }
     }
 }

@@ -65,6 +65,7 @@ pub mod tls;
 pub use allow_list::AllowList;
 pub use alternative_names::{AlternativeName, AlternativeNameKind};
 pub use certificate::{Certificate, fingerprint_sha256};
+pub use common_name::check_common_name;
 pub use error::{IdentityError, TemplateError};
 pub use policy::{IdentityPolicy, require_user_name};
 pub use template::Template;

@@ -81,6 +81,16 @@ impl Link {
         }
     }
 
+    /// Notes the common name of a client certificate that a trusted proxy has verified. Before the first input. Of no
+    /// effect unless the listener's policy takes common names.
+    pub fn present_common_name(&mut self, name: &[u8]) {
+        let policy = self.policy.identity.as_ref();
+        let identity = policy.and_then(|policy| CertificateIdentity::of_common_name(name, policy));
+        if let Some(identity) = identity {
+            self.certificate = Some(Box::new(identity));
+        }
+    }
+
     /// Whether the Link reads.
     pub fn state(&self) -> LinkState {
         match self.phase {
