@@ -100,12 +100,12 @@ pub(crate) fn log(event: &Event) {
 fn peer(outbox: &Outbox) -> String {
     Address::of(outbox).map_or_else(
         || "an unknown address".to_owned(),
-        |address| address.peer.to_string(),
+        |address| printable(&address.peer().to_string()),
     )
 }
 
 /// Text of a peer in a log line: nothing that ends the line or moves the cursor.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|character| {
             if character.is_control() {

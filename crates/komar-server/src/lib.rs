@@ -1,4 +1,4 @@
-//! An MQTT broker to embed: komar-broker-core driven by reactor threads over TCP and TLS.
+//! An MQTT broker to embed: komar-broker-core driven by reactor threads over TCP, Unix sockets, TLS and WebSocket.
 //!
 //! ```
 //! use komar_server::{Listener, ListenerPolicy, Server};
@@ -13,8 +13,7 @@
 //! # Ok::<(), komar_server::StartError>(())
 //! ```
 //!
-//! What this crate does not do yet: WebSocket, Unix sockets, the PROXY protocol, `$SYS`, reload of listeners and
-//! certificates, persistence. What it never does: parse options of a command line, install a log subscriber or a
+//! What this crate does not do yet: `$SYS`, reload of listeners and certificates, persistence. What it never does: parse options of a command line, install a log subscriber or a
 //! process-wide cryptography provider.
 
 #![warn(missing_docs)]
@@ -23,6 +22,7 @@ mod authenticate;
 mod connection;
 pub mod event_log;
 mod listener;
+mod listening_socket;
 mod mailbox;
 mod reactor;
 mod server;
@@ -30,6 +30,7 @@ mod server;
 pub mod setup;
 mod transport;
 
+pub use ipnet::IpNet;
 pub use komar_broker_core::{Access, Broker, BrokerConfig, FileAccess, ListenerFiles, ListenerPolicy};
-pub use listener::Listener;
+pub use listener::{ListenAddress, Listener, ProxyProtocol, ProxyVersion, WebSocketOptions};
 pub use server::{Placement, Server, ServerBuilder, StartError};

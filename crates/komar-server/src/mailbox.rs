@@ -1,20 +1,20 @@
 //! What threads send to a reactor, and how they wake it: at most once, and not at all while it is awake.
 
 use core::sync::atomic::{AtomicBool, Ordering};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use komar_broker_core::Outbox;
 use komar_passwd::PasswordVerdict;
-use mio::net::TcpStream;
 use parking_lot::Mutex;
+
+use crate::transport::socket::{Peer, Socket};
 
 /// Something for a reactor to do.
 pub(crate) enum Mail {
     /// A Connection that was accepted by the reactor of the listeners.
     Accepted {
-        stream: TcpStream,
-        peer: SocketAddr,
+        socket: Socket,
+        peer: Peer,
         listener: usize,
     },
     /// Output waits for a Connection that only its own reactor may write to.

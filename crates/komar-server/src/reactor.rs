@@ -2,24 +2,28 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use komar_broker_core::{
-    CloseCause, LinkState, ListenerPolicy, Next, Now, Outbox, PasswordRequest, Sent, Take, Worker,
+    CloseCause, LinkState, ListenerPolicy, Next, Now, Outbox, PasswordRequest, Take, Worker,
 };
 use komar_passwd::PasswordVerdict;
-use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::authenticate::PasswordPool;
-use crate::connection::{Address, Connection, Received, TlsSide, write_output};
+use crate::connection::{Address, Connection, Received, write_output};
 use crate::event_log;
+use crate::listener::{ListenAddress, ProxyProtocol};
+use crate::listening_socket::ListeningSocket;
 use crate::mailbox::{Mail, Mailbox};
 use crate::server::Placement;
-use crate::transport::tls::{Tls, TlsState, looks_like_tls};
+use crate::transport::layers::{End, Layers, Scratch};
+use crate::transport::proxy::{self, ProxyError, Source};
+use crate::transport::socket::{Peer, Socket};
+use crate::transport::tls::looks_like_tls;
+use crate::transport::websocket;
 
 /// What all reactors of a server share.
 pub(crate) struct Common {
@@ -39,7 +43,9 @@ pub(crate) struct Common {
 pub(crate) struct OpenListener {
     pub(crate) policy: Arc<ListenerPolicy>,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
-    pub(crate) local: SocketAddr,
+    pub(crate) websocket: Option<Arc<websocket::Settings>>,
+    pub(crate) proxy: Option<ProxyProtocol>,
+    pub(crate) local: ListenAddress,
     pub(crate) maximum_connections: Option<usize>,
     pub(crate) connections: AtomicUsize,
     pub(crate) no_delay: bool,
@@ -53,7 +59,7 @@ pub(crate) struct Reactor {
     worker: Worker,
     connections: Slab<Connection>,
     /// Listening sockets; on the first reactor only.
-    sockets: Vec<TcpListener>,
+    sockets: Vec<ListeningSocket>,
     /// Listeners that may have more to accept.
     accepting: Vec<usize>,
     /// Do not accept before: descriptors have run out.
@@ -63,8 +69,7 @@ pub(crate) struct Reactor {
     /// Connections that are over; taken out at the end of the turn, so that no event of the turn meets a successor.
     over: Vec<(usize, CloseCause)>,
     buffer: Box<[u8]>,
-    plaintext: Vec<u8>,
-    ciphertext: Vec<u8>,
+    scratch: Scratch,
     letters: Vec<Mail>,
     stopping: bool,
 }
@@ -75,7 +80,7 @@ impl Reactor {
         common: Arc<Common>,
         poll: Poll,
         worker: Worker,
-        sockets: Vec<TcpListener>,
+        sockets: Vec<ListeningSocket>,
     ) -> io::Result<Reactor> {
         let mut reactor = Reactor {
             number,
@@ -90,8 +95,7 @@ impl Reactor {
             reading: Vec::new(),
             over: Vec::new(),
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
-            plaintext: Vec::new(),
-            ciphertext: Vec::new(),
+            scratch: Scratch::default(),
             letters: Vec::new(),
             stopping: false,
         };
@@ -153,7 +157,7 @@ impl Reactor {
         };
         if event.is_writable() {
             let outbox = Arc::clone(connection.link.outbox());
-            self.flush_ciphertext(token);
+            self.flush_pending(token);
             self.worker.writable(&outbox);
         }
         let Some(connection) = self.connections.get_mut(token) else {
@@ -174,10 +178,10 @@ impl Reactor {
         for letter in letters.drain(..) {
             match letter {
                 Mail::Accepted {
-                    stream,
+                    socket,
                     peer,
                     listener,
-                } => self.add(stream, peer, listener),
+                } => self.add(socket, peer, listener),
                 Mail::Flush(outbox) => self.flush(&outbox),
                 Mail::Verdict(outbox, verdict) => self.verdict(&outbox, verdict),
                 Mail::Stop => self.stopping = true,
@@ -206,7 +210,7 @@ impl Reactor {
                 return false;
             };
             match socket.accept() {
-                Ok((stream, peer)) => self.place(stream, peer, index),
+                Ok((socket, peer)) => self.place(socket, peer, index),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -220,29 +224,41 @@ impl Reactor {
     }
 
     /// Chooses the reactor for a new Connection.
-    fn place(&mut self, stream: TcpStream, peer: SocketAddr, listener: usize) {
+    fn place(&mut self, socket: Socket, peer: Peer, listener: usize) {
         let Some(open) = self.common.listeners.get(listener) else {
             return;
         };
+        if !is_trusted(open, &peer) {
+            tracing::info!(
+                target: event_log::NOTICE,
+                "Connection from {peer} rejected, it is not a trusted proxy."
+            );
+            return;
+        }
         let all = self.common.loads.iter().map(|load| load.load(Ordering::Relaxed));
         if all.sum::<usize>() >= self.common.maximum_connections {
-            tracing::warn!("Client connection from {peer} denied: global_max_connections is reached.");
+            tracing::info!(
+                target: event_log::NOTICE,
+                "Client connection from {peer} denied: max_connections exceeded (global_max_connections)."
+            );
             return;
         }
         let count = open.connections.fetch_add(1, Ordering::Relaxed);
         if open.maximum_connections.is_some_and(|maximum| count >= maximum) {
             open.connections.fetch_sub(1, Ordering::Relaxed);
-            tracing::warn!(
-                "Client connection from {peer} denied: max_connections of the listener is reached."
+            tracing::info!(
+                target: event_log::NOTICE,
+                "Client connection from {peer} denied: max_connections exceeded."
             );
             return;
         }
-        if open.no_delay
-            && let Err(error) = stream.set_nodelay(true)
-        {
-            tracing::debug!(%error, "TCP_NODELAY");
+        if open.no_delay {
+            socket.send_small_packets_at_once();
         }
-        tracing::info!(target: event_log::NOTICE, "New connection from {peer} on port {}.", open.local.port());
+        // Of a proxy's client nothing is known yet.
+        if open.proxy.is_none() {
+            log_arrival(&peer, open);
+        }
         let reactors = self.common.mailboxes.len();
         let target = match self.common.placement {
             Placement::Pack => 0,
@@ -250,44 +266,40 @@ impl Reactor {
         };
         self.common.loads[target].fetch_add(1, Ordering::Relaxed);
         if target == self.number {
-            self.add(stream, peer, listener);
+            self.add(socket, peer, listener);
         } else {
             self.common.mailboxes[target].send(Mail::Accepted {
-                stream,
+                socket,
                 peer,
                 listener,
             });
         }
     }
 
-    fn add(&mut self, mut stream: TcpStream, peer: SocketAddr, listener: usize) {
+    fn add(&mut self, mut socket: Socket, peer: Peer, listener: usize) {
         let Some(open) = self.common.listeners.get(listener) else {
             return;
         };
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let tls = open.tls.as_ref().map(Tls::accept).transpose();
-        let registered = self.poll.registry().register(&mut stream, Token(key), interest);
-        let (Ok(tls), Ok(())) = (tls, registered) else {
+        let layers = Layers::of(open);
+        let registered = self.poll.registry().register(&mut socket, Token(key), interest);
+        let (Ok(layers), Ok(())) = (layers, registered) else {
             tracing::error!("cannot take the connection from {peer} over; it is closed");
             open.connections.fetch_sub(1, Ordering::Relaxed);
             self.common.loads[self.number].fetch_sub(1, Ordering::Relaxed);
             return;
         };
-        let stream = Arc::new(stream);
-        let shared = tls.is_none().then(|| Arc::clone(&stream));
-        let address = Address {
-            reactor: self.number,
-            key,
-            peer,
-            stream: shared,
-        };
+        let socket = Arc::new(socket);
+        let wrapped = layers.as_ref().is_some_and(|layers| layers.wraps_output());
+        let shared = (!wrapped).then(|| Arc::clone(&socket));
+        let address = Address::new(self.number, key, peer, shared);
         let link = self.worker.open(Box::new(address), &open.policy);
         entry.insert(Connection {
-            stream,
+            socket,
             link,
-            tls: tls.map(|tls| Box::new(TlsSide::new(tls))),
+            layers,
             listener,
             read_closed: false,
             reading: true,
@@ -297,10 +309,19 @@ impl Reactor {
         self.reading.push(key);
     }
 
-    /// One read of each Connection that may have something.
+    /// One read of each Connection that may have something. Of TLS handshakes only a few, so that a storm of them
+    /// leaves time for everybody else; the others wait for the next turn, in the order in which they came.
     fn read_connections(&mut self) {
         let list = core::mem::take(&mut self.reading);
+        let mut handshakes = 0;
         for key in list {
+            if self.is_handshaking(key) {
+                handshakes += 1;
+                if handshakes > HANDSHAKES_A_TURN {
+                    self.reading.push(key);
+                    continue;
+                }
+            }
             let again = self.read(key);
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.reading = again;
@@ -309,6 +330,14 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    fn is_handshaking(&self, key: usize) -> bool {
+        let layers = self
+            .connections
+            .get(key)
+            .and_then(|connection| connection.layers.as_ref());
+        layers.is_some_and(|layers| layers.is_handshaking())
     }
 
     /// Reads once. Says whether there may be more.
@@ -337,70 +366,139 @@ impl Reactor {
                 return false;
             }
         };
-        let Some(bytes) = self.buffer.get_mut(..count) else {
-            return false;
-        };
-        let open = match &mut connection.tls {
+        let open = match &connection.layers {
             None => {
+                let bytes = self.buffer.get(..count).unwrap_or_default();
                 let progress = self.worker.input(&mut connection.link, bytes);
                 if progress.state == LinkState::Closing && looks_like_tls(bytes) {
                     tracing::info!(target: event_log::NOTICE, "A TLS client tries to use a listener without TLS.");
                 }
                 true
             }
-            Some(_) => self.read_tls(key, count),
+            Some(layers) if layers.awaits_proxy_header() => self.read_proxy_header(key, count),
+            Some(_) => self.read_layers(key, 0, count),
         };
         more && open
     }
 
-    /// Decrypts what was read and hands it on. `false`: the Connection is over.
-    fn read_tls(&mut self, key: usize, count: usize) -> bool {
+    /// Reads on through the PROXY header. `false`: the Connection is over.
+    fn read_proxy_header(&mut self, key: usize, count: usize) -> bool {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
-        let (Some(side), Some(bytes)) = (&mut connection.tls, self.buffer.get_mut(..count)) else {
+        let (Some(layers), Some(bytes)) = (&mut connection.layers, self.buffer.get(..count)) else {
             return false;
         };
-        let was_handshaking = side.tls.is_handshaking();
-        self.plaintext.clear();
-        self.ciphertext.clear();
-        let state = side.tls.feed(bytes, &mut self.plaintext, &mut self.ciphertext);
-        // Records of the handshake, and the alert if it failed.
-        let flushed = side.send(&connection.stream, &self.ciphertext);
-        if was_handshaking && !side.tls.is_handshaking() {
-            if let Some(der) = side.tls.peer_certificate() {
+        let refusal = match layers.receive_proxy_header(bytes) {
+            Ok(None) => return true,
+            Ok(Some((taken, header))) => match self.proxied(key, &header) {
+                Ok(()) => return self.read_layers(key, taken, count),
+                Err(refusal) => Some(refusal),
+            },
+            Err(ProxyError::HealthCheck) => None,
+            Err(ProxyError::Corrupt(detail)) => {
+                let peer = peer_of(connection);
+                Some(format!(
+                    "Connection rejected, corrupt PROXY header. It came from {peer}: {detail}."
+                ))
+            }
+        };
+        if let Some(refusal) = refusal {
+            tracing::info!(target: event_log::NOTICE, "{refusal}");
+        }
+        self.refuse(key);
+        false
+    }
+
+    /// Takes over what a proxy says about its client. `Err`: the line for the log.
+    fn proxied(&mut self, key: usize, header: &proxy::Header) -> Result<(), String> {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Ok(());
+        };
+        let Some(open) = self.common.listeners.get(connection.listener) else {
+            return Ok(());
+        };
+        let client = match &header.source {
+            Source::Unknown => None,
+            Source::Network(address) => Some(Peer::Network(*address)),
+            Source::Local(path) => Some(Peer::Local(path.as_str().into())),
+        };
+        if let (Some(client), Some(address)) = (client, Address::of(connection.link.outbox())) {
+            address.set_client(client);
+        }
+        let peer = peer_of(connection);
+        if let Some(proxy) = &open.proxy {
+            header
+                .check(proxy)
+                .map_err(|demand| format!("Connection from {peer} rejected, {demand}."))?;
+        }
+        log_arrival(&peer, open);
+        if let Some(tls) = &header.tls {
+            if let (Some(version), Some(cipher)) = (&tls.version, &tls.cipher) {
+                let line = format!("Connection from {peer} negotiated {version} cipher {cipher}");
+                tracing::info!(target: event_log::NOTICE, "{}", event_log::printable(&line));
+            }
+            // Anybody can write a name into a certificate that nobody has verified.
+            if let Some(name) = tls.common_name.as_ref().filter(|_| tls.verified_certificate) {
+                connection.link.present_common_name(name);
+            }
+        }
+        if connection
+            .layers
+            .as_ref()
+            .is_some_and(|layers| !layers.wraps_output())
+        {
+            connection.layers = None;
+        }
+        Ok(())
+    }
+
+    /// Reads on through TLS and WebSocket, from `start` on in what was read. `false`: the Connection is over.
+    fn read_layers(&mut self, key: usize, start: usize, count: usize) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let bytes = self.buffer.get_mut(start..count).unwrap_or_default();
+        let Some(layers) = &mut connection.layers else {
+            self.worker.input(&mut connection.link, bytes);
+            return true;
+        };
+        let arrived = layers.receive(&connection.socket, bytes, &mut self.scratch);
+        if arrived.handshake_done
+            && let Some(tls) = layers.tls()
+        {
+            if let Some(der) = tls.peer_certificate() {
                 connection.link.present_certificate(der);
             }
-            tracing::debug!(version = side.tls.version(), cipher = side.tls.cipher(), "TLS");
+            tracing::debug!(version = tls.version(), cipher = tls.cipher(), "TLS");
         }
-        // What was decrypted before an error is authentic.
-        if !self.plaintext.is_empty() {
-            self.worker.input(&mut connection.link, &self.plaintext);
+        let payload = arrived.payload(bytes, &self.scratch);
+        if !payload.is_empty() {
+            self.worker.input(&mut connection.link, payload);
         }
-        if self.plaintext.capacity() > READ_BUFFER * 2 {
-            self.plaintext = Vec::new();
-        }
-        let state = match state {
-            Ok(state) => state,
-            Err(error) => {
-                let peer = Address::of(connection.link.outbox()).map(|address| address.peer);
-                if let Some(peer) = peer {
-                    tracing::info!(target: event_log::NOTICE, "TLS with {peer} failed: {error}.");
-                }
-                connection.discard_input(&mut self.buffer);
-                self.over.push((key, CloseCause::TransportRefused));
+        self.scratch.shrink();
+        let (what, error): (_, &dyn core::fmt::Display) = match &arrived.end {
+            None => return true,
+            Some(End::Closed) => {
+                self.over.push((key, CloseCause::ConnectionClosed));
                 return false;
             }
+            Some(End::Tls(error)) => ("TLS", error),
+            Some(End::Upgrade(error)) => ("WebSocket", error),
+            Some(End::Frame(error)) => ("WebSocket", error),
         };
-        if flushed == Sent::Failed {
-            self.over.push((key, CloseCause::ConnectionClosed));
-            return false;
+        let peer = peer_of(connection);
+        tracing::info!(target: event_log::NOTICE, "{what} with {peer} failed: {error}.");
+        self.refuse(key);
+        false
+    }
+
+    /// Ends a Connection that a layer does not want, after the layer's last words.
+    fn refuse(&mut self, key: usize) {
+        if let Some(connection) = self.connections.get(key) {
+            connection.discard_input(&mut self.buffer);
+            self.over.push((key, CloseCause::TransportRefused));
         }
-        if state == TlsState::PeerClosed {
-            self.over.push((key, CloseCause::ConnectionClosed));
-            return false;
-        }
-        true
     }
 
     fn verdict(&mut self, outbox: &Arc<Outbox>, verdict: PasswordVerdict) {
@@ -466,22 +564,22 @@ impl Reactor {
         let Some(address) = Address::of(outbox) else {
             return;
         };
-        match &address.stream {
-            Some(stream) => self.flush_plain(outbox, address, stream),
+        match &address.socket {
+            Some(socket) => self.flush_plain(outbox, address, socket),
             None if address.reactor == self.number => {
                 if let Some(key) = self.find(outbox) {
-                    self.flush_tls(outbox, key);
+                    self.flush_layers(outbox, key);
                 }
             }
             None => self.common.mailboxes[address.reactor].send(Mail::Flush(Arc::clone(outbox))),
         }
     }
 
-    fn flush_plain(&mut self, outbox: &Arc<Outbox>, address: &Address, stream: &TcpStream) {
+    fn flush_plain(&mut self, outbox: &Arc<Outbox>, address: &Address, socket: &Socket) {
         loop {
             let next = match self.worker.take_output(outbox) {
                 Take::Output(mut output) => {
-                    let sent = write_output(stream, &mut output);
+                    let sent = write_output(socket, &mut output);
                     self.worker.output_done(outbox, output, sent)
                 }
                 Take::Close => Next::Close,
@@ -489,21 +587,23 @@ impl Reactor {
             };
             match next {
                 Next::Again => {}
-                Next::Close => return self.hang_up(outbox, address, stream),
+                Next::Close => return self.hang_up(outbox, address, socket),
                 _ => return,
             }
         }
     }
 
-    fn flush_tls(&mut self, outbox: &Arc<Outbox>, key: usize) {
+    fn flush_layers(&mut self, outbox: &Arc<Outbox>, key: usize) {
         loop {
             let Some(connection) = self.connections.get_mut(key) else {
                 return;
             };
-            let Some(side) = &mut connection.tls else { return };
+            let Some(layers) = &mut connection.layers else {
+                return;
+            };
             let next = match self.worker.take_output(outbox) {
                 Take::Output(mut output) => {
-                    let sent = side.write_output(&connection.stream, &mut output, &mut self.ciphertext);
+                    let sent = layers.write_output(&connection.socket, &mut output, &mut self.scratch);
                     self.worker.output_done(outbox, output, sent)
                 }
                 Take::Close => Next::Close,
@@ -512,24 +612,24 @@ impl Reactor {
             match next {
                 Next::Again => {}
                 Next::Close => {
-                    self.ciphertext.clear();
-                    side.tls.close(&mut self.ciphertext);
-                    side.send(&connection.stream, &self.ciphertext);
+                    layers.close(&connection.socket, &mut self.scratch);
                     connection.closing = true;
-                    return self.flush_ciphertext(key);
+                    return self.flush_pending(key);
                 }
                 _ => return,
             }
         }
     }
 
-    /// Writes ciphertext that waits; a Connection that is being closed ends with it.
-    fn flush_ciphertext(&mut self, key: usize) {
+    /// Writes bytes of the layers that wait; a Connection that is being closed ends with it.
+    fn flush_pending(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let Some(side) = &mut connection.tls else { return };
-        side.flush(&connection.stream);
+        let Some(layers) = &mut connection.layers else {
+            return;
+        };
+        layers.flush(&connection.socket, &mut self.scratch);
         // A peer that does not even take our last words gets no more time for them.
         if connection.closing {
             connection.discard_input(&mut self.buffer);
@@ -538,15 +638,15 @@ impl Reactor {
     }
 
     /// Ends a plain Connection: here if it is ours, by its socket if it is another reactor's.
-    fn hang_up(&mut self, outbox: &Arc<Outbox>, address: &Address, stream: &TcpStream) {
+    fn hang_up(&mut self, outbox: &Arc<Outbox>, address: &Address, socket: &Socket) {
         if address.reactor == self.number {
             if let Some(key) = self.find(outbox) {
                 self.connections[key].discard_input(&mut self.buffer);
                 self.over.push((key, CloseCause::ConnectionClosed));
             }
-        } else if let Err(error) = stream.shutdown(std::net::Shutdown::Both) {
-            // It is gone already; its reactor finds out by itself.
-            tracing::trace!(%error, "shutdown");
+        } else {
+            // Its reactor finds out by itself.
+            socket.shutdown();
         }
     }
 
@@ -561,9 +661,7 @@ impl Reactor {
                 open.connections.fetch_sub(1, Ordering::Relaxed);
             }
             // An Outbox may outlive its Connection in a Session's or another thread's hands, and the socket with it.
-            if let Err(error) = connection.stream.shutdown(std::net::Shutdown::Both) {
-                tracing::trace!(%error, "shutdown");
-            }
+            connection.socket.shutdown();
         }
     }
 
@@ -581,6 +679,38 @@ impl Reactor {
             event_log::log(&event);
         }
     }
+}
+
+/// Whether whoever connects may say whom it stands for.
+fn is_trusted(open: &OpenListener, peer: &Peer) -> bool {
+    match (&open.proxy, peer) {
+        (Some(proxy), Peer::Network(address)) if !proxy.trusted.is_empty() => {
+            // An IPv4 address may come in IPv6's clothes.
+            let address = address.ip().to_canonical();
+            proxy.trusted.iter().any(|network| network.contains(&address))
+        }
+        _ => true,
+    }
+}
+
+fn log_arrival(peer: &dyn core::fmt::Display, open: &OpenListener) {
+    match &open.local {
+        ListenAddress::Tcp(address) => {
+            let port = address.port();
+            tracing::info!(target: event_log::NOTICE, "New connection from {peer} on port {port}.");
+        }
+        // Unix sockets have port 0 in Mosquitto's log; the peer's name says the path.
+        ListenAddress::Unix(_) => {
+            tracing::info!(target: event_log::NOTICE, "New connection from {peer} on port 0.");
+        }
+    }
+}
+
+/// Where the client is, for the log.
+fn peer_of(connection: &Connection) -> String {
+    Address::of(connection.link.outbox()).map_or_else(String::new, |address| {
+        event_log::printable(&address.peer().to_string())
+    })
 }
 
 /// What time it is, once a turn.
@@ -605,6 +735,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// Bytes of one read. Long enough for batches; one buffer a thread, not one a Connection.
 const READ_BUFFER: usize = 64 << 10;
 const ACCEPTS_A_TURN: usize = 32;
+/// Steps of TLS handshakes in a turn: one with an RSA-2048 signature takes about 0.5 ms.
+const HANDSHAKES_A_TURN: usize = 2;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Tokens: keys of Connections, then the waker, then the listeners.
 pub(crate) const WAKER: usize = usize::MAX >> 1;

@@ -13,7 +13,8 @@ use mio::{Poll, Token};
 
 use crate::authenticate::PasswordPool;
 use crate::connection::Address;
-use crate::listener::Listener;
+use crate::listener::{ListenAddress, Listener};
+use crate::listening_socket::ListeningSocket;
 use crate::mailbox::{Mail, Mailbox};
 use crate::reactor::{Common, OpenListener, Reactor, WAKER, now};
 
@@ -39,7 +40,7 @@ pub enum StartError {
     #[error("cannot listen on {address}: {source}; is another broker running there?")]
     Bind {
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// What the system says.
         source: io::Error,
     },
@@ -83,13 +84,14 @@ impl Server {
         }
     }
 
-    /// The addresses that are listened on, in the order of the listeners, with the ports that were chosen.
+    /// The TCP addresses that are listened on, in the order of the listeners, with the ports that were chosen.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.common
-            .listeners
-            .iter()
-            .map(|listener| listener.local)
-            .collect()
+        self.listen_addresses().filter_map(ListenAddress::tcp).collect()
+    }
+
+    /// All that is listened on, in the order of the listeners, with the ports that were chosen.
+    pub fn listen_addresses(&self) -> impl Iterator<Item = &ListenAddress> {
+        self.common.listeners.iter().map(|listener| &listener.local)
     }
 
     /// The broker behind it: figures, and [`Broker::set_access`] for other rules.
@@ -189,7 +191,7 @@ impl ServerBuilder {
         let (mut sockets, mut listeners) = (Vec::new(), Vec::new());
         for (number, listener) in self.listeners.into_iter().enumerate() {
             let address = listener.address;
-            let socket = match listener.bind() {
+            let socket = match ListeningSocket::bind(&address) {
                 Ok(socket) => socket,
                 Err(error) if listener.optional && error.kind() != io::ErrorKind::AddrInUse => {
                     tracing::warn!("cannot listen on {address}: {error}; the other addresses are served");
@@ -202,7 +204,9 @@ impl ServerBuilder {
             listeners.push(OpenListener {
                 policy: Arc::new(policy),
                 tls: listener.tls,
-                local: socket.local_addr()?,
+                websocket: listener.websocket,
+                proxy: listener.proxy,
+                local: socket.address()?,
                 maximum_connections: listener.maximum_connections,
                 connections: AtomicUsize::new(0),
                 no_delay: listener.no_delay,
@@ -248,12 +252,7 @@ impl ServerBuilder {
 }
 
 impl Server {
-    fn spawn(
-        &self,
-        number: usize,
-        poll: Poll,
-        sockets: Vec<mio::net::TcpListener>,
-    ) -> io::Result<JoinHandle<()>> {
+    fn spawn(&self, number: usize, poll: Poll, sockets: Vec<ListeningSocket>) -> io::Result<JoinHandle<()>> {
         let worker = Worker::new(&self.broker, now(self.common.started), Box::new(fill_random));
         let reactor = Reactor::new(number, Arc::clone(&self.common), poll, worker, sockets)?;
         std::thread::Builder::new()

@@ -111,12 +111,17 @@ fn start(config: &Config, options: &Options) -> Result<Server, Failure> {
         .reactors(options.reactors)
         .placement(options.placement);
     let server = builder.start().map_err(Failure::Start)?;
-    for address in server.local_addresses() {
-        let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
-        tracing::info!(
-            "Opening {family} listen socket on port {} ({address}).",
-            address.port()
-        );
+    for address in server.listen_addresses() {
+        match address.tcp() {
+            Some(address) => {
+                let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
+                tracing::info!(
+                    "Opening {family} listen socket on port {} ({address}).",
+                    address.port()
+                );
+            }
+            None => tracing::info!("Opening unix listen socket on path {address}."),
+        }
     }
     Ok(server)
 }

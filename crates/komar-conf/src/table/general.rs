@@ -144,9 +144,6 @@ pub(super) fn rows() -> Vec<Directive> {
                 draft.config.limits.packet_buffer_size = to_u16(value)
             }),
         )
-        .support(NoEffect(
-            "buffers grow with what arrives, and HTTP is not spoken yet",
-        ))
         .also(&["websockets_headers_size"]),
         structure(
             "per_listener_settings",

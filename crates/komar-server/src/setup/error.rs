@@ -57,6 +57,16 @@ pub enum SetupError {
         /// What the system says.
         error: io::Error,
     },
+    /// An interface that cannot be bound to.
+    #[error("listener on port {port}: bind_interface {interface}: {problem}")]
+    Interface {
+        /// The listener's port.
+        port: u16,
+        /// Its name.
+        interface: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// Something that Komar cannot do yet and that must not be left out silently.
     #[error("{what} cannot be used yet{}", Place(position.as_ref()))]
     Unsupported {

@@ -1,25 +1,26 @@
 //! Listeners of a configuration as listeners of the server.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
 use komar_broker_core::{ListenerFiles, ListenerPolicy};
 use komar_codec::{ProtocolVersion, QoS};
-use komar_conf::{Listener as Given, Protocol, SocketDomain};
+use komar_conf::{Limits, Listener as Given, Protocol, ProxyVersion as GivenVersion, SocketDomain};
 use komar_identity::IdentityPolicy;
 
 use super::{ListenerSummary, SetupError, tls};
-use crate::listener::Listener;
+use crate::listener::{Listener, ProxyProtocol, ProxyVersion, WebSocketOptions};
 
 /// The sockets of one `listener`: one for each address that it stands for.
 pub(super) fn open(
     given: &Given,
     no_delay: bool,
+    limits: &Limits,
     errors: &mut Vec<SetupError>,
     warnings: &mut Vec<String>,
 ) -> Vec<Listener> {
     let before = errors.len();
     errors.extend(unsupported(given));
-    let addresses = addresses(given).unwrap_or_else(|error| {
+    let mut listeners = sockets(given, warnings).unwrap_or_else(|error| {
         errors.push(error);
         Vec::new()
     });
@@ -31,17 +32,111 @@ pub(super) fn open(
         return Vec::new();
     }
     let policy = policy(given);
-    let listeners = addresses.into_iter().map(|address| {
-        let mut listener = Listener::tcp(address).policy(policy.clone()).no_delay(no_delay);
+    let websocket = (given.protocol == Protocol::WebSockets).then(|| WebSocketOptions {
+        origins: given.websockets_origins.clone(),
+        maximum_head: limits.packet_buffer_size.into(),
+    });
+    let proxy = proxy(given);
+    for listener in &mut listeners {
+        *listener = listener.clone().policy(policy.clone()).no_delay(no_delay);
+        if let Some(options) = &websocket {
+            *listener = listener.clone().websocket(options.clone());
+        }
         listener.tls.clone_from(&tls);
+        listener.proxy.clone_from(&proxy);
         listener.maximum_connections = given
             .max_connections
             .and_then(|maximum| usize::try_from(maximum).ok());
+    }
+    listeners
+}
+
+/// What is listened on, without what is asked there.
+fn sockets(given: &Given, warnings: &mut Vec<String>) -> Result<Vec<Listener>, SetupError> {
+    if let Some(path) = &given.unix_path {
+        #[cfg(unix)]
+        return Ok(vec![Listener::unix(path)]);
+        #[cfg(not(unix))]
+        return Err(SetupError::Unsupported {
+            what: format!("the Unix socket '{}' on this system", path.display()),
+            position: given.position.clone(),
+        });
+    }
+    let mut addresses = addresses(given)?;
+    if let Some(interface) = &given.bind_interface {
+        addresses = on_interface(given, interface, &addresses, warnings)?;
+    }
+    let listener = |address: SocketAddr| {
+        let mut listener = Listener::tcp(address);
         // A system without IPv6 can still serve everybody else.
         listener.optional = address.is_ipv6() && (given.address.is_none() || address.ip().is_loopback());
         listener
-    });
-    listeners.collect()
+    };
+    Ok(addresses.into_iter().map(listener).collect())
+}
+
+fn proxy(given: &Given) -> Option<ProxyProtocol> {
+    let proxy = given.proxy?;
+    Some(ProxyProtocol {
+        require_tls: proxy.require_tls,
+        require_certificate: proxy.require_certificate,
+        ..ProxyProtocol::new(match proxy.version {
+            GivenVersion::V1 => ProxyVersion::V1,
+            GivenVersion::V2 => ProxyVersion::V2,
+        })
+    })
+}
+
+/// The addresses of an interface, one of each family that is wanted.
+fn on_interface(
+    given: &Given,
+    interface: &str,
+    wanted: &[SocketAddr],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<SocketAddr>, SetupError> {
+    let problem = |problem: String| SetupError::Interface {
+        port: given.port,
+        interface: interface.to_owned(),
+        problem,
+    };
+    let all = if_addrs::get_if_addrs().map_err(|error| problem(error.to_string()))?;
+    let own: Vec<_> = all
+        .iter()
+        .filter(|one| one.name.eq_ignore_ascii_case(interface))
+        .collect();
+    if own.is_empty() {
+        return Err(problem("there is no such interface".to_owned()));
+    }
+    let mut chosen = Vec::new();
+    for address in wanted {
+        let candidate = own.iter().find(|one| {
+            one.ip().is_ipv4() == address.is_ipv4() && (given.address.is_none() || one.ip() == address.ip())
+        });
+        match candidate {
+            Some(one) => chosen.push(scoped(one, given.port)),
+            None if given.address.is_some() => {
+                return Err(problem(format!("{} is none of its addresses", address.ip())));
+            }
+            None => {
+                let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+                warnings.push(format!("bind_interface: {interface} has no {family} address"));
+            }
+        }
+    }
+    if chosen.is_empty() {
+        return Err(problem("it has no address that can be listened on".to_owned()));
+    }
+    Ok(chosen)
+}
+
+/// An IPv6 address of a link is one only together with the link's number.
+fn scoped(interface: &if_addrs::Interface, port: u16) -> SocketAddr {
+    match interface.ip() {
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            SocketAddrV6::new(address, port, 0, interface.index.unwrap_or_default()).into()
+        }
+        address => SocketAddr::new(address, port),
+    }
 }
 
 fn addresses(given: &Given) -> Result<Vec<SocketAddr>, SetupError> {
@@ -75,11 +170,8 @@ fn addresses(given: &Given) -> Result<Vec<SocketAddr>, SetupError> {
 /// What would change who gets in or what is heard if it were left out.
 fn unsupported(given: &Given) -> Vec<SetupError> {
     let named = [
-        (given.unix_path.is_some(), "a Unix socket listener"),
-        (given.protocol != Protocol::Mqtt, "a protocol other than 'mqtt'"),
-        (given.proxy.is_some(), "'enable_proxy_protocol'"),
+        (given.protocol == Protocol::HttpApi, "the protocol 'http_api'"),
         (given.mount_point.is_some(), "'mount_point'"),
-        (given.bind_interface.is_some(), "'bind_interface'"),
         (given.security.psk_file.is_some(), "'psk_file'"),
         (!given.security.plugins.is_empty(), "a plugin"),
     ];
@@ -124,10 +216,25 @@ fn policy(given: &Given) -> ListenerPolicy {
 /// What a client of this listener needs, in words.
 pub(super) fn summary(given: &Given, files: &ListenerFiles) -> ListenerSummary {
     let host = given.address.as_deref().unwrap_or("every address");
-    let place = format!("port {} of {host}", given.port);
+    let place = match (&given.unix_path, &given.bind_interface) {
+        (Some(path), _) => format!("the Unix socket {}", path.display()),
+        (None, Some(interface)) => format!("port {} of interface {interface}", given.port),
+        (None, None) => format!("port {} of {host}", given.port),
+    };
     let mut parts = Vec::new();
+    if given.protocol == Protocol::WebSockets {
+        parts.push(match given.websockets_origins.as_slice() {
+            [] => "MQTT over WebSocket, from web pages of every origin".to_owned(),
+            origins => format!("MQTT over WebSocket, from web pages of {}", origins.join(" or ")),
+        });
+    }
+    if let Some(proxy) = &given.proxy {
+        parts.push(proxy_requirement(proxy));
+    }
     let identity = given.use_identity_as_username || given.use_subject_as_username;
     match &given.tls {
+        None if given.unix_path.is_some() => parts.push("only processes of this machine".to_owned()),
+        None if given.proxy.is_some() => parts.push("nothing is encrypted from the proxy on".to_owned()),
         None => parts.push("plain TCP, nothing is encrypted".to_owned()),
         Some(tls) if tls.require_certificate => {
             let authorities = [&tls.cafile, &tls.capath];
@@ -155,7 +262,8 @@ pub(super) fn summary(given: &Given, files: &ListenerFiles) -> ListenerSummary {
         if files.passwords.is_some() {
             parts.push("the password file is loaded but not consulted".to_owned());
         }
-        if !given.tls.as_ref().is_some_and(|tls| tls.require_certificate) {
+        let by_proxy = given.proxy.is_some_and(|proxy| proxy.version == GivenVersion::V2);
+        if !by_proxy && !given.tls.as_ref().is_some_and(|tls| tls.require_certificate) {
             parts.push(
                 "nobody can connect, because no certificate is asked for (require_certificate)".to_owned(),
             );
@@ -171,6 +279,22 @@ pub(super) fn summary(given: &Given, files: &ListenerFiles) -> ListenerSummary {
         place,
         requires: parts.join("; "),
     }
+}
+
+fn proxy_requirement(proxy: &komar_conf::Proxy) -> String {
+    let version = match proxy.version {
+        GivenVersion::V1 => 1,
+        GivenVersion::V2 => 2,
+    };
+    let demand = match (proxy.require_certificate, proxy.require_tls) {
+        (true, _) => ", which must say that the client's certificate was verified",
+        (false, true) => ", which must say that the client uses TLS",
+        (false, false) => "",
+    };
+    format!(
+        "only through proxies: every connection begins with a PROXY header of version {version}{demand}; whoever \
+         reaches this listener can claim any address"
+    )
 }
 
 fn login_requirement(anonymous: bool, files: &ListenerFiles) -> &'static str {

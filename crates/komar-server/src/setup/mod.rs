@@ -66,7 +66,14 @@ pub fn prepare(config: &Config) -> Result<Setup, SetupErrors> {
     for listener in &config.listeners {
         let own = files.of(&listener.security, &mut errors, &mut warnings);
         summaries.push(listeners::summary(listener, &own));
-        for open in listeners::open(listener, config.set_tcp_nodelay, &mut errors, &mut warnings) {
+        let opened = listeners::open(
+            listener,
+            config.set_tcp_nodelay,
+            &config.limits,
+            &mut errors,
+            &mut warnings,
+        );
+        for open in opened {
             access = access.with_listener(komar_broker_core::ListenerId(number), own.clone());
             number = number.saturating_add(1);
             builder = builder.listener(open);

@@ -17,6 +17,11 @@
 //! | `shows FILE WORDS`, `hides FILE WORDS` | a file holds these words, sooner or later; it does not hold them now |
 //! | `missing FILE` | there is no such file |
 //! | `a opens port2 tls writer` | a connection: to another port, over TLS, with a certificate; each word may be left out |
+//! | `a opens unix FILE` | a connection to a Unix socket |
+//! | `a opens websocket origin=http://b.example` | a connection that asks for WebSocket before its first packet; more words as above |
+//! | `a raw PROXY UNKNOWN\\r\\n` | a sends these bytes (escapes: `\\r`, `\\n`, `\\0`, `\\xff`); it opens a connection if there is none |
+//! | `a upgrades` | a asks for WebSocket now |
+//! | `a hears HTTP/1.1 403` | the bytes that come next begin with these |
 //! | `a > connect v5 id=a clean` | a sends packets; the first line opens a connection |
 //! | `a < pingresp`, `a < connack success ...` | this came next |
 //! | `a alive` | a is answered a PINGREQ, and nothing came before |
@@ -31,6 +36,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
@@ -149,7 +155,16 @@ struct Client {
 
 enum Wire {
     Plain(TcpStream),
+    Unix(UnixStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    WebSocket(Box<WebSocket>),
+}
+
+/// Frames, one for each write; what is not the answer to an upgrade is read as it comes.
+struct WebSocket {
+    wire: Wire,
+    /// Payload of the frame that is being read.
+    payload: Vec<u8>,
 }
 
 impl Stage {
@@ -276,6 +291,17 @@ impl Stage {
         let (verb, words) = rest.split_once(' ').unwrap_or((rest, ""));
         match verb {
             "opens" => self.opens(name, words),
+            "raw" => self.raw(name, words),
+            "upgrades" => {
+                let mut client = self
+                    .clients
+                    .remove(name)
+                    .ok_or_else(|| format!("no client '{name}'"))?;
+                client.wire = upgrade(client.wire, None)?;
+                self.clients.insert(name.to_owned(), client);
+                Ok(())
+            }
+            "hears" => self.client(name)?.hears(words),
             "drops" => {
                 self.clients.remove(name);
                 Ok(())
@@ -381,25 +407,48 @@ impl Stage {
     }
 
     fn opens(&mut self, name: &str, words: &str) -> Outcome {
+        if let Some(file) = words.strip_prefix("unix ") {
+            let stream = UnixStream::connect(self.folder.path().join(file)).map_err(text)?;
+            stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
+            self.add_client(name, Wire::Unix(stream));
+            return Ok(());
+        }
         let mut words = words.split_whitespace().peekable();
+        let websocket = words.next_if_eq(&"websocket").is_some();
+        let origin = words.next_if(|word| word.starts_with("origin="));
         let port = match words.next_if(|word| word.starts_with("port")) {
             Some(word) => self.port(word)?,
             None => self.ports[0],
         };
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(text)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
-        let wire = match words.next() {
+        let mut wire = match words.next() {
             None => Wire::Plain(stream),
             Some("tls") => self.tls(stream, words.next(), words.next())?,
             Some(word) => return Err(format!("no word of 'opens': {word}")),
         };
+        if websocket {
+            wire = upgrade(wire, origin)?;
+        }
+        self.add_client(name, wire);
+        Ok(())
+    }
+
+    fn add_client(&mut self, name: &str, wire: Wire) {
         let client = Client {
             wire,
             received: Vec::new(),
             version: ProtocolVersion::V5,
         };
         self.clients.insert(name.to_owned(), client);
-        Ok(())
+    }
+
+    fn raw(&mut self, name: &str, words: &str) -> Outcome {
+        if !self.clients.contains_key(name) {
+            self.opens(name, "")?;
+        }
+        let bytes = unescaped(words)?;
+        self.client(name)?.wire.write_all(&bytes).map_err(text)
     }
 
     /// The handshake happens with the first packet.
@@ -493,6 +542,22 @@ impl Stage {
 }
 
 impl Client {
+    fn hears(&mut self, words: &str) -> Outcome {
+        let expected = unescaped(words)?;
+        let mut heard = core::mem::take(&mut self.received);
+        while heard.len() < expected.len() {
+            let mut buffer = [0; 4096];
+            match self.wire.read(&mut buffer).map_err(text)? {
+                0 => break,
+                count => heard.extend_from_slice(&buffer[..count]),
+            }
+        }
+        heard
+            .starts_with(&expected)
+            .then_some(())
+            .ok_or_else(|| format!("there came {}", heard.escape_ascii()))
+    }
+
     fn packet(&mut self) -> Outcome<Said> {
         let options = DecodeOptions::new(self.version, Role::Client);
         loop {
@@ -534,7 +599,9 @@ impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Wire::Plain(stream) => stream.read(buffer),
+            Wire::Unix(stream) => stream.read(buffer),
             Wire::Tls(stream) => stream.read(buffer),
+            Wire::WebSocket(socket) => socket.read(buffer),
         }
     }
 }
@@ -543,16 +610,121 @@ impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Wire::Plain(stream) => stream.write(bytes),
+            Wire::Unix(stream) => stream.write(bytes),
             Wire::Tls(stream) => stream.write(bytes),
+            Wire::WebSocket(socket) => socket.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Wire::Plain(stream) => stream.flush(),
+            Wire::Unix(stream) => stream.flush(),
             Wire::Tls(stream) => stream.flush(),
+            Wire::WebSocket(socket) => socket.wire.flush(),
         }
     }
+}
+
+impl WebSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.payload.is_empty() {
+            let mut header = [0; 2];
+            if self.wire.read(&mut header[..1])? == 0 {
+                return Ok(0);
+            }
+            self.wire.read_exact(&mut header[1..])?;
+            let length = match header[1] {
+                126 => {
+                    let mut length = [0; 2];
+                    self.wire.read_exact(&mut length)?;
+                    u16::from_be_bytes(length).into()
+                }
+                127 => return Err(io::Error::other("a long frame")),
+                length => length.into(),
+            };
+            let mut payload = vec![0; length];
+            self.wire.read_exact(&mut payload)?;
+            match header[0] {
+                0x82 => self.payload = payload,
+                0x88 => return Ok(0),
+                other => return Err(io::Error::other(format!("a frame that begins with {other:#x}"))),
+            }
+        }
+        let count = self.payload.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.payload[..count]);
+        self.payload.drain(..count);
+        Ok(count)
+    }
+
+    /// A mask of zeros leaves the bytes as they are.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let part = &bytes[..bytes.len().min(100)];
+        let frame = [&[0x82, 0x80 | part.len() as u8, 0, 0, 0, 0], part].concat();
+        self.wire.write_all(&frame)?;
+        Ok(part.len())
+    }
+}
+
+/// Asks for WebSocket. If it is refused, the answer is what is read next.
+fn upgrade(mut wire: Wire, origin: Option<&str>) -> Outcome<Wire> {
+    let origin = origin.map_or(String::new(), |origin| {
+        format!("{}\r\n", origin.replacen('=', ": ", 1))
+    });
+    let request = format!(
+        "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Protocol: mqttv3.1, mqtt\r\n{origin}\r\n"
+    );
+    // A broker that refuses TLS is heard of later.
+    if wire.write_all(request.as_bytes()).is_err() {
+        return Ok(wire);
+    }
+    let mut status = [0; 12];
+    let Ok(()) = wire.read_exact(&mut status) else {
+        return Ok(wire);
+    };
+    let mut head = status.to_vec();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        wire.read_exact(&mut byte).map_err(text)?;
+        head.push(byte[0]);
+    }
+    let answer = String::from_utf8_lossy(&head).into_owned();
+    if status != *b"HTTP/1.1 101" {
+        return Ok(Wire::WebSocket(Box::new(WebSocket { wire, payload: head })));
+    }
+    (answer.contains("\r\nSec-WebSocket-Protocol: mqtt\r\n"))
+        .then(|| {
+            Wire::WebSocket(Box::new(WebSocket {
+                wire,
+                payload: Vec::new(),
+            }))
+        })
+        .ok_or(answer)
+}
+
+/// Text with `\r`, `\n`, `\0` and `\xff` in it.
+fn unescaped(words: &str) -> Outcome<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = words;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        bytes.extend_from_slice(before.as_bytes());
+        let (byte, length) = match escape.chars().next() {
+            Some('r') => (b'\r', 1),
+            Some('n') => (b'\n', 1),
+            Some('0') => (0, 1),
+            Some('x') => {
+                let digits = escape.get(1..3).ok_or("two digits")?;
+                (u8::from_str_radix(digits, 16).map_err(text)?, 3)
+            }
+            _ => return Err(format!("no escape: {escape}")),
+        };
+        bytes.push(byte);
+        rest = &escape[length..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(bytes)
 }
 
 fn signal(name: &str) -> Outcome<Signal> {

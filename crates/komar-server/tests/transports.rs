@@ -1,0 +1,462 @@
+//! One conversation over every transport, with real sockets.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use komar_server::{
+    Listener, ListenerPolicy, Placement, ProxyProtocol, ProxyVersion, Server, WebSocketOptions,
+};
+
+/// A client that speaks through a byte stream; it fails instead of waiting for ever.
+struct Client<S>(S);
+
+impl<S: Read + Write> Client<S> {
+    fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    #[track_caller]
+    fn expect(&mut self, expected: &[u8]) {
+        let mut received = vec![0; expected.len()];
+        self.0.read_exact(&mut received).unwrap();
+        assert_eq!(received, expected);
+    }
+
+    /// The end of the connection, without another byte.
+    #[track_caller]
+    fn expect_end(&mut self) {
+        let mut rest = Vec::new();
+        // A reset is an end as well: what we sent last was not read.
+        let _ = self.0.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "{rest:02x?} instead of the end");
+    }
+
+    fn read_to_end(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = self.0.read(&mut buffer) {
+            all.extend_from_slice(&buffer[..count]);
+        }
+        all
+    }
+}
+
+/// What a byte stream carries: the bytes themselves, or frames.
+trait Wire {
+    fn send(&mut self, packets: &[u8]);
+    fn expect(&mut self, packets: &[u8]);
+}
+
+struct Plain<S>(Client<S>);
+
+impl<S: Read + Write> Wire for Plain<S> {
+    fn send(&mut self, packets: &[u8]) {
+        self.0.send(packets);
+    }
+
+    fn expect(&mut self, packets: &[u8]) {
+        self.0.expect(packets);
+    }
+}
+
+struct Framed<S> {
+    client: Client<S>,
+    received: Vec<u8>,
+}
+
+impl<S: Read + Write> Framed<S> {
+    fn upgrade(stream: S) -> Framed<S> {
+        let mut client = Client(stream);
+        client.send(request("").as_bytes());
+        client.expect(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n",
+        );
+        Framed {
+            client,
+            received: Vec::new(),
+        }
+    }
+}
+
+impl<S: Read + Write> Wire for Framed<S> {
+    fn send(&mut self, packets: &[u8]) {
+        self.client.send(&masked(0x82, packets));
+    }
+
+    fn expect(&mut self, packets: &[u8]) {
+        while self.received.len() < packets.len() {
+            let mut header = [0; 2];
+            self.client.0.read_exact(&mut header).unwrap();
+            assert_eq!(header[0], 0x82, "a binary frame, and the whole message");
+            let length = match header[1] {
+                126 => {
+                    let mut length = [0; 2];
+                    self.client.0.read_exact(&mut length).unwrap();
+                    u16::from_be_bytes(length).into()
+                }
+                127 => {
+                    let mut length = [0; 8];
+                    self.client.0.read_exact(&mut length).unwrap();
+                    u64::from_be_bytes(length) as usize
+                }
+                length => length.into(),
+            };
+            let start = self.received.len();
+            self.received.resize(start + length, 0);
+            self.client.0.read_exact(&mut self.received[start..]).unwrap();
+        }
+        let rest = self.received.split_off(packets.len());
+        assert!(
+            self.received == packets,
+            "{:02x?}",
+            &self.received[..packets.len().min(50)]
+        );
+        self.received = rest;
+    }
+}
+
+fn request(header: &str) -> String {
+    format!(
+        "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Protocol: mqtt\r\n{header}\r\n"
+    )
+}
+
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [1, 2, 3, 4];
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..=125 => frame.push(0x80 | length as u8),
+        length @ 126..=0xffff => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&mask);
+    frame.extend(
+        payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
+    frame
+}
+
+const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01";
+const CONNACK: &[u8] = b"\x20\x02\x00\x00";
+const SUBSCRIBE: &[u8] = b"\x82\x06\x00\x01\x00\x01t\x00";
+const SUBACK: &[u8] = b"\x90\x03\x00\x01\x00";
+const PINGREQ: &[u8] = b"\xc0\x00";
+const PINGRESP: &[u8] = b"\xd0\x00";
+
+fn connect(client_id: char) -> Vec<u8> {
+    [CONNECT, client_id.to_string().as_bytes()].concat()
+}
+
+/// A QoS 0 PUBLISH of this length of payload, longer than 128 bytes.
+fn publish(length: usize) -> Vec<u8> {
+    let remaining = length + 3;
+    let mut packet = vec![0x30];
+    let mut rest = remaining;
+    while rest >= 0x80 {
+        packet.push(0x80 | (rest & 0x7f) as u8);
+        rest >>= 7;
+    }
+    packet.push(rest as u8);
+    packet.extend_from_slice(b"\x00\x01t");
+    packet.extend((0..length).map(|number| (number % 251) as u8));
+    packet
+}
+
+/// Two clients, a subscription, messages of several sizes.
+fn converse(mut reader: impl Wire, mut writer: impl Wire) {
+    reader.send(&[&connect('r')[..], SUBSCRIBE].concat());
+    reader.expect(CONNACK);
+    reader.expect(SUBACK);
+    writer.send(&connect('w'));
+    writer.expect(CONNACK);
+    for length in [200, 65_536, 300_000] {
+        let packet = publish(length);
+        writer.send(&packet);
+        reader.expect(&packet);
+    }
+    writer.send(&[PINGREQ, PINGREQ].concat());
+    writer.expect(&[PINGRESP, PINGRESP].concat());
+}
+
+fn anonymous() -> ListenerPolicy {
+    let mut policy = ListenerPolicy::default();
+    policy.allow_anonymous = true;
+    policy
+}
+
+fn tcp() -> Listener {
+    Listener::tcp("127.0.0.1:0".parse().unwrap()).policy(anonymous())
+}
+
+fn start(listener: Listener) -> (Server, SocketAddr) {
+    // Connections alternate: what one sends, another thread has for the other.
+    let server = Server::builder()
+        .listener(listener)
+        .reactors(2)
+        .placement(Placement::Alternate)
+        .start()
+        .unwrap();
+    let address = server.local_addresses().first().copied();
+    (server, address.unwrap_or(([0, 0, 0, 0], 0).into()))
+}
+
+fn dial(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn tcp_carries_mqtt() {
+    let (_server, address) = start(tcp());
+    converse(Plain(Client(dial(address))), Plain(Client(dial(address))));
+}
+
+#[test]
+fn web_socket_carries_mqtt() {
+    let (_server, address) = start(tcp().websocket(WebSocketOptions::default()));
+    converse(Framed::upgrade(dial(address)), Framed::upgrade(dial(address)));
+}
+
+#[test]
+fn one_byte_a_frame_and_many_packets_a_frame_are_the_same() {
+    let (_server, address) = start(tcp().websocket(WebSocketOptions::default()));
+    let mut client = Framed::upgrade(dial(address));
+    for byte in connect('c') {
+        client.send(&[byte]);
+    }
+    client.expect(CONNACK);
+    client.send(&[SUBSCRIBE, PINGREQ, &publish(200), PINGREQ].concat());
+    client.expect(&[SUBACK, PINGRESP, &publish(200), PINGRESP].concat());
+}
+
+#[test]
+fn pings_are_answered_and_a_close_frame_comes_back() {
+    let (_server, address) = start(tcp().websocket(WebSocketOptions::default()));
+    let mut client = Framed::upgrade(dial(address));
+    client.send(&connect('c'));
+    client.expect(CONNACK);
+    client.client.send(&masked(0x89, b"are you there"));
+    client.client.expect(b"\x8a\x0dare you there");
+    client.client.send(&masked(0x88, b"\x03\xe8"));
+    client.client.expect(b"\x88\x02\x03\xe8");
+    client.client.expect_end();
+}
+
+#[test]
+fn disconnect_is_answered_by_a_close_frame() {
+    let (_server, address) = start(tcp().websocket(WebSocketOptions::default()));
+    let mut client = Framed::upgrade(dial(address));
+    client.send(&connect('c'));
+    client.expect(CONNACK);
+    client.send(b"\xe0\x00");
+    client.client.expect(b"\x88\x02\x03\xe8");
+    client.client.expect_end();
+}
+
+#[test]
+fn a_text_frame_ends_the_connection() {
+    let (_server, address) = start(tcp().websocket(WebSocketOptions::default()));
+    let mut client = Framed::upgrade(dial(address));
+    client.client.send(&masked(0x81, b"hello"));
+    client.client.expect(b"\x88\x02\x03\xeb");
+    client.client.expect_end();
+}
+
+#[test]
+fn a_bad_request_gets_an_answer_of_http() {
+    let options = || {
+        let mut options = WebSocketOptions::default();
+        options.origins = vec!["http://good.example".to_owned()];
+        options.maximum_head = 500;
+        options
+    };
+    let (_server, address) = start(tcp().websocket(options()));
+    let long = format!("Cookie: {}\r\n", "x".repeat(500));
+    for (request, status) in [
+        (request("Origin: http://good.example\r\n"), "101"),
+        (request("Origin: http://bad.example\r\n"), "403"),
+        (request(&long), "431"),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "426"),
+        ("nonsense\r\n\r\n".to_owned(), "400"),
+    ] {
+        let mut client = Client(dial(address));
+        client.send(request.as_bytes());
+        if status == "101" {
+            client.expect(b"HTTP/1.1 101 ");
+            continue;
+        }
+        let answer = String::from_utf8(client.read_to_end()).unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {answer}"
+        );
+    }
+}
+
+#[test]
+fn proxy_header_and_web_socket_go_together() {
+    let proxy = ProxyProtocol::new(ProxyVersion::V1);
+    let (_server, address) = start(tcp().proxy_protocol(proxy).websocket(WebSocketOptions::default()));
+    let dial = || {
+        let mut stream = dial(address);
+        stream
+            .write_all(b"PROXY TCP4 192.0.2.5 192.0.2.1 6275 443\r\n")
+            .unwrap();
+        Framed::upgrade(stream)
+    };
+    converse(dial(), dial());
+}
+
+#[test]
+fn a_proxy_header_may_come_byte_by_byte_or_with_what_follows() {
+    let (_server, address) = start(tcp().proxy_protocol(ProxyProtocol::new(ProxyVersion::V2)));
+    let header = v2(0x21, &[]);
+    let mut slow = dial(address);
+    for byte in &header {
+        slow.write_all(&[*byte]).unwrap();
+    }
+    let mut fast = Plain(Client(dial(address)));
+    fast.send(&[&header[..], &connect('f')].concat());
+    fast.expect(CONNACK);
+    converse(Plain(Client(slow)), {
+        let mut stream = dial(address);
+        stream.write_all(&header).unwrap();
+        Plain(Client(stream))
+    });
+}
+
+#[test]
+fn who_may_connect_through_a_proxy() {
+    let version_2 = || ProxyProtocol::new(ProxyVersion::V2);
+    let trusted = |network: &str| {
+        let mut proxy = version_2();
+        proxy.trusted = vec![network.parse().unwrap()];
+        proxy
+    };
+    let demanding = |require_tls, require_certificate| {
+        let mut proxy = version_2();
+        proxy.require_tls = require_tls;
+        proxy.require_certificate = require_certificate;
+        proxy
+    };
+    let verified = b"\x20\x00\x05\x07\x00\x00\x00\x00";
+    let unverified = b"\x20\x00\x05\x01\x00\x00\x00\x01";
+    for (name, proxy, header, accepted) in [
+        ("anybody", version_2(), v2(0x21, &[]), true),
+        ("no header", version_2(), Vec::new(), false),
+        (
+            "the other version",
+            version_2(),
+            b"PROXY UNKNOWN\r\n".to_vec(),
+            false,
+        ),
+        ("a health check", version_2(), v2(0x20, &[]), false),
+        ("a trusted proxy", trusted("127.0.0.0/8"), v2(0x21, &[]), true),
+        ("another network", trusted("192.0.2.0/24"), v2(0x21, &[]), false),
+        ("no TLS", demanding(true, false), v2(0x21, &[]), false),
+        ("TLS", demanding(true, false), v2(0x21, unverified), true),
+        (
+            "no certificate",
+            demanding(false, true),
+            v2(0x21, unverified),
+            false,
+        ),
+        ("a certificate", demanding(false, true), v2(0x21, verified), true),
+    ] {
+        let (_server, address) = start(tcp().proxy_protocol(proxy));
+        let mut client = Plain(Client(dial(address)));
+        // It may be closed while we write.
+        let _ = client.0.0.write_all(&[&header[..], &connect('c')].concat());
+        println!("{name}");
+        if accepted {
+            client.expect(CONNACK);
+        } else {
+            client.0.expect_end();
+        }
+    }
+}
+
+/// A version 2 header for 192.0.2.5:6275 with these TLVs.
+fn v2(version_command: u8, tlvs: &[u8]) -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+    header.extend_from_slice(&[version_command, 0x11, 0, 12 + tlvs.len() as u8]);
+    header.extend_from_slice(b"\xc0\x00\x02\x05\x7f\x00\x00\x01\x18\x83\x04\xd2");
+    header.extend_from_slice(tlvs);
+    header
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn dial(path: &std::path::Path) -> UnixStream {
+        let stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    #[test]
+    fn a_unix_socket_carries_mqtt_and_leaves_with_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mqtt.sock");
+        // What a killed broker leaves behind.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let (server, _) = start(Listener::unix(&path).policy(anonymous()));
+        let mode = path.symlink_metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o770);
+        converse(Plain(Client(dial(&path))), Plain(Client(dial(&path))));
+        server.stop();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_unix_socket_carries_web_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ws.sock");
+        let (_server, _) = start(
+            Listener::unix(&path)
+                .policy(anonymous())
+                .websocket(WebSocketOptions::default()),
+        );
+        converse(Framed::upgrade(dial(&path)), Framed::upgrade(dial(&path)));
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("precious");
+        std::fs::write(&path, "data").unwrap();
+        let result = Server::builder().listener(Listener::unix(&path)).start();
+        assert!(result.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"data");
+    }
+
+    #[test]
+    fn a_socket_that_somebody_else_has_put_there_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mqtt.sock");
+        let (first, _) = start(Listener::unix(&path).policy(anonymous()));
+        let (_second, _) = start(Listener::unix(&path).policy(anonymous()));
+        first.stop();
+        converse(Plain(Client(dial(&path))), Plain(Client(dial(&path))));
+    }
+}
