@@ -27,7 +27,6 @@ pub struct Broker {
 /// Locks are taken in the order of the fields: a registry shard, the index, the retained messages or the turns; then one
 /// Session, then its Outbox.
 pub(crate) struct Shared {
-    pub(crate) config: BrokerConfig,
     pub(crate) registry: Registry,
     pub(crate) index: RwLock<Index>,
     pub(crate) retained: RwLock<NameTree<RetainedMessage, SeedableRandomState>>,
@@ -40,8 +39,8 @@ pub(crate) struct Shared {
     versions: [AtomicU64; STRIPES],
     /// Version of what concerns all Topic Names.
     version_of_all: AtomicU64,
-    access: RwLock<Access>,
-    access_epoch: AtomicU64,
+    rules: RwLock<Rules>,
+    rules_epoch: AtomicU64,
     pub(crate) hasher: SeedableRandomState,
     pub(crate) counters: Counters,
     pub(crate) tallies: Tallies,
@@ -49,6 +48,13 @@ pub(crate) struct Shared {
     pub(crate) slow_bytes: AtomicUsize,
     /// Bytes of packets that have arrived in part.
     pub(crate) reassembly_bytes: AtomicUsize,
+}
+
+/// What a reload swaps, all of it at once.
+#[derive(Clone)]
+pub(crate) struct Rules {
+    pub(crate) config: Arc<BrokerConfig>,
+    pub(crate) access: Access,
 }
 
 /// Things that are counted.
@@ -71,7 +77,6 @@ impl Broker {
     pub fn new(config: BrokerConfig, access: Access, seed: u64) -> Broker {
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
         let shared = Shared {
-            config,
             registry: Registry::new(hasher.clone()),
             index: RwLock::new(FilterIndex::with_hasher(hasher.clone())),
             retained: RwLock::new(NameTree::with_hasher(hasher.clone())),
@@ -80,8 +85,11 @@ impl Broker {
             retained_bytes: AtomicUsize::new(0),
             versions: [const { AtomicU64::new(0) }; STRIPES],
             version_of_all: AtomicU64::new(0),
-            access: RwLock::new(access),
-            access_epoch: AtomicU64::new(0),
+            rules: RwLock::new(Rules {
+                config: Arc::new(config),
+                access,
+            }),
+            rules_epoch: AtomicU64::new(0),
             hasher,
             counters: Counters::default(),
             tallies: Tallies::default(),
@@ -96,8 +104,20 @@ impl Broker {
     /// Takes other rules into force. Every verdict that is remembered becomes void. Connections stay until their driver
     /// calls [`Worker::recheck`](crate::Worker::recheck) for them.
     pub fn set_access(&self, access: Access) {
-        *self.shared.access.write() = access;
-        self.shared.access_epoch.fetch_add(1, Ordering::Release);
+        self.set_rules(|rules| rules.access = access);
+    }
+
+    /// As [`set_access`](Self::set_access), together with other settings, so that no client is judged by the one and not
+    /// by the other. What CONNACK has told a client (Receive Maximum, Maximum Packet Size) holds as long as its Connection;
+    /// [`Limits::maximum_cached_targets`](crate::Limits::maximum_cached_targets) is looked at once, when a worker is made.
+    pub fn set_config_and_access(&self, config: BrokerConfig, access: Access) {
+        let config = Arc::new(config);
+        self.set_rules(|rules| *rules = Rules { config, access });
+    }
+
+    fn set_rules(&self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.shared.rules.write());
+        self.shared.rules_epoch.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -143,11 +163,11 @@ impl Shared {
         }
     }
 
-    pub(crate) fn access_epoch(&self) -> u64 {
-        self.access_epoch.load(Ordering::Acquire)
+    pub(crate) fn rules_epoch(&self) -> u64 {
+        self.rules_epoch.load(Ordering::Acquire)
     }
 
-    pub(crate) fn access(&self) -> Access {
-        self.access.read().clone()
+    pub(crate) fn rules(&self) -> Rules {
+        self.rules.read().clone()
     }
 }

@@ -34,6 +34,8 @@ pub struct Worker {
     pub(crate) broker: Arc<Shared>,
     pub(crate) fx: Effects,
     pub(crate) cache: TopicCache,
+    /// The settings in force, of the same moment as `access`.
+    pub(crate) config: Arc<BrokerConfig>,
     pub(crate) access: CurrentAccess,
     pub(crate) timers: Timers,
     due: Vec<Timer>,
@@ -93,12 +95,14 @@ impl Worker {
     pub fn new(broker: &Broker, now: Now, entropy: Entropy) -> Worker {
         let shared = Arc::clone(&broker.shared);
         let now_millis = Millis::from(now);
+        let (epoch, rules) = (shared.rules_epoch(), shared.rules());
         Worker {
-            cache: TopicCache::new(shared.hasher.clone(), shared.config.limits.maximum_cached_targets),
+            cache: TopicCache::new(shared.hasher.clone(), rules.config.limits.maximum_cached_targets),
             access: CurrentAccess {
-                epoch: shared.access_epoch(),
-                access: shared.access(),
+                epoch,
+                access: rules.access,
             },
+            config: rules.config,
             timers: Timers::new(now_millis),
             due: Vec::new(),
             swept: now_millis,
@@ -123,7 +127,7 @@ impl Worker {
         }
     }
 
-    /// Begins a turn: takes the time, notices new rules, and looks at the timers that are due.
+    /// Begins a turn: takes the time, notices new rules and settings, and looks at the timers that are due.
     pub fn turn_begin(&mut self, now: Now) {
         self.fx.now = Millis::from(now);
         self.fx.unix = now.unix;
@@ -140,7 +144,7 @@ impl Worker {
     /// Begins a Connection. `handle` is the driver's own value, to be found again in
     /// [`Outbox::handle`].
     pub fn open(&mut self, handle: Box<dyn Any + Send + Sync>, policy: &Arc<ListenerPolicy>) -> Link {
-        let timeout = self.broker.config.limits.connect_timeout;
+        let timeout = self.config.limits.connect_timeout;
         let patience = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         let outbox = Arc::new(Outbox::new(handle, self.fx.now, patience));
         self.timers.add(outbox.deadline(), Timer::silence(&outbox));
@@ -251,7 +255,7 @@ impl Worker {
     /// Sends what waits in a Session, as far as it can be sent now.
     pub(crate) fn pump(&mut self, session: &Arc<Session>) {
         let mut state = session.lock();
-        state.pump(&mut self.fx, &self.broker.config);
+        state.pump(&mut self.fx, &self.config);
         if state.has_walks() {
             drop(state);
             self.fx.walking.push_back(Arc::clone(session));
@@ -260,11 +264,13 @@ impl Worker {
 
     /// Notices new rules. Returns their epoch.
     pub(crate) fn take_access(&mut self) -> u64 {
-        let epoch = self.broker.access_epoch();
+        let epoch = self.broker.rules_epoch();
         if epoch != self.access.epoch {
+            let rules = self.broker.rules();
+            self.config = rules.config;
             self.access = CurrentAccess {
                 epoch,
-                access: self.broker.access(),
+                access: rules.access,
             };
         }
         epoch

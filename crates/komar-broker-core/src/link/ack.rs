@@ -95,7 +95,7 @@ impl Worker {
         if state.epoch != established.epoch || !state.acknowledged(identifier, stage) {
             return;
         }
-        state.pump(&mut self.fx, &self.broker.config);
+        state.pump(&mut self.fx, &self.config);
         if state.has_walks() {
             drop(state);
             self.fx.walking.push_back(Arc::clone(&established.session));

@@ -95,7 +95,7 @@ impl Worker {
 
     /// What can be said before anybody is asked who it is.
     fn check_connect(&self, link: &Link, connect: &Connect<'_>) -> Result<(), Refusal> {
-        let (config, policy) = (&self.broker.config, &link.policy);
+        let (config, policy) = (&self.config, &link.policy);
         let v5 = connect.version == ProtocolVersion::V5;
         if !policy.protocol_versions.contains(&connect.version) {
             // v5 [MQTT-3.1.2-2], v3 [MQTT-3.1.2-2]
@@ -142,7 +142,7 @@ impl Worker {
     }
 
     fn check_will(&self, link: &Link, will: &Will<'_>) -> Result<(), Refusal> {
-        let config = &self.broker.config;
+        let config = &self.config;
         if will.qos > link.policy.maximum_qos {
             // v5 [MQTT-3.2.2-12]
             return Err(refuse(
@@ -232,7 +232,8 @@ impl Worker {
             .will
             .as_ref()
             .map(|will| Box::new(self.will_message(will)));
-        let limits = &self.broker.config.limits;
+        let config = Arc::clone(&self.config);
+        let limits = &config.limits;
         let properties = ConnAckProperties {
             session_expiry_interval: capped.then_some(expiry),
             topic_alias_maximum: Some(link.policy.topic_alias_maximum).filter(|maximum| *maximum > 0),
@@ -242,7 +243,7 @@ impl Worker {
             server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
             maximum_packet_size: Some(limits.maximum_packet_size()),
             receive_maximum: NonZeroU16::new(limits.receive_maximum()),
-            retain_available: (!self.broker.config.retain_available).then_some(false),
+            retain_available: (!self.config.retain_available).then_some(false),
             maximum_qos: Some(link.policy.maximum_qos).filter(|qos| qos.as_u8() < 2),
             ..ConnAckProperties::default()
         };
@@ -288,6 +289,8 @@ impl Worker {
             epoch,
             identity,
             bridge: connect.bridge,
+            receive_maximum: limits.receive_maximum(),
+            maximum_packet_size: limits.maximum_packet_size,
             topic_aliases: TopicAliases::default(),
             write_verdicts: WriteVerdicts::default(),
             proof,
@@ -311,12 +314,12 @@ impl Worker {
             .properties
             .maximum_packet_size
             .map_or(u32::MAX, |size| size.get());
+        let config = Arc::clone(&self.config);
         let fx = &mut self.fx;
         let (bound, superseded) = broker.registry.update(&client_id, |existing| {
             let mut superseded = Superseded::default();
             let resumed = existing.filter(|old| take_over(old, connect.clean_start, &mut superseded));
-            let full = broker
-                .config
+            let full = config
                 .limits
                 .maximum_sessions
                 .is_some_and(|limit| broker.registry.len() >= limit);
@@ -388,7 +391,7 @@ impl Worker {
         username: Option<&Arc<str>>,
     ) -> Result<(Arc<str>, bool), Refusal> {
         let (client_id, assigned) = self.choose_client_id(link, connect, username)?;
-        let prefix = self.broker.config.client_id_prefix.as_deref();
+        let prefix = self.config.client_id_prefix.as_deref();
         if prefix.is_some_and(|prefix| !client_id.starts_with(prefix)) {
             return Err(refuse(
                 ReasonCode::NotAuthorized,
@@ -436,18 +439,14 @@ impl Worker {
             _ if connect.clean_start => 0,
             _ => u32::MAX,
         };
-        let maximum = self
-            .broker
-            .config
-            .session_expiry_maximum
-            .map_or(u32::MAX, |maximum| {
-                u32::try_from(maximum.as_secs()).unwrap_or(u32::MAX)
-            });
+        let maximum = self.config.session_expiry_maximum.map_or(u32::MAX, |maximum| {
+            u32::try_from(maximum.as_secs()).unwrap_or(u32::MAX)
+        });
         (asked.min(maximum), asked > maximum)
     }
 
     fn keep_alive(&self, connect: &Connect<'_>) -> u16 {
-        match self.broker.config.maximum_keep_alive {
+        match self.config.maximum_keep_alive {
             Some(maximum) if connect.keep_alive == 0 || connect.keep_alive > maximum => maximum,
             _ => connect.keep_alive,
         }

@@ -36,13 +36,9 @@ impl Worker {
             return Ok(());
         };
         if let Some(expiry) = packet.properties.session_expiry_interval {
-            let maximum = self
-                .broker
-                .config
-                .session_expiry_maximum
-                .map_or(u32::MAX, |maximum| {
-                    u32::try_from(maximum.as_secs()).unwrap_or(u32::MAX)
-                });
+            let maximum = self.config.session_expiry_maximum.map_or(u32::MAX, |maximum| {
+                u32::try_from(maximum.as_secs()).unwrap_or(u32::MAX)
+            });
             let mut state = established.session.lock();
             if state.epoch == established.epoch {
                 if state.expiry == 0 && expiry > 0 {

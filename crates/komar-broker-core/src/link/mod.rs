@@ -229,7 +229,7 @@ impl Worker {
             .reassembly_bytes
             .fetch_add(bytes.len(), Ordering::Relaxed);
         link.rest.extend_from_slice(bytes);
-        if total.saturating_add(bytes.len()) > self.broker.config.limits.maximum_reassembly_bytes {
+        if total.saturating_add(bytes.len()) > self.config.limits.maximum_reassembly_bytes {
             self.fail(link, ProtocolError::QuotaExceeded);
         }
     }
@@ -243,9 +243,9 @@ impl Worker {
     }
 
     fn decode_options(&self, link: &Link) -> DecodeOptions {
-        let limits = &self.broker.config.limits;
-        let maximum = match link.phase {
-            Phase::Established(_) => limits.maximum_packet_size,
+        let limits = &self.config.limits;
+        let maximum = match &link.phase {
+            Phase::Established(established) => established.maximum_packet_size,
             _ => limits.maximum_connect_size.min(limits.maximum_packet_size),
         };
         link.options(maximum)

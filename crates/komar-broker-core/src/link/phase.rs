@@ -37,6 +37,9 @@ pub(crate) struct Established {
     pub(crate) identity: Arc<Identity>,
     /// The other side is a bridge of Mosquitto's kind: all its Subscriptions are No Local and Retain As Published.
     pub(crate) bridge: bool,
+    /// Our Receive Maximum and Maximum Packet Size as CONNACK told them, which a reload does not take back.
+    pub(crate) receive_maximum: u16,
+    pub(crate) maximum_packet_size: u32,
     pub(crate) topic_aliases: TopicAliases,
     pub(crate) write_verdicts: WriteVerdicts,
     /// What its login rests on, for the next reload.

@@ -33,7 +33,7 @@ impl Worker {
         if publish.qos > link.policy.maximum_qos {
             return Err(ProtocolError::QosNotSupported);
         }
-        if publish.retain && !self.broker.config.retain_available {
+        if publish.retain && !self.config.retain_available {
             return Err(ProtocolError::RetainNotSupported);
         }
         let maximum = link.policy.topic_alias_maximum;
@@ -62,7 +62,7 @@ impl Worker {
         let Phase::Established(established) = &mut link.phase else {
             return Ok(());
         };
-        let limits = &self.broker.config.limits;
+        let limits = &self.config.limits;
         check_depth(name, limits.maximum_topic_levels)?;
         // The codec has checked it. v5 [MQTT-3.3.2-1], v5 [MQTT-3.3.2-2]
         let topic_name = TopicName::from_checked(name);
@@ -179,12 +179,12 @@ impl Worker {
             return Ok(());
         };
         let v5 = established.version == komar_codec::ProtocolVersion::V5;
-        let limits = &self.broker.config.limits;
+        let limits = &self.config.limits;
         // A refusal ends the exchange in 5.0 (v5 [MQTT-4.3.3-4]); a 3.x client has to go through all of it.
         if refusal.is_none() || !v5 {
             let body = refusal.is_none().then(|| message.to_body(&mut self.fx.scratch));
             // 3.x knows no Receive Maximum, so such a client is bounded by bytes only.
-            let maximum = if v5 { limits.receive_maximum() } else { u16::MAX };
+            let maximum = if v5 { established.receive_maximum } else { u16::MAX };
             let mut state = established.session.lock();
             if state.epoch != established.epoch {
                 return Ok(());

@@ -34,7 +34,7 @@ impl Worker {
         };
         let mut wanted = Vec::new();
         for (text, options) in packet.filters.iter() {
-            let filter = parse(text, self.broker.config.limits.maximum_topic_levels)?;
+            let filter = parse(text, self.config.limits.maximum_topic_levels)?;
             let shared = matches!(filter, SubscriptionFilter::Shared(_));
             if shared && options.no_local {
                 return Err(ProtocolError::SharedNoLocal);
@@ -120,7 +120,7 @@ impl Worker {
             let stripe = match known {
                 // The same filter again takes the place of the old Subscription. v5 [MQTT-3.8.4-3]
                 Some(handle) => index.replace(handle, subscription).map(|(_, stripe)| stripe),
-                None if state.subscriptions.len() >= self.broker.config.limits.maximum_subscriptions => {
+                None if state.subscriptions.len() >= self.config.limits.maximum_subscriptions => {
                     wanted.code = ReasonCode::QuotaExceeded;
                     continue;
                 }
@@ -161,7 +161,7 @@ impl Worker {
         };
         let mut codes = Vec::new();
         for text in packet.filters.iter() {
-            parse(text, self.broker.config.limits.maximum_topic_levels)?;
+            parse(text, self.config.limits.maximum_topic_levels)?;
         }
         {
             let mut index = self.broker.index.write();

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::access::Access;
 use crate::broker::Shared;
 use crate::event::Event;
 use crate::message::{Message, MessageBody};
-use crate::router::{Origin, Route, Target};
+use crate::router::{InForce, Origin, Route, Target};
 use crate::session::{Delivered, Delivery};
 use crate::worker::Effects;
 
@@ -14,7 +13,7 @@ use crate::worker::Effects;
 pub(super) fn fan_out(
     fx: &mut Effects,
     broker: &Shared,
-    access: &Access,
+    rules: InForce<'_>,
     routes: &mut [Route],
     origin: Origin<'_>,
     message: Message<'_>,
@@ -28,11 +27,11 @@ pub(super) fn fan_out(
         match route {
             Route::One(target) => {
                 matched += 1;
-                deliver(fx, broker, access, target, origin, message, &mut body);
+                deliver(fx, broker, rules, target, origin, message, &mut body);
             }
             Route::Shared(group) => {
                 matched += group.len();
-                group.offer(|member| deliver(fx, broker, access, member, origin, message, &mut body));
+                group.offer(|member| deliver(fx, broker, rules, member, origin, message, &mut body));
             }
         }
     }
@@ -44,7 +43,7 @@ pub(super) fn fan_out(
 fn deliver(
     fx: &mut Effects,
     broker: &Shared,
-    access: &Access,
+    rules: InForce<'_>,
     target: &mut Target,
     origin: Origin<'_>,
     message: Message<'_>,
@@ -53,11 +52,10 @@ fn deliver(
     if target.no_local && origin.client_id() == Some(&*target.session.client_id) {
         return false;
     }
-    if !target.is_readable(access, message.topic_name) {
+    if !target.is_readable(rules.access, message.topic_name) {
         return false;
     }
-    let config = &broker.config;
-    let qos = if config.upgrade_outgoing_qos {
+    let qos = if rules.config.upgrade_outgoing_qos {
         target.maximum_qos
     } else {
         // v5 [MQTT-3.8.4-8]
@@ -71,7 +69,7 @@ fn deliver(
         retain: message.retain && target.retain_as_published,
         identifiers: &target.identifiers,
     };
-    match target.session.lock().deliver(fx, config, delivery) {
+    match target.session.lock().deliver(fx, rules.config, delivery) {
         Delivered::Sent | Delivered::Queued => true,
         Delivered::Skipped => false,
         Delivered::Dropped(first) => {

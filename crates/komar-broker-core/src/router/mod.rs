@@ -13,6 +13,7 @@ use komar_topic::{Match, TopicName};
 
 use crate::access::{Access, Action, Identity};
 use crate::broker::Shared;
+use crate::config::BrokerConfig;
 use crate::message::{Message, SubscriptionIdentifiers};
 use crate::session::Session;
 use crate::worker::Worker;
@@ -55,6 +56,13 @@ pub(crate) struct Origin<'a> {
     pub(crate) publisher: Option<&'a Arc<Identity>>,
 }
 
+/// The settings and rules that a message is routed by.
+#[derive(Clone, Copy)]
+pub(crate) struct InForce<'a> {
+    pub(crate) config: &'a BrokerConfig,
+    pub(crate) access: &'a Access,
+}
+
 impl Origin<'_> {
     /// For No Local, which is about clients and not about Sessions or Connections. v5 [MQTT-3.8.3-3]
     pub(crate) fn client_id(&self) -> Option<&str> {
@@ -65,11 +73,12 @@ impl Origin<'_> {
 impl Worker {
     /// Routes a message that its publisher may publish. Returns how many Subscriptions match it.
     pub(crate) fn route(&mut self, origin: Origin<'_>, message: Message<'_>) -> usize {
-        if message.retain && self.broker.config.retain_available {
+        if message.retain && self.config.retain_available {
             return self.route_retained(origin, message);
         }
         let Worker {
             broker,
+            config,
             fx,
             cache,
             access,
@@ -79,10 +88,14 @@ impl Worker {
         let routes = match cache.find(message.topic_name.as_str(), stamp) {
             Some(entry) => cache.routes(entry),
             None => cache.resolve(message.topic_name.as_str(), stamp, |routes| {
-                find_routes(broker, &access.access, message.topic_name, routes);
+                find_routes(broker, config, &access.access, message.topic_name, routes);
             }),
         };
-        fan_out::fan_out(fx, broker, &access.access, routes, origin, message)
+        let rules = InForce {
+            config,
+            access: &access.access,
+        };
+        fan_out::fan_out(fx, broker, rules, routes, origin, message)
     }
 
     /// Keeps a retained message and routes it. Both happen under the index's read lock, so that a new Subscription
@@ -90,6 +103,7 @@ impl Worker {
     fn route_retained(&mut self, origin: Origin<'_>, message: Message<'_>) -> usize {
         let Worker {
             broker,
+            config,
             fx,
             cache,
             access,
@@ -98,17 +112,27 @@ impl Worker {
         let routes = cache.scratch();
         {
             let index = broker.index.read();
-            retained::keep(broker, fx, origin, message);
+            retained::keep(fx, broker, config, origin, message);
             collect(broker, &index, message.topic_name, routes);
         }
-        finish_routes(broker, &access.access, message.topic_name, routes);
-        fan_out::fan_out(fx, broker, &access.access, routes, origin, message)
+        finish_routes(config, &access.access, message.topic_name, routes);
+        let rules = InForce {
+            config,
+            access: &access.access,
+        };
+        fan_out::fan_out(fx, broker, rules, routes, origin, message)
     }
 }
 
-fn find_routes(broker: &Shared, access: &Access, name: TopicName<'_>, routes: &mut Vec<Route>) {
+fn find_routes(
+    broker: &Shared,
+    config: &BrokerConfig,
+    access: &Access,
+    name: TopicName<'_>,
+    routes: &mut Vec<Route>,
+) {
     collect(broker, &broker.index.read(), name, routes);
-    finish_routes(broker, access, name, routes);
+    finish_routes(config, access, name, routes);
 }
 
 /// Copies what matches out of the index, so that no user code runs under its lock.
@@ -126,8 +150,8 @@ fn collect(broker: &Shared, index: &crate::broker::Index, name: TopicName<'_>, r
 }
 
 /// Merges overlapping Subscriptions if so configured, and asks for READ access.
-fn finish_routes(broker: &Shared, access: &Access, name: TopicName<'_>, routes: &mut Vec<Route>) {
-    if !broker.config.allow_duplicate_messages && routes.len() > 1 {
+fn finish_routes(config: &BrokerConfig, access: &Access, name: TopicName<'_>, routes: &mut Vec<Route>) {
+    if !config.allow_duplicate_messages && routes.len() > 1 {
         merge_overlapping(routes);
     }
     for route in routes {

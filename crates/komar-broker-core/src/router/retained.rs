@@ -8,6 +8,7 @@ use komar_topic::TopicFilter;
 
 use crate::access::{Access, Action, Identity};
 use crate::broker::Shared;
+use crate::config::BrokerConfig;
 use crate::message::{Message, MessageBody};
 use crate::router::{Origin, may_receive};
 use crate::session::Session;
@@ -35,7 +36,13 @@ impl RetainedMessage {
 }
 
 /// Stores the message, or removes the one that is stored if the payload is empty. v5 [MQTT-3.3.1-6]
-pub(super) fn keep(broker: &Shared, fx: &mut Effects, origin: Origin<'_>, mut message: Message<'_>) {
+pub(super) fn keep(
+    fx: &mut Effects,
+    broker: &Shared,
+    config: &BrokerConfig,
+    origin: Origin<'_>,
+    mut message: Message<'_>,
+) {
     let mut tree = broker.retained.write();
     if message.payload.is_empty() {
         // v5 [MQTT-3.3.1-7]
@@ -46,13 +53,13 @@ pub(super) fn keep(broker: &Shared, fx: &mut Effects, origin: Origin<'_>, mut me
         broker.retained_sequence.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    let limit = broker.config.limits.maximum_retained_messages;
+    let limit = config.limits.maximum_retained_messages;
     if limit.is_some_and(|limit| tree.len() >= limit) && tree.get(message.topic_name).is_none() {
         broker.counters.dropped();
         return;
     }
     let sequence = broker.retained_sequence.fetch_add(1, Ordering::Relaxed) + 1;
-    if let Some(maximum) = broker.config.retained_expiry_maximum {
+    if let Some(maximum) = config.retained_expiry_maximum {
         message.expires = message.expires.min(fx.now.after(maximum));
     }
     let retained = RetainedMessage {
@@ -112,7 +119,7 @@ impl Worker {
             state = session.lock();
         }
         while let Some(next) = walk.found.front() {
-            if !state.send_retained(&mut self.fx, &self.broker.config, &next.queued) {
+            if !state.send_retained(&mut self.fx, &self.config, &next.queued) {
                 // Room or quota will call for the rest.
                 state.walks().push_front(walk);
                 return false;
@@ -164,7 +171,7 @@ impl Worker {
             {
                 continue;
             }
-            let upgrade = self.broker.config.upgrade_outgoing_qos;
+            let upgrade = self.config.upgrade_outgoing_qos;
             let qos: QoS = if upgrade {
                 maximum_qos
             } else {
@@ -184,7 +191,7 @@ impl Worker {
 
     /// Whether its publisher, if that is asked for, may still publish it.
     fn may_be_sent(&self, retained: &RetainedMessage) -> bool {
-        !self.broker.config.check_retain_source || retained.is_rightful(&self.access.access)
+        !self.config.check_retain_source || retained.is_rightful(&self.access.access)
     }
 }
 

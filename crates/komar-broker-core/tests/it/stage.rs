@@ -144,7 +144,8 @@ impl Stage {
     /// New rules, and all clients looked at again.
     fn reload(&mut self) -> Outcome {
         let access = self.setup.access()?;
-        self.site()?.broker().set_access(access);
+        let config = self.setup.config.clone();
+        self.site()?.broker().set_config_and_access(config, access);
         let peers: Vec<_> = self
             .clients
             .values()
