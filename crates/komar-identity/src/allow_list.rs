@@ -1,6 +1,11 @@
 //! Which clients may connect, of all those whose certificate is valid.
 
 use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use x509_parser::pem::Pem;
 
 use crate::{Certificate, IdentityError, certificate};
 
@@ -35,6 +40,46 @@ impl AllowList {
         Ok(())
     }
 
+    /// Allows every certificate in the files of a folder, PEM or DER: the copies of clients' certificates that an
+    /// operator has put there. Returns how many there were.
+    ///
+    /// Files that end in `.crt`, `.pem`, `.cer` and `.der` are read, not those of folders below; one in PEM may hold
+    /// several certificates, or only others' sections such as a key.
+    ///
+    /// # Errors
+    /// [`FolderError`] if a file cannot be read or holds something else, or if there is no certificate at all: such
+    /// a list would refuse everybody. The list may hold some of the certificates then.
+    pub fn add_folder(&mut self, folder: &Path) -> Result<usize, FolderError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| FolderError::Io { path, source }
+        };
+        let mut added = 0_usize;
+        for entry in fs::read_dir(folder).map_err(failed(folder))? {
+            let path = entry.map_err(failed(folder))?.path();
+            let ending = path.extension().unwrap_or_default();
+            if !ENDINGS.iter().any(|known| ending == *known) || !path.is_file() {
+                continue;
+            }
+            let bytes = fs::read(&path).map_err(failed(&path))?;
+            for certificate in certificates(&bytes) {
+                certificate
+                    .and_then(|der| self.add_certificate(&der))
+                    .map_err(|source| FolderError::Certificate {
+                        path: path.clone(),
+                        source,
+                    })?;
+                added = added.saturating_add(1);
+            }
+        }
+        if added == 0 {
+            return Err(FolderError::Empty {
+                path: folder.to_owned(),
+            });
+        }
+        Ok(added)
+    }
+
     /// Number of names and certificates.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -53,3 +98,47 @@ impl AllowList {
         self.names.contains(identity) || self.fingerprints.contains(&certificate.fingerprint_sha256())
     }
 }
+
+/// Why a folder gives no [`AllowList`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FolderError {
+    /// The folder or a file in it cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file holds something that is no certificate.
+    #[error("{}: {source}", path.display())]
+    Certificate {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: IdentityError,
+    },
+    /// There is no certificate in the folder.
+    #[error("{}: no certificate in the files of this folder (.crt, .pem, .cer, .der); nobody could connect", path.display())]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// The certificates of a file in DER; a file without the dashes of PEM is taken for one in DER.
+fn certificates(bytes: &[u8]) -> Vec<Result<Vec<u8>, IdentityError>> {
+    if !bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
+        return vec![Ok(bytes.to_vec())];
+    }
+    Pem::iter_from_buffer(bytes)
+        .filter_map(|section| match section {
+            Ok(section) => (section.label == "CERTIFICATE").then_some(Ok(section.contents)),
+            Err(_) => Some(Err(IdentityError::Malformed)),
+        })
+        .collect()
+}
+
+const BEGIN: &[u8] = b"-----BEGIN ";
+const ENDINGS: [&str; 4] = ["crt", "pem", "cer", "der"];

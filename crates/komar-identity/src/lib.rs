@@ -28,7 +28,7 @@
 //! What this crate does not do:
 //! - without `verifier`, decide whether a certificate is to be trusted: that is done in the handshake;
 //! - convert text: a common name in Latin-1 or UTF-16 is refused (in a subject it is converted, as OpenSSL does);
-//! - read files, open sockets, ask OCSP responders or download revocation lists.
+//! - read files (but for the folder of [`AllowList::add_folder`]), open sockets, ask OCSP responders or download revocation lists.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -62,7 +62,7 @@ mod text;
 #[cfg(feature = "verifier")]
 pub mod tls;
 
-pub use allow_list::AllowList;
+pub use allow_list::{AllowList, FolderError};
 pub use alternative_names::{AlternativeName, AlternativeNameKind};
 pub use certificate::{Certificate, fingerprint_sha256};
 pub use common_name::check_common_name;

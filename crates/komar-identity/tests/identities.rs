@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use common::{alternative_names, data, set, tlv, unsigned};
 use komar_identity::{
-    AllowList, AlternativeName, AlternativeNameKind, Certificate, IdentityError, IdentityPolicy, Template,
-    TemplateError, require_user_name,
+    AllowList, AlternativeName, AlternativeNameKind, Certificate, FolderError, IdentityError, IdentityPolicy,
+    Template, TemplateError, require_user_name,
 };
 use proptest::prelude::*;
 
@@ -291,6 +291,55 @@ fn lists_allow_names_and_certificates() {
     );
     // Listed is that certificate, not everybody of its name.
     assert!(policy.identity(&named("host", "b")).is_err());
+}
+
+#[test]
+fn a_folder_of_certificates_is_a_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    let folder_list = || {
+        let mut list = AllowList::default();
+        list.add_folder(folder.path()).map(|added| (list, added))
+    };
+    assert!(matches!(folder_list(), Err(FolderError::Empty { .. })));
+    assert!(matches!(
+        AllowList::default().add_folder(&folder.path().join("none")),
+        Err(FolderError::Io { .. })
+    ));
+
+    write("plc.der", &named("plc", "a"));
+    write(
+        "two.pem",
+        &[data("certs/uid.pem"), data("certs/plus.pem")].concat(),
+    );
+    write(
+        "key.pem",
+        b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+    );
+    write("README", b"no certificate, and not asked for");
+    std::fs::create_dir(folder.path().join("old.crt")).unwrap();
+    let (list, added) = folder_list().unwrap();
+    assert_eq!((added, list.len()), (3, 3));
+    let policy = IdentityPolicy::Listed(Box::new(IdentityPolicy::CommonName), Arc::new(list));
+    assert_eq!(policy.identity(&named("plc", "a")).unwrap(), "plc");
+    assert_eq!(
+        policy.identity(&common::certificate("certs/plus.pem")).unwrap(),
+        "a+b"
+    );
+    assert!(policy.identity(&named("plc", "b")).is_err());
+
+    for (name, bytes) in [
+        ("x.crt", &b"no certificate"[..]),
+        (
+            "x.crt",
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ),
+        ("x.crt", b"-----BEGIN CERTIFICATE-----\nAAAA\n"),
+    ] {
+        write(name, bytes);
+        let error = folder_list().map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("x.crt: "), "{error}");
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn build(certificate: &str, key: &str, ca: &str, year: u64) -> Result<ServerTls,
         .certificate_label(certificate)
         .key_label(key)
         .cas_label(ca)
+        .provider(handshake::provider())
         .time_provider(Arc::new(Clock((year - 1970) * 31_556_952)));
     if ca.is_empty() {
         return builder.build();
@@ -175,6 +176,50 @@ fn the_oldest_version_is_a_setting() {
 }
 
 #[test]
+fn versions_have_the_names_of_mosquitto() {
+    let version = |name: &str| name.parse::<MinimumVersion>();
+    assert_eq!(version("tlsv1.2").unwrap(), MinimumVersion::Tls12);
+    assert_eq!(version("tlsv1.3").unwrap(), MinimumVersion::Tls13);
+    let error = version("tlsv1.1").unwrap_err();
+    assert!(matches!(error, TlsError::OldVersion { .. }) && error.to_string().contains("write tlsv1.2"));
+    assert!(matches!(version("TLSv1.3"), Err(TlsError::UnknownVersion { .. })));
+}
+
+/// What the feature changes: the cryptography of listeners that choose none, and with it the curve P-521.
+#[test]
+#[cfg(feature = "aws-lc-rs")]
+fn listeners_use_aws_lc_with_its_feature() {
+    let clock = || Arc::new(Clock(handshake::NOW));
+    let listener = |certificate: &str, key: &str| {
+        let (certificate, key) = (files(certificate), files(key));
+        ServerTls::builder(&certificate, &key)
+            .time_provider(clock())
+            .client_authentication(required("ca", "crl"))
+            .build()
+    };
+    let aws = rustls::crypto::aws_lc_rs::default_provider();
+    let server = listener("broker.crt", "broker.key").unwrap().config();
+    assert_eq!(
+        format!("{:?}", server.crypto_provider().key_provider),
+        format!("{:?}", aws.key_provider)
+    );
+    for version in VERSIONS {
+        for (name, expected) in [
+            ("myPLC", "ok"),
+            ("client3", "ok"),
+            ("revoked", "CertificateRevoked"),
+        ] {
+            assert_eq!(
+                alert(&shake(&client(version, name, name), &server)),
+                expected,
+                "{name}"
+            );
+        }
+    }
+    assert!(listener("p521.crt", "p521.key").is_ok());
+}
+
+#[test]
 fn nothing_is_negotiated_for_alpn() {
     let server = server(ClientAuthentication::Off);
     for version in VERSIONS {
@@ -235,15 +280,20 @@ fn cipher_lists_of_openssl_are_understood() {
         assert_eq!(tls12(list).unwrap(), (expected.to_vec(), unknown), "{list}");
     }
     assert_eq!(tls12("HIGH:!aNULL:!MD5").unwrap().0.len(), 6);
-    assert_eq!(
-        tls12("DEFAULT@SECLEVEL=2")
-            .map(|_| ())
-            .unwrap_err()
-            .to_string()
-            .contains("known are ECDHE-"),
-        true
-    );
-    assert!(matches!(tls12("RC4-SHA"), Err(TlsError::NoCipherSuite { .. })));
+    for list in [
+        "DEFAULT@SECLEVEL=2",
+        "DEFAULT:@SECLEVEL=1",
+        "ALL@STRENGTH",
+        "HIGH:!kRSA:!DSS@SECLEVEL=0",
+    ] {
+        let (suites, unknown) = tls12(list).unwrap();
+        assert_eq!((suites.len(), unknown), (6, 0), "{list}");
+    }
+    for list in ["RC4-SHA", "@SECLEVEL=2", "HIGH:!ALL"] {
+        let error = tls12(list).map(|_| ()).unwrap_err();
+        assert!(matches!(error, TlsError::NoCipherSuite { .. }), "{list}: {error}");
+        assert!(error.to_string().contains("known are ECDHE-"), "{error}");
+    }
     assert_eq!(
         select_cipher_suites(&provider, None, Some("TLS_AES_128_GCM_SHA256"))
             .unwrap()

@@ -50,10 +50,11 @@ impl CipherSelection {
     fn select(&mut self, list: &str, all: &[SupportedCipherSuite]) -> Result<(), TlsError> {
         let mut chosen: Vec<SupportedCipherSuite> = Vec::new();
         let mut banned: Vec<CipherSuite> = Vec::new();
-        for item in list
+        // A command may follow a word without a separator: `DEFAULT@SECLEVEL=2`.
+        let words = list
             .split([':', ',', ' '])
-            .filter(|item| !item.is_empty() && !item.starts_with('@'))
-        {
+            .map(|item| item.split_once('@').map_or(item, |(word, _)| word));
+        for item in words.filter(|word| !word.is_empty()) {
             let (operator, name) = match item.split_at_checked(1) {
                 Some((operator @ ("!" | "-" | "+"), name)) => (operator, name),
                 _ => ("", item),

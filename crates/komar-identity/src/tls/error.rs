@@ -131,6 +131,20 @@ pub enum TlsError {
         /// OpenSSL's names of what there is.
         known: String,
     },
+    /// A version of TLS that rustls does not speak.
+    #[error(
+        "tls_version {name}: TLS 1.2 is the oldest that is spoken here; write tlsv1.2, and renew clients that cannot"
+    )]
+    OldVersion {
+        /// As it was written.
+        name: String,
+    },
+    /// No version of TLS.
+    #[error("tls_version {name:?} is none that is known; write tlsv1.2 or tlsv1.3")]
+    UnknownVersion {
+        /// As it was written.
+        name: String,
+    },
     /// rustls refuses the combination.
     #[error("the TLS settings do not fit together: {0}")]
     Settings(rustls::Error),

@@ -27,7 +27,7 @@
 //! ```
 //!
 //! Differences from OpenSSL that remain: the oldest version is TLS 1.2, whatever rustls' provider cannot do is missing
-//! (P-521, Ed448, DSA and RSA below 2048 bits, SHA-1, suites without forward secrecy), a client certificate that is
+//! (P-521 with ring, Ed448, DSA and RSA below 2048 bits, SHA-1, suites without forward secrecy), a client certificate that is
 //! itself marked as a CA is refused unless it stands in the CA file, and names are compared byte by byte.
 
 mod authority;
@@ -45,5 +45,5 @@ pub use cipher::{CipherSelection, select_cipher_suites};
 pub use error::{TlsError, TlsWarning};
 pub use pem::{certificates_from_pem, private_key_from_pem, revocation_lists_from_pem};
 pub use refusal::ClientRefusal;
-pub use server::{ClientAuthentication, MinimumVersion, ServerTls, ServerTlsBuilder};
+pub use server::{ClientAuthentication, MinimumVersion, ServerTls, ServerTlsBuilder, default_provider};
 pub use verifier::ClientVerifier;

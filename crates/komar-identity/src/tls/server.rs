@@ -1,5 +1,6 @@
 //! From the files of a listener to its rustls configuration.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, GetRandomFailed};
@@ -57,6 +58,41 @@ pub enum MinimumVersion {
     Tls12,
     /// TLS 1.3 only.
     Tls13,
+}
+
+/// Mosquitto's names: `tlsv1.2` and `tlsv1.3`.
+impl FromStr for MinimumVersion {
+    type Err = TlsError;
+
+    /// # Errors
+    /// [`TlsError::OldVersion`] for `tlsv1.1` and what came before, [`TlsError::UnknownVersion`].
+    fn from_str(name: &str) -> Result<Self, TlsError> {
+        match name {
+            "tlsv1.2" => Ok(Self::Tls12),
+            "tlsv1.3" => Ok(Self::Tls13),
+            "tlsv1.1" | "tlsv1" | "tlsv1.0" | "sslv3" => Err(TlsError::OldVersion {
+                name: name.to_owned(),
+            }),
+            _ => Err(TlsError::UnknownVersion {
+                name: name.to_owned(),
+            }),
+        }
+    }
+}
+
+/// The cryptography of a listener that chooses none: ring, or aws-lc-rs with the feature of that name.
+///
+/// ```
+/// let provider = komar_identity::tls::default_provider();
+/// assert!(!provider.cipher_suites.is_empty());
+/// assert!(rustls::crypto::CryptoProvider::get_default().is_none()); // the process has none because of us
+/// ```
+#[must_use]
+pub fn default_provider() -> CryptoProvider {
+    #[cfg(feature = "aws-lc-rs")]
+    return rustls::crypto::aws_lc_rs::default_provider();
+    #[cfg(not(feature = "aws-lc-rs"))]
+    return rustls::crypto::ring::default_provider();
 }
 
 /// The TLS side of one listener, ready for connections.
@@ -182,7 +218,7 @@ impl<'a> ServerTlsBuilder<'a> {
         self
     }
 
-    /// The cryptography. Default: ring. Nothing is installed as the default of the process.
+    /// The cryptography. Default: [`default_provider`]. Nothing is installed as the default of the process.
     #[must_use]
     pub fn provider(mut self, provider: Arc<CryptoProvider>) -> Self {
         self.provider = Some(provider);
@@ -211,7 +247,7 @@ impl<'a> ServerTlsBuilder<'a> {
         let provider = self
             .provider
             .clone()
-            .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
+            .unwrap_or_else(|| Arc::new(default_provider()));
         let selection =
             select_cipher_suites(&provider, self.ciphers.as_deref(), self.ciphers_tls13.as_deref())?;
         let provider = Arc::new(CryptoProvider {

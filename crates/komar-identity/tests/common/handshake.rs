@@ -54,7 +54,9 @@ fn words(names: &str) -> impl Iterator<Item = &str> {
 
 /// A listener with the tutorial's certificate, at the tests' time.
 pub(crate) fn listener<'a>(certificate: &'a [u8], key: &'a [u8]) -> ServerTlsBuilder<'a> {
-    ServerTls::builder(certificate, key).time_provider(Arc::new(Clock(NOW)))
+    ServerTls::builder(certificate, key)
+        .provider(provider())
+        .time_provider(Arc::new(Clock(NOW)))
 }
 
 pub(crate) fn server(client_authentication: ClientAuthentication) -> Arc<ServerConfig> {
