@@ -42,7 +42,8 @@ pub enum Substitution {
     /// Only where it is a whole level, and only by a name that is one level: Mosquitto 2.1.
     #[default]
     WholeLevel,
-    /// Anywhere, by any text: Mosquitto 2.0. A user called `a/b` gets two levels.
+    /// Anywhere, by any text: Mosquitto 2.0. A user called `a/b` gets two levels, and one called `$SYS` what lies below
+    /// `$SYS` from `pattern read %u/#`.
     Anywhere,
 }
 

@@ -207,16 +207,21 @@ impl Acl {
     }
 
     fn outcome(&self, rule: &Rule<'_>, subject: Subject<'_>, kind: Kind, topic: &str) -> Outcome {
-        if topic.starts_with('$') && !rule.filter.starts_with('$') {
+        let is_text = rule.scope == Scope::Everybody && self.options().substitution == Substitution::Anywhere;
+        let reaches_dollar = match is_text {
+            true => !TextPattern::new(rule).begins_with_wildcard(),
+            false => rule.filter.starts_with('$'),
+        };
+        if topic.starts_with('$') && !reaches_dollar {
             return Outcome::Dollar;
         }
         let name = TopicName::from_checked(topic);
-        let matches = match (rule.scope, self.options().substitution) {
-            (Scope::Everybody, _) if rule.filter.contains("%u") && subject.username.is_none() => {
+        let matches = match rule.scope {
+            Scope::Everybody if rule.filter.contains("%u") && subject.username.is_none() => {
                 return Outcome::NoUserName;
             }
-            (Scope::Everybody, Substitution::Anywhere) => TextPattern::new(rule).matches(&subject, topic),
-            (Scope::Everybody, Substitution::WholeLevel) => {
+            Scope::Everybody if is_text => TextPattern::new(rule).matches(&subject, topic),
+            Scope::Everybody => {
                 let filter = LevelPattern::filter_of(rule);
                 TopicFilter::from_checked(&filter).matches(name)
                     && LevelPattern::new(rule).fits(&subject, topic)

@@ -6,9 +6,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use komar_topic::TopicFilter;
 
 use crate::rule::{AclFile, Kind, Owner, Permission, Rule};
+use crate::table::{Levels, NewRule, RuleTable};
 
 /// Something odd in an ACL file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +113,14 @@ pub enum LintKind {
         /// Where it stands, from 1.
         deny_line: usize,
     },
+    /// An earlier rule of the same list says all that this rule says.
+    #[error("this changes nothing: {by:?} on line {by_line} says as much or more")]
+    Redundant {
+        /// The rule that decides instead.
+        by: Box<str>,
+        /// Where it stands, from 1.
+        by_line: usize,
+    },
     /// The password file has no such user.
     #[error("the password file has no user {name:?}")]
     UnknownUser {
@@ -141,6 +152,7 @@ impl LintKind {
             Self::NameNotUtf8 => "name-not-utf8",
             Self::WildcardInUserName { .. } => "wildcard-in-user-name",
             Self::Shadowed { .. } => "shadowed",
+            Self::Redundant { .. } => "redundant",
             Self::UnknownUser { .. } => "unknown-user",
             Self::EmptyGroup { .. } => "empty-group",
         }
@@ -150,7 +162,7 @@ impl LintKind {
 /// The file's [warnings](AclFile::warnings) and what only the whole file shows, in the order of the lines.
 pub(crate) fn whole_file(file: &AclFile, known_users: Option<&dyn Fn(&str) -> bool>) -> Vec<Lint> {
     let mut lints = file.warnings().to_vec();
-    shadowed(file, &mut lints);
+    never_deciding(file, &mut lints);
     if let Some(known) = known_users {
         let strangers = file.users().filter(|(name, _)| !known(name));
         lints.extend(
@@ -208,29 +220,59 @@ fn placeholders_of_pattern(filter: &str, kinds: &mut Vec<LintKind>) {
     }
 }
 
-/// Rules that grant nothing because one deny of their own list covers them.
+/// Rules that can never decide: another rule of their own list is always asked before, and says as much or more.
 ///
-/// Compares every grant with every deny of its list: quadratic in a list that has many of both.
-fn shadowed(file: &AclFile, lints: &mut Vec<Lint>) {
+/// Asks the table of [`decide`](crate::Acl::decide) with each filter as if it were a name: what covers a filter matches
+/// its text, so that not every pair of rules is compared.
+fn never_deciding(file: &AclFile, lints: &mut Vec<Lint>) {
     let mut lists: Vec<(Owner, Rule<'_>)> = file.owned_rules().collect();
     lists.sort_by_key(|(owner, _)| *owner);
     for list in lists.chunk_by(|(left, _), (right, _)| left == right) {
-        let denies: Vec<&Rule<'_>> = list
-            .iter()
-            .map(|(_, rule)| rule)
-            .filter(|rule| rule.permission.is_deny())
-            .collect();
-        if denies.is_empty() {
-            continue;
+        let mut table = RuleTable::with_capacity(list.len());
+        // Rules that are written twice are found once.
+        let mut numbers: HashMap<(&str, Permission), u32, FixedState> = HashMap::default();
+        table.push_list(list.iter().zip(0..).map(|((_, rule), number)| NewRule {
+            filter: rule.filter,
+            effect: rule.permission.effect(),
+            pattern: *numbers.entry((rule.filter, rule.permission)).or_insert(number),
+        }));
+        for (_, rule) in list {
+            let mut winner: Option<Rule<'_>> = None;
+            table.visit(0, &Levels::of(rule.filter), |_, number| {
+                let index = usize::try_from(number).unwrap_or(usize::MAX);
+                let wins = list.get(index).map(|(_, other)| *other);
+                winner = wins
+                    .into_iter()
+                    .filter(|other| always_wins(other, rule))
+                    .chain(winner)
+                    .min_by_key(|other| (!other.permission.is_deny(), other.line));
+            });
+            lints.extend(winner.map(|winner| Lint::new(rule.line, 1, lost_to(&winner, rule))));
         }
-        for (_, rule) in list.iter().filter(|(_, rule)| !rule.permission.is_deny()) {
-            if let Some(deny) = denies.iter().find(|deny| covers(deny, rule)) {
-                let kind = LintKind::Shadowed {
-                    deny: alloc::format!("{deny}").into(),
-                    deny_line: deny.line,
-                };
-                lints.push(Lint::new(rule.line, 1, kind));
-            }
+    }
+}
+
+/// Whether `other` is asked before `rule` and decides whatever `rule` could.
+fn always_wins(other: &Rule<'_>, rule: &Rule<'_>) -> bool {
+    let wins = match (other.permission.is_deny(), rule.permission.is_deny()) {
+        (true, false) => return covers(other, rule),
+        (false, true) => false,
+        _ => other.line < rule.line && other.permission.effect().includes(rule.permission.effect()),
+    };
+    wins && TopicFilter::from_checked(other.filter).covers(TopicFilter::from_checked(rule.filter))
+}
+
+fn lost_to(winner: &Rule<'_>, rule: &Rule<'_>) -> LintKind {
+    let text = alloc::format!("{winner}").into();
+    if winner.permission.is_deny() && !rule.permission.is_deny() {
+        LintKind::Shadowed {
+            deny: text,
+            deny_line: winner.line,
+        }
+    } else {
+        LintKind::Redundant {
+            by: text,
+            by_line: winner.line,
         }
     }
 }

@@ -67,6 +67,11 @@ impl Effect {
         Self(self.0 | other.0)
     }
 
+    /// Whether it does all that `other` does.
+    pub(crate) const fn includes(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     pub(crate) const fn grants(self, kind: Kind) -> bool {
         self.0 & kind.bit() != 0
     }

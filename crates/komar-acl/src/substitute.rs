@@ -103,12 +103,17 @@ impl TextPattern {
         }
     }
 
+    pub(crate) fn begins_with_wildcard(&self) -> bool {
+        self.text.starts_with(['+', '#'])
+    }
+
     pub(crate) fn matches(&self, subject: &Subject<'_>, name: &str) -> bool {
         if self.mentions_user && subject.username.is_none() {
             return false;
         }
-        // A wildcard or a placeholder in the first level does not reach the topics that begin with $.
-        if name.starts_with('$') && !self.text.starts_with('$') {
+        // A wildcard in the first level does not reach the topics that begin with $. A name that begins with it does:
+        // 2.0 looks at the text that comes out, where 2.1 looks at the rule.
+        if name.starts_with('$') && self.begins_with_wildcard() {
             return false;
         }
         let (mut pattern, mut name) = (self.text.as_bytes(), name.as_bytes());
@@ -160,8 +165,8 @@ pub(crate) fn expand(pattern: &str, subject: &Subject<'_>, anywhere: bool) -> Op
             _ => expand_text(level, &mut filter, &value_of)?,
         }
     }
-    // A placeholder does not reach the topics that begin with $, as in matching.
-    Some(filter).filter(|filter| pattern.starts_with('$') || !filter.starts_with('$'))
+    // A placeholder of 2.1 does not reach the topics that begin with $, as in matching.
+    Some(filter).filter(|filter| anywhere || pattern.starts_with('$') || !filter.starts_with('$'))
 }
 
 fn expand_text<'v>(

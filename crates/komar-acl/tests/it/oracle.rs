@@ -5,13 +5,14 @@
 pub(crate) enum For {
     Anonymous,
     User(String),
+    Group(String),
     Everybody,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct PlainRule {
     pub(crate) whose: For,
-    /// `read`, `write`, `readwrite` or `deny`.
+    /// `read`, `write`, `readwrite`, `deny`, `readdeny` or `writedeny`.
     pub(crate) access: &'static str,
     pub(crate) filter: String,
 }
@@ -23,8 +24,13 @@ pub(crate) struct Question<'a> {
     pub(crate) topic: &'a str,
 }
 
-/// What is allowed, for Mosquitto 2.1 or 2.0 (`anywhere`).
-pub(crate) fn allowed(rules: &[PlainRule], question: &Question<'_>, anywhere: bool) -> bool {
+/// What is allowed, for Mosquitto 2.1 or 2.0 (`anywhere`). `members` are groups and users.
+pub(crate) fn allowed(
+    rules: &[PlainRule],
+    members: &[(String, String)],
+    question: &Question<'_>,
+    anywhere: bool,
+) -> bool {
     let topic = question.topic;
     if topic.starts_with("$share") {
         return false;
@@ -35,9 +41,15 @@ pub(crate) fn allowed(rules: &[PlainRule], question: &Question<'_>, anywhere: bo
     let whose = question
         .user
         .map_or(For::Anonymous, |user| For::User(user.to_owned()));
+    let is_own = |rule: &PlainRule| match &rule.whose {
+        For::Group(group) => members
+            .iter()
+            .any(|(name, user)| name == group && Some(&**user) == question.user),
+        other => *other == whose,
+    };
     let own = rules
         .iter()
-        .filter(|rule| rule.whose == whose)
+        .filter(|rule| is_own(rule))
         .cloned()
         .collect::<Vec<_>>();
     if let Some(decision) = first(&own, question, &|rule| matches(&rule.filter, topic)) {
@@ -53,7 +65,8 @@ pub(crate) fn allowed(rules: &[PlainRule], question: &Question<'_>, anywhere: bo
         return false;
     }
     let fits = |rule: &PlainRule| {
-        if topic.starts_with('$') && !rule.filter.starts_with('$') {
+        // 2.0 asks this of the filter that comes out, which `matches` does.
+        if !anywhere && topic.starts_with('$') && !rule.filter.starts_with('$') {
             return false;
         }
         substituted(&rule.filter, question, anywhere).is_some_and(|filter| matches(&filter, topic))
@@ -62,20 +75,17 @@ pub(crate) fn allowed(rules: &[PlainRule], question: &Question<'_>, anywhere: bo
 }
 
 fn first(rules: &[PlainRule], question: &Question<'_>, fits: &dyn Fn(&PlainRule) -> bool) -> Option<bool> {
-    let denies = rules.iter().filter(|rule| rule.access == "deny");
-    let others = rules.iter().filter(|rule| rule.access != "deny");
-    for rule in denies.chain(others) {
-        if !fits(rule) {
-            continue;
-        }
-        if rule.access == "deny" {
-            return Some(false);
-        }
-        if rule.access == "readwrite" || (rule.access == "write") == question.write {
-            return Some(true);
-        }
+    let (deny, grant) = match question.write {
+        true => (["deny", "writedeny"], ["readwrite", "write"]),
+        false => (["deny", "readdeny"], ["readwrite", "read"]),
+    };
+    if rules.iter().any(|rule| deny.contains(&rule.access) && fits(rule)) {
+        return Some(false);
     }
-    None
+    let granted = rules
+        .iter()
+        .any(|rule| grant.contains(&rule.access) && fits(rule));
+    granted.then_some(true)
 }
 
 /// `None` if the pattern is for nobody.

@@ -1,6 +1,8 @@
 //! Decisions and explanations against the oracle, on random files.
 
-use komar_acl::{Access, Acl, AclFile, Options, Outcome, Reason, Subject, Substitution};
+use komar_acl::{
+    Access, Acl, AclFile, Lint, LintKind, Options, Outcome, ParseOptions, Reason, Subject, Substitution,
+};
 use proptest::prelude::*;
 
 use crate::oracle::{For, PlainRule, Question, allowed};
@@ -46,23 +48,40 @@ fn filter(pattern: bool) -> impl Strategy<Value = String> {
         .prop_filter("a filter is not empty", |filter| !filter.is_empty())
 }
 
-fn rule() -> impl Strategy<Value = PlainRule> {
-    let access = prop_oneof![Just("read"), Just("write"), Just("readwrite"), Just("deny")];
+fn rule(extensions: bool) -> impl Strategy<Value = PlainRule> {
+    let (mut access, mut whose) = (vec!["read", "write", "readwrite", "deny"], 0);
+    if extensions {
+        access.extend(["readdeny", "writedeny"]);
+        whose = 2;
+    }
     let whose = prop_oneof![
-        Just(For::Anonymous),
-        user().prop_map(|user| For::User(if user.is_empty() { "u".into() } else { user })),
-        Just(For::Everybody),
+        1 => Just(For::Anonymous),
+        1 => user().prop_map(|user| For::User(if user.is_empty() { "u".into() } else { user })),
+        1 => Just(For::Everybody),
+        whose => prop_oneof![Just("g"), Just("h")].prop_map(|group| For::Group(group.to_owned())),
     ];
     whose
         .prop_flat_map(move |whose| {
             let filter = filter(whose == For::Everybody);
-            (Just(whose), access.clone(), filter)
+            (Just(whose), proptest::sample::select(access.clone()), filter)
         })
         .prop_map(|(whose, access, filter)| PlainRule {
             whose,
             access,
             filter,
         })
+}
+
+/// Who is in which group.
+fn members() -> impl Strategy<Value = Vec<(String, String)>> {
+    let member = (
+        prop_oneof![Just("g"), Just("h")],
+        prop_oneof![Just("u"), Just("a"), Just("a/b")],
+    );
+    proptest::collection::vec(
+        member.prop_map(|(group, user)| (group.to_owned(), user.to_owned())),
+        0..4,
+    )
 }
 
 fn user() -> impl Strategy<Value = String> {
@@ -73,17 +92,21 @@ fn user() -> impl Strategy<Value = String> {
 }
 
 /// Anonymous rules first, since nothing leads back to them; the others as they come, patterns anywhere.
-pub(crate) fn text_of(rules: &[PlainRule]) -> String {
+fn text_of(rules: &[PlainRule], members: &[(String, String)]) -> String {
     let mut text = String::new();
     let line = |rule: &PlainRule| match rule.whose {
         For::Anonymous => format!("topic {} {}\n", rule.access, rule.filter),
         For::User(ref user) => format!("user {user}\ntopic {} {}\n", rule.access, rule.filter),
+        For::Group(ref group) => format!("group {group}\ntopic {} {}\n", rule.access, rule.filter),
         For::Everybody => format!("pattern {} {}\n", rule.access, rule.filter),
     };
     rules
         .iter()
         .filter(|rule| rule.whose == For::Anonymous)
         .for_each(|rule| text += &line(rule));
+    members
+        .iter()
+        .for_each(|(group, user)| text += &format!("group {group}\nmember {user}\n"));
     rules
         .iter()
         .filter(|rule| rule.whose != For::Anonymous)
@@ -91,59 +114,123 @@ pub(crate) fn text_of(rules: &[PlainRule]) -> String {
     text
 }
 
+/// User, client id, whether it writes, topic.
+type Asked = (Option<String>, String, bool, String);
+
+fn asked() -> impl Strategy<Value = Vec<Asked>> {
+    let question = (proptest::option::of(user()), user(), any::<bool>(), topic());
+    proptest::collection::vec(question, 1..12)
+}
+
+fn check(
+    rules: &[PlainRule],
+    members: &[(String, String)],
+    questions: &[Asked],
+    anywhere: bool,
+) -> Result<(), TestCaseError> {
+    let text = text_of(rules, members);
+    let substitution = if anywhere {
+        Substitution::Anywhere
+    } else {
+        Substitution::WholeLevel
+    };
+    let options = ParseOptions::default().extensions(true);
+    let file = AclFile::parse_with(text.as_bytes(), &options);
+    let file = file.map_err(|errors| TestCaseError::fail(errors.to_string()))?;
+    let lints = Acl::lint(&file, None);
+    let idle = lints.iter().filter(|lint| {
+        matches!(
+            lint.kind(),
+            LintKind::Shadowed { .. } | LintKind::Redundant { .. }
+        )
+    });
+    let idle: Vec<usize> = idle.map(Lint::line).filter(|_| !anywhere).collect();
+    let acl = Acl::compile(&file, Options::default().substitution(substitution));
+    for (user, client, write, topic) in questions {
+        let question = Question {
+            user: user.as_deref(),
+            client,
+            write: *write,
+            topic,
+        };
+        let expected = allowed(rules, members, &question, anywhere);
+        let subject = Subject {
+            username: user.as_deref(),
+            client_id: client,
+        };
+        let access = if *write { Access::Write } else { Access::Read };
+        let decision = acl.decide(subject, access, topic);
+        let explanation = acl.explain(subject, access, topic);
+        prop_assert_eq!(decision.is_allow(), expected, "{}{}", text, explanation);
+        prop_assert_eq!(explanation.decision, decision, "{}{}", text, explanation);
+        if let Reason::Rule { line } = explanation.reason {
+            let last = explanation.considered.last().unwrap();
+            prop_assert_eq!(last.line, line);
+            prop_assert!(matches!(last.outcome, Outcome::Allows | Outcome::Denies));
+            prop_assert!(text.lines().nth(line - 1).unwrap().ends_with(&last.rule));
+            prop_assert!(
+                !idle.contains(&line),
+                "a lint says that this cannot decide: {}{}",
+                text,
+                explanation
+            );
+        }
+        // Never refused if something under the filter may be read.
+        if acl.decide(subject, Access::Read, topic).is_allow() {
+            let levels = topic.split('/').collect::<Vec<_>>();
+            let first = if topic.starts_with('$') { levels[0] } else { "+" };
+            let mut wild = vec![
+                topic.clone(),
+                format!("{topic}/#"),
+                format!("{first}/#"),
+                format!("$share/g/{topic}"),
+            ];
+            wild.push([&[first], &levels[1..]].concat().join("/"));
+            if !topic.starts_with('$') {
+                wild.push("#".into());
+            }
+            for filter in wild {
+                prop_assert!(
+                    acl.may_read_something_under(subject, &filter),
+                    "{text}{subject:?} {filter}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn decisions_agree_with_the_oracle(
-        rules in proptest::collection::vec(rule(), 0..24),
-        questions in proptest::collection::vec(
-            (proptest::option::of(user()), user(), any::<bool>(), topic()), 1..12),
+        rules in proptest::collection::vec(rule(false), 0..24),
+        questions in asked(),
         anywhere in any::<bool>(),
     ) {
-        let text = text_of(&rules);
-        let file = AclFile::parse(text.as_bytes()).map_err(|errors| TestCaseError::fail(errors.to_string()))?;
-        let substitution = if anywhere { Substitution::Anywhere } else { Substitution::WholeLevel };
-        let acl = Acl::compile(&file, Options::default().substitution(substitution));
-        for (user, client, write, topic) in &questions {
-            let question = Question { user: user.as_deref(), client, write: *write, topic };
-            let expected = allowed(&rules, &question, anywhere);
-            let subject = Subject { username: user.as_deref(), client_id: client };
-            let access = if *write { Access::Write } else { Access::Read };
-            let decision = acl.decide(subject, access, topic);
-            let explanation = acl.explain(subject, access, topic);
-            prop_assert_eq!(decision.is_allow(), expected, "{}{}", text, explanation);
-            prop_assert_eq!(explanation.decision, decision, "{}{}", text, explanation);
-            if let Reason::Rule { line } = explanation.reason {
-                let last = explanation.considered.last().unwrap();
-                prop_assert_eq!(last.line, line);
-                prop_assert!(matches!(last.outcome, Outcome::Allows | Outcome::Denies));
-                prop_assert!(text.lines().nth(line - 1).unwrap().ends_with(&last.rule));
-            }
-            // Never refused if something under the filter may be read.
-            if acl.decide(subject, Access::Read, topic).is_allow() {
-                let levels = topic.split('/').collect::<Vec<_>>();
-                let first = if topic.starts_with('$') { levels[0] } else { "+" };
-                let mut wild = vec![topic.clone(), format!("{topic}/#"), format!("{first}/#"), format!("$share/g/{topic}")];
-                wild.push([&[first], &levels[1..]].concat().join("/"));
-                if !topic.starts_with('$') {
-                    wild.push("#".into());
-                }
-                for filter in wild {
-                    prop_assert!(acl.may_read_something_under(subject, &filter), "{text}{subject:?} {filter}");
-                }
-            }
-        }
+        prop_assert!(AclFile::parse(text_of(&rules, &[]).as_bytes()).is_ok(), "no extension is used");
+        check(&rules, &[], &questions, anywhere)?;
+    }
+
+    #[test]
+    fn decisions_with_groups_agree_with_the_oracle(
+        rules in proptest::collection::vec(rule(true), 0..24),
+        members in members(),
+        questions in asked(),
+        anywhere in any::<bool>(),
+    ) {
+        check(&rules, &members, &questions, anywhere)?;
     }
 
     #[test]
     fn formatting_changes_no_meaning(
-        rules in proptest::collection::vec(rule(), 0..12),
+        rules in proptest::collection::vec(rule(false), 0..12),
         noise in proptest::collection::vec("[#] [a-z ]{0,6}| {0,3}|", 0..6),
         spaces in 1..4_usize,
         crlf in any::<bool>(),
     ) {
-        let mut lines = text_of(&rules).lines().map(|line| line.replacen(' ', &" ".repeat(spaces), 2)).collect::<Vec<_>>();
+        let mut lines = text_of(&rules, &[]).lines().map(|line| line.replacen(' ', &" ".repeat(spaces), 2)).collect::<Vec<_>>();
         for (index, noise) in noise.into_iter().enumerate() {
             lines.insert((index * 3).min(lines.len()), noise);
         }
