@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 /// Something that is not part of this project and that a test needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
+    MosquittoBroker,
     MosquittoClients,
+    MosquittoPasswd,
     Openssl,
     Paho,
 }
@@ -34,6 +36,8 @@ impl Tool {
             Tool::MosquittoClients => ["mosquitto_pub", "mosquitto_sub", "stdbuf"]
                 .into_iter()
                 .find(|name| find(name).is_none()),
+            Tool::MosquittoBroker => find("mosquitto").is_none().then_some("the broker mosquitto"),
+            Tool::MosquittoPasswd => find("mosquitto_passwd").is_none().then_some("mosquitto_passwd"),
             Tool::Openssl => find("openssl").is_none().then_some("openssl"),
             Tool::Paho => (!has_paho()).then_some("paho-mqtt 2 for python3"),
         }

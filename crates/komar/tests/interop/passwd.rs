@@ -1,0 +1,144 @@
+//! `komar passwd` beside `mosquitto_passwd`: files go back and forth, and nobody's change is lost.
+
+use std::path::Path;
+use std::process::Command;
+
+use komar_passwd::{PasswordFile, PasswordVerdict};
+
+use crate::broker::{Folder, command, is_komar};
+use crate::program::{Ended, Program};
+use crate::tools::Tool;
+
+fn passwd(folder: &Folder, arguments: &[&str]) -> Ended {
+    Program::run(command().arg("passwd").args(arguments).current_dir(folder.path()))
+}
+
+fn mosquitto_passwd(folder: &Folder, arguments: &[&str]) -> Ended {
+    Program::run(
+        Command::new("mosquitto_passwd")
+            .args(arguments)
+            .current_dir(folder.path()),
+    )
+}
+
+fn lets_in(folder: &Folder, user: &str, password: &str) -> bool {
+    let text = std::fs::read(folder.path().join("pw")).unwrap();
+    let file = PasswordFile::parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    file.check(user, password.as_bytes()).run() != PasswordVerdict::Refused
+}
+
+#[test]
+fn two_processes_that_add_users_lose_none() {
+    if !is_komar() {
+        return;
+    }
+    const EACH: usize = 200;
+    let folder = Folder::new();
+    folder.write("pw", "# everybody\n");
+    std::thread::scope(|scope| {
+        for side in ["left", "right"] {
+            let folder = &folder;
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    let user = format!("{side}{number}");
+                    passwd(folder, &["-I", "1", "-b", "pw", &user, "secret"]).expect_status(0, &user);
+                }
+            });
+        }
+    });
+    let text = std::fs::read(folder.path().join("pw")).unwrap();
+    assert!(text.starts_with(b"# everybody\n"));
+    assert_eq!(PasswordFile::parse(&text).unwrap().len(), 2 * EACH);
+    let left: Vec<_> = folder
+        .path()
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["pw"], "neither locks nor temporary files are left");
+}
+
+#[test]
+fn the_name_mosquitto_passwd_is_enough() {
+    if !is_komar() {
+        return;
+    }
+    let folder = Folder::new();
+    let link = folder.path().join("mosquitto_passwd");
+    std::os::unix::fs::symlink(Path::new(env!("CARGO_BIN_EXE_komar")), &link).unwrap();
+    let run =
+        |arguments: &[&str]| Program::run(Command::new(&link).args(arguments).current_dir(folder.path()));
+    run(&["-c", "-I", "1", "-b", "pw", "alice", "secret"]).expect_status(0, "-c");
+    assert!(lets_in(&folder, "alice", "secret"));
+    run(&["-D", "pw", "bob"]).expect_status(1, "-D");
+    run(&[])
+        .expect_status(1, "nothing")
+        .expect_text("Usage: ", "nothing");
+}
+
+#[test]
+fn files_go_back_and_forth() {
+    if !is_komar() || !Tool::MosquittoPasswd.is_installed() {
+        return;
+    }
+    let folder = Folder::new();
+    mosquitto_passwd(&folder, &["-c", "-b", "pw", "alice", "one"]).expect_status(0, "made");
+    mosquitto_passwd(&folder, &["-H", "sha512", "-b", "pw", "bob", "two:three"]).expect_status(0, "added");
+    assert!(lets_in(&folder, "alice", "one") && lets_in(&folder, "bob", "two:three"));
+    passwd(&folder, &["-H", "sha512-pbkdf2", "-b", "pw", "carol", "four"]).expect_status(0, "added");
+    passwd(&folder, &["-H", "sha512", "-b", "pw", "alice", "five"]).expect_status(0, "changed");
+    mosquitto_passwd(&folder, &["-b", "pw", "dave", "six"]).expect_status(0, "added behind ours");
+    for (user, password, expected) in [
+        ("alice", "five", true),
+        ("alice", "one", false),
+        ("bob", "two:three", true),
+        ("carol", "four", true),
+        ("dave", "six", true),
+    ] {
+        assert_eq!(
+            lets_in(&folder, user, password),
+            expected,
+            "{user} with {password}"
+        );
+    }
+    passwd(&folder, &["-D", "pw", "bob"]).expect_status(0, "-D");
+    mosquitto_passwd(&folder, &["-D", "pw", "bob"]).expect_status(1, "it is gone");
+}
+
+#[test]
+fn exit_statuses_are_those_of_mosquitto_passwd() {
+    if !is_komar() || !Tool::MosquittoPasswd.is_installed() {
+        return;
+    }
+    // Only what the releases 2.0 and 2.1 agree on.
+    for (text, line, status) in [
+        ("", "", 1),
+        ("", "-b pw u p", 0),
+        ("", "-b -H sha512 pw u p", 0),
+        ("", "-H md5 -b pw u p", 1),
+        ("", "-H", 1),
+        ("", "-b pw u:v p", 1),
+        ("", "-b pw u", 1),
+        ("", "-b pw", 1),
+        ("", "-b none/pw u p", 1),
+        ("", "-c -D pw u", 1),
+        ("", "-c -U pw", 1),
+        ("", "-D -U pw", 1),
+        ("", "-b -D pw u", 1),
+        ("", "-D pw u", 1),
+        ("", "-D pw", 1),
+        ("u:secret\n", "-U pw", 0),
+        ("", "-U none", 1),
+        ("", "-U", 1),
+    ] {
+        let arguments: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        for (whose, run) in [
+            ("komar passwd", passwd as fn(&Folder, &[&str]) -> Ended),
+            ("mosquitto_passwd", mosquitto_passwd),
+        ] {
+            let folder = Folder::new();
+            folder.write("pw", text);
+            run(&folder, &arguments).expect_status(status, format!("{whose} {line}"));
+        }
+    }
+}
