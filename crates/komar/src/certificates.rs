@@ -1,25 +1,48 @@
-//! Certificates of a small site: an authority, and what it signs.
+//! Certificates of a small site: an authority, what it signs, and the list of what it has revoked.
 
 use std::net::IpAddr;
 
+use komar_identity::Certificate;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData as _,
+    RevocationReason, RevokedCertParams, SerialNumber,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use time::{Duration, OffsetDateTime};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::revocation_list::CertificateRevocationList;
 
-/// Why a certificate could not be made.
+/// Why a certificate or a revocation list could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CertificateError {
     #[error("{0}")]
     Rcgen(#[from] rcgen::Error),
     #[error("'{0}' is no name that a certificate can carry")]
     Name(String),
+    #[error("it cannot be valid for {0} days: give a number from 1 to {MAXIMUM_DAYS}")]
+    Days(u32),
+    #[error("no certificate in PEM")]
+    NoCertificate,
+    #[error("{0}")]
+    Unreadable(#[from] komar_identity::IdentityError),
+    #[error("the key does not belong to the certificate")]
+    OtherKey,
+    #[error("its name has parts that komar cannot write anew, so that nobody would find it as the issuer")]
+    IssuerName,
+    #[error("{0:?} was issued by somebody else, {1:?}")]
+    OtherIssuer(String, String),
+    #[error("it is no revocation list in PEM that komar can add to")]
+    NoList,
+    #[error("it is the revocation list of somebody else, {0:?}")]
+    OtherList(String),
 }
 
 /// A certificate authority with its key.
 pub(crate) struct Authority {
     certificate_pem: String,
+    certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -30,19 +53,26 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
-        let certificate_pem = params.self_signed(&key)?.pem();
+        let certificate = params.self_signed(&key)?;
         Ok(Authority {
-            certificate_pem,
+            certificate_pem: certificate.pem(),
+            certificate: certificate.der().clone(),
             issuer: Issuer::new(params, key),
         })
     }
 
     /// An authority whose certificate and key are in PEM files.
-    pub(crate) fn from_pem(certificate: &str, key: &str) -> Result<Authority, CertificateError> {
-        let issuer = Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)?;
+    pub(crate) fn from_pem(certificate_pem: &str, key: &str) -> Result<Authority, CertificateError> {
+        let key = KeyPair::from_pem(key)?;
+        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+            .map_err(|_| CertificateError::NoCertificate)?;
+        if Certificate::parse(&certificate)?.public_key_der() != key.subject_public_key_info() {
+            return Err(CertificateError::OtherKey);
+        }
         Ok(Authority {
-            certificate_pem: certificate.to_owned(),
-            issuer,
+            certificate_pem: certificate_pem.to_owned(),
+            issuer: Issuer::from_ca_cert_der(&certificate, key)?,
+            certificate,
         })
     }
 
@@ -89,13 +119,114 @@ impl Authority {
         self.issue(params)
     }
 
+    /// The authority's revocation list in PEM, from now on for some days: what stands in the `old` one (PEM), and
+    /// `certificates` (DER). Also how many certificates it names.
+    pub(crate) fn revoke(
+        &self,
+        old: Option<&str>,
+        certificates: &[CertificateDer<'_>],
+        days: u32,
+    ) -> Result<(String, usize), CertificateError> {
+        let authority = Certificate::parse(&self.certificate)?;
+        let (mut revoked, number) = match old {
+            Some(old) => entries(old, authority.subject_der())?,
+            None => (Vec::new(), 0),
+        };
+        let (_, this_update, next_update) = dates(days)?;
+        for der in certificates {
+            let certificate = Certificate::parse(der)?;
+            if certificate.issuer_der() != authority.subject_der() {
+                return Err(CertificateError::OtherIssuer(
+                    certificate.subject_rfc4514().unwrap_or_default(),
+                    certificate.issuer_rfc4514(),
+                ));
+            }
+            let serial = SerialNumber::from_slice(significant(certificate.serial()));
+            if revoked.iter().all(|entry| entry.serial_number != serial) {
+                revoked.push(RevokedCertParams {
+                    serial_number: serial,
+                    revocation_time: this_update,
+                    reason_code: None,
+                    invalidity_date: None,
+                });
+            }
+        }
+        let count = revoked.len();
+        let params = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: number.saturating_add(1).into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked,
+            key_identifier_method: self.key_identifier(),
+        };
+        let list = params.signed_by(&self.issuer)?;
+        let (_, written) =
+            CertificateRevocationList::from_der(list.der()).map_err(|_| CertificateError::NoList)?;
+        if written.issuer().as_raw() != authority.subject_der() {
+            return Err(CertificateError::IssuerName);
+        }
+        Ok((list.pem()?, count))
+    }
+
     fn issue(&self, mut params: CertificateParams) -> Result<(String, String), CertificateError> {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
+        // rcgen reads the authority's name and writes it anew; verifiers compare the bytes.
+        let issuer = Certificate::parse(certificate.der())?.issuer_der();
+        if issuer != Certificate::parse(&self.certificate)?.subject_der() {
+            return Err(CertificateError::IssuerName);
+        }
         Ok((certificate.pem(), key.serialize_pem()))
     }
+
+    /// That of the authority's certificate, by which OpenSSL finds who signed a list.
+    fn key_identifier(&self) -> KeyIdMethod {
+        use x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier;
+        let certificate = x509_parser::parse_x509_certificate(&self.certificate);
+        let found = certificate.ok().and_then(|(_, certificate)| {
+            certificate
+                .extensions()
+                .iter()
+                .find_map(|extension| match extension.parsed_extension() {
+                    SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+                    _ => None,
+                })
+        });
+        found.map_or(KeyIdMethod::Sha256, KeyIdMethod::PreSpecified)
+    }
+}
+
+/// What a revocation list says, and its number.
+fn entries(pem: &str, issuer: &[u8]) -> Result<(Vec<RevokedCertParams>, u64), CertificateError> {
+    use rustls::pki_types::CertificateRevocationListDer as Der;
+    let der = Der::from_pem_slice(pem.as_bytes()).map_err(|_| CertificateError::NoList)?;
+    let (_, list) = CertificateRevocationList::from_der(&der).map_err(|_| CertificateError::NoList)?;
+    if list.issuer().as_raw() != issuer {
+        return Err(CertificateError::OtherList(list.issuer().to_string()));
+    }
+    let number = list.crl_number().map_or(Ok(0), u64::try_from);
+    let number = number.map_err(|_| CertificateError::NoList)?;
+    let entries = list.iter_revoked_certificates().map(|entry| {
+        let reason = entry.reason_code().map(|(_, reason)| reason.0);
+        RevokedCertParams {
+            serial_number: SerialNumber::from_slice(significant(entry.raw_serial())),
+            revocation_time: entry.revocation_date.to_datetime(),
+            reason_code: reason.and_then(|reason| REASONS.into_iter().find(|known| *known as u8 == reason)),
+            invalidity_date: entry.invalidity_date().map(|(_, date)| date.to_datetime()),
+        }
+    });
+    Ok((entries.collect(), number))
+}
+
+/// Without leading zeros, so that encodings of one number are equal.
+fn significant(mut serial: &[u8]) -> &[u8] {
+    while let [0, rest @ ..] = serial {
+        serial = rest;
+    }
+    serial
 }
 
 fn params(common_name: &str, days: u32) -> Result<CertificateParams, CertificateError> {
@@ -106,9 +237,32 @@ fn params(common_name: &str, days: u32) -> Result<CertificateParams, Certificate
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
-    let now = OffsetDateTime::now_utc();
-    // A clock that is a little behind should not refuse a new certificate.
-    params.not_before = now - Duration::hours(1);
-    params.not_after = now + Duration::days(days.into());
+    (params.not_before, _, params.not_after) = dates(days)?;
     Ok(params)
 }
+
+/// A little ago, now, and the end.
+fn dates(days: u32) -> Result<(OffsetDateTime, OffsetDateTime, OffsetDateTime), CertificateError> {
+    if !(1..=MAXIMUM_DAYS).contains(&days) {
+        return Err(CertificateError::Days(days));
+    }
+    let now = OffsetDateTime::now_utc();
+    // A clock that is a little behind should not refuse a new certificate.
+    Ok((now - Duration::hours(1), now, now + Duration::days(days.into())))
+}
+
+/// A hundred years.
+const MAXIMUM_DAYS: u32 = 36_525;
+
+const REASONS: [RevocationReason; 10] = [
+    RevocationReason::Unspecified,
+    RevocationReason::KeyCompromise,
+    RevocationReason::CaCompromise,
+    RevocationReason::AffiliationChanged,
+    RevocationReason::Superseded,
+    RevocationReason::CessationOfOperation,
+    RevocationReason::CertificateHold,
+    RevocationReason::RemoveFromCrl,
+    RevocationReason::PrivilegeWithdrawn,
+    RevocationReason::AaCompromise,
+];

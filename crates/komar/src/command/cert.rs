@@ -1,10 +1,12 @@
 //! `komar cert`: certificates for a site in one line each.
 
+mod show;
+
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use komar_identity::{Certificate, IdentityPolicy};
+use komar_identity::tls::certificates_from_pem;
 use lexopt::prelude::*;
 
 use crate::certificates::Authority;
@@ -12,120 +14,177 @@ use crate::certificates::Authority;
 const HELP: &str = "\
 komar cert - certificates for an MQTT site in one line each
 
-Usage: komar cert ca NAME [--days N] [--dir FOLDER] [--force]
-       komar cert server NAME... --ca FILE [--ca-key FILE] [--out NAME] [--days N] [--dir FOLDER] [--force]
-       komar cert client NAME --ca FILE [--ca-key FILE] [--days N] [--dir FOLDER] [--force]
-       komar cert show FILE
+Usage: komar cert ca NAME [--days N] [--dir FOLDER] [--out NAME] [--force]
+       komar cert server NAME... --ca FILE [--ca-key FILE] [--days N] [--dir FOLDER] [--out NAME] [--force]
+       komar cert client NAME --ca FILE [--ca-key FILE] [--days N] [--dir FOLDER] [--out NAME] [--force]
+       komar cert crl [CERT...] --ca FILE [--ca-key FILE] [--days N] [--dir FOLDER] [--out NAME]
+       komar cert show FILE [--ca FILE] [--crl FILE] [--template TEXT] [--format text|json]
 
   ca      makes an authority: NAME.crt and NAME.key
   server  makes a certificate for a broker that clients reach by the NAMEs (DNS names or addresses):
-          broker.crt and broker.key, or another name with --out
+          broker.crt and broker.key
   client  makes a certificate for a client; NAME is its CN, and so its user name: NAME.crt and NAME.key
-  show    prints every identity that a broker could derive from a certificate, and why one would be refused
+  crl     revokes the certificates in the files CERT, and makes the authority's revocation list last N more days.
+          The list has the authority's file name with the ending .crl; what it revokes already stays revoked
+  show    prints every identity that a broker could derive from a certificate, or why it would be refused. With
+          --ca also whether a listener with that cafile accepts it, with --crl with that crlfile too
 
-      --ca FILE      the authority's certificate; its key is expected beside it, with the ending .key
-      --ca-key FILE  the authority's key, if it is elsewhere
-      --days N       how long it is valid (default: 1000)
-      --dir FOLDER   where the files are written (default: here)
-      --force        replace files that exist
+      --ca FILE        the authority's certificate; its key is expected beside it, with the ending .key
+      --ca-key FILE    the authority's key, if it is elsewhere
+      --days N         how long it is valid (default: 1000)
+      --dir FOLDER     where the files are written (default: here)
+      --out NAME       another name for the files, without ending
+      --force          replace files that exist
+      --template TEXT  an identity made of parts, such as '{cn}@{o}'
+  -h, --help
 
-Keys are ECDSA P-256, in files that only their owner may read.
+Keys are ECDSA P-256, in files that only their owner may read. Exit status: 0 done; 2 the listener would refuse the
+certificate (show --ca); 1 anything wrong, and nothing was written.
 ";
 
 /// Runs the command.
 pub(crate) fn run(arguments: &[OsString]) -> i32 {
-    match parse(arguments).and_then(|request| request.map_or_else(help, |request| request.carry_out())) {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("Error: {error}.");
-            1
-        }
-    }
+    run_with(arguments, &mut io::stdout(), &mut io::stderr())
 }
 
-fn help() -> Result<(), String> {
-    print!("{HELP}");
-    Ok(())
+fn run_with(arguments: &[OsString], output: &mut dyn Write, errors: &mut dyn Write) -> i32 {
+    let outcome = parse(arguments).and_then(|request| match request {
+        None => print(output, HELP).map(|()| 0),
+        Some(request) => request.carry_out(output),
+    });
+    outcome.unwrap_or_else(|error| {
+        // Nothing is left to do about an error that cannot be shown.
+        let _ = writeln!(errors, "Error: {error}.");
+        1
+    })
 }
 
+#[derive(Default)]
 struct Request {
     command: String,
-    names: Vec<String>,
+    operands: Vec<String>,
     authority: Option<PathBuf>,
     authority_key: Option<PathBuf>,
     out: Option<String>,
-    days: u32,
-    folder: PathBuf,
+    days: Option<u32>,
+    folder: Option<PathBuf>,
     force: bool,
+    revocation_list: Option<PathBuf>,
+    template: Option<String>,
+    json: bool,
+    /// Those that were given, to refuse what a command has no use for.
+    options: Vec<&'static str>,
 }
 
 fn parse(arguments: &[OsString]) -> Result<Option<Request>, String> {
-    let mut request = Request {
-        command: String::new(),
-        names: Vec::new(),
-        authority: None,
-        authority_key: None,
-        out: None,
-        days: 1000,
-        folder: PathBuf::new(),
-        force: false,
-    };
+    let mut request = Request::default();
     let text = |error: lexopt::Error| format!("{error}; see komar cert --help");
     let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
     while let Some(argument) = parser.next().map_err(text)? {
-        match argument {
+        let option = match argument {
             Short('h') | Long("help") => return Ok(None),
-            Long("ca") => request.authority = Some(parser.value().map_err(text)?.into()),
-            Long("ca-key") => request.authority_key = Some(parser.value().map_err(text)?.into()),
-            Long("out") => request.out = Some(parser.value().and_then(|value| value.parse()).map_err(text)?),
-            Long("days") => request.days = parser.value().and_then(|value| value.parse()).map_err(text)?,
-            Long("dir") => request.folder = parser.value().map_err(text)?.into(),
-            Long("force") => request.force = true,
-            Value(word) if request.command.is_empty() => request.command = word.string().map_err(text)?,
-            Value(word) => request.names.push(word.string().map_err(text)?),
+            Value(word) => {
+                let word = word.string().map_err(text)?;
+                if request.command.is_empty() {
+                    request.command = word;
+                } else {
+                    request.operands.push(word);
+                }
+                continue;
+            }
+            Long(name) => *OPTIONS
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(known, _)| known)
+                .ok_or_else(|| text(Long(name).unexpected()))?,
             other => return Err(text(other.unexpected())),
+        };
+        request.options.push(option);
+        if option == "force" {
+            request.force = true;
+            continue;
+        }
+        let value = parser.value().map_err(text)?;
+        match option {
+            "ca" => request.authority = Some(value.into()),
+            "ca-key" => request.authority_key = Some(value.into()),
+            "dir" => request.folder = Some(value.into()),
+            "crl" => request.revocation_list = Some(value.into()),
+            "out" => request.out = Some(value.string().map_err(text)?),
+            "template" => request.template = Some(value.string().map_err(text)?),
+            "days" => request.days = Some(value.parse().map_err(text)?),
+            _ => {
+                request.json = match value.to_str() {
+                    Some("json") => true,
+                    Some("text") => false,
+                    _ => return Err(format!("--format is text or json, not {value:?}")),
+                }
+            }
         }
     }
     Ok(Some(request))
 }
 
 impl Request {
-    fn carry_out(&self) -> Result<(), String> {
-        match (self.command.as_str(), self.names.as_slice()) {
-            ("ca", [name]) => {
-                let authority = Authority::create(name, self.days).map_err(|error| error.to_string())?;
-                self.write(name, authority.certificate_pem(), &authority.key_pem())
+    fn carry_out(&self, output: &mut dyn Write) -> Result<i32, String> {
+        let command = self.command.as_str();
+        if COMMANDS.contains(&command) {
+            let unused = self.options.iter().find(|option| {
+                let uses = OPTIONS.iter().find(|(known, _)| known == *option);
+                uses.is_some_and(|(_, commands)| !commands.contains(&command))
+            });
+            if let Some(option) = unused {
+                return Err(format!(
+                    "--{option} means nothing to '{command}'; see komar cert --help"
+                ));
             }
-            ("server", [_, ..]) => {
-                let issued = self.authority()?.issue_server(&self.names, self.days);
-                let (certificate, key) = issued.map_err(|error| error.to_string())?;
-                self.write(self.out.as_deref().unwrap_or("broker"), &certificate, &key)
+        }
+        match (command, self.operands.as_slice()) {
+            ("ca", [name]) => {
+                let authority = Authority::create(name, self.days()).map_err(|error| error.to_string())?;
+                let pair = (authority.certificate_pem().to_owned(), authority.key_pem());
+                self.write_pair(name, &pair, output)
+            }
+            ("server", names @ [_, ..]) => {
+                let pair = self.authority()?.issue_server(names, self.days());
+                self.write_pair("broker", &pair.map_err(|error| error.to_string())?, output)
             }
             ("client", [name]) => {
-                let issued = self.authority()?.issue_client(name, self.days);
-                let (certificate, key) = issued.map_err(|error| error.to_string())?;
-                self.write(self.out.as_deref().unwrap_or(name), &certificate, &key)
+                let pair = self.authority()?.issue_client(name, self.days());
+                self.write_pair(name, &pair.map_err(|error| error.to_string())?, output)
             }
-            ("show", [file]) => show(Path::new(file)),
-            ("", _) => Err("say what to do: ca, server, client or show; see komar cert --help".to_owned()),
-            (command, _) => Err(format!(
-                "'{command}' is not a command, or a NAME is missing; see komar cert --help"
+            ("crl", certificates) => self.revoke(certificates, output),
+            ("show", [file]) => show::run(
+                &show::Question {
+                    file: Path::new(file),
+                    authorities: self.authority.as_deref(),
+                    revocation_lists: self.revocation_list.as_deref(),
+                    template: self.template.as_deref(),
+                },
+                self.json,
+                output,
+            ),
+            ("", _) => {
+                Err("say what to do: ca, server, client, crl or show; see komar cert --help".to_owned())
+            }
+            (command, _) if COMMANDS.contains(&command) => Err(format!(
+                "'{command}' needs {}; see komar cert --help",
+                if command == "show" { "one FILE" } else { "a NAME" }
             )),
+            (command, _) => Err(format!("'{command}' is not a command; see komar cert --help")),
         }
     }
 
+    fn days(&self) -> u32 {
+        self.days.unwrap_or(1000)
+    }
+
     fn authority(&self) -> Result<Authority, String> {
-        let path = self
-            .authority
-            .as_ref()
-            .ok_or("name the authority with --ca FILE")?;
+        let path = self.authority_file()?;
         let key = self
             .authority_key
             .clone()
             .unwrap_or_else(|| path.with_extension("key"));
-        let read = |path: &Path| {
-            std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-        };
         Authority::from_pem(&read(path)?, &read(&key)?).map_err(|error| {
             format!(
                 "{} and {} are no usable authority: {error}",
@@ -135,72 +194,412 @@ impl Request {
         })
     }
 
-    /// Writes a pair of files, or neither.
-    fn write(&self, name: &str, certificate: &str, key: &str) -> Result<(), String> {
-        if name.contains(['/', '\\']) {
+    fn authority_file(&self) -> Result<&Path, String> {
+        self.authority
+            .as_deref()
+            .ok_or_else(|| "name the authority with --ca FILE".to_owned())
+    }
+
+    /// Writes certificate and key, or neither.
+    fn write_pair(
+        &self,
+        name: &str,
+        (certificate, key): &(String, String),
+        output: &mut dyn Write,
+    ) -> Result<i32, String> {
+        let certificate_file = self.target(name, "crt")?;
+        let key_file = self.target(name, "key")?;
+        let files = [(&key_file, key, 0o600), (&certificate_file, certificate, 0o644)];
+        if let Some((file, ..)) = files
+            .iter()
+            .find(|(file, ..)| file.symlink_metadata().is_ok() && !self.force)
+        {
+            return Err(format!("{} exists; --force replaces it", file.display()));
+        }
+        let prepared =
+            files.map(|(file, text, mode)| prepare(file, text, mode).map(|temporary| (file, temporary)));
+        let mut written: Vec<&Path> = Vec::new();
+        for prepared in prepared {
+            let (file, temporary) = prepared?;
+            let result = if self.force {
+                temporary.persist(file)
+            } else {
+                temporary.persist_noclobber(file)
+            };
+            if let Err(error) = result {
+                // Without its partner it is of no use; what was replaced is gone either way.
+                written.iter().for_each(|file| drop(std::fs::remove_file(file)));
+                return Err(unwritable(file, &error.error));
+            }
+            written.push(file);
+        }
+        print(
+            output,
+            &format!("{}\n{}\n", certificate_file.display(), key_file.display()),
+        )?;
+        Ok(0)
+    }
+
+    /// Adds to the authority's list, which replaces the old one in one step.
+    fn revoke(&self, files: &[String], output: &mut dyn Write) -> Result<i32, String> {
+        let authority = self.authority()?;
+        let stem = self.authority_file()?.file_stem().unwrap_or_default();
+        let target = self.target(&stem.to_string_lossy(), "crl")?;
+        let mut certificates = Vec::new();
+        for file in files {
+            let found = certificates_from_pem(read(Path::new(file))?.as_bytes(), file);
+            // The client's own; others of its chain may follow it.
+            certificates.extend(found.map_err(|error| error.to_string())?.into_iter().take(1));
+        }
+        let old = match std::fs::read_to_string(&target) {
+            Ok(old) => Some(old),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(format!("cannot read {}: {error}", target.display())),
+        };
+        let (list, count) = authority
+            .revoke(old.as_deref(), &certificates, self.days())
+            .map_err(|error| format!("{}: {error}", target.display()))?;
+        let temporary = prepare(&target, &list, 0o644)?;
+        temporary
+            .persist(&target)
+            .map_err(|error| unwritable(&target, &error.error))?;
+        let certificates = if count == 1 { "certificate" } else { "certificates" };
+        print(
+            output,
+            &format!("{}: {count} {certificates} revoked\n", target.display()),
+        )?;
+        Ok(0)
+    }
+
+    fn target(&self, name: &str, ending: &str) -> Result<PathBuf, String> {
+        let name = self.out.as_deref().unwrap_or(name);
+        if name.contains(['/', '\\']) || name.is_empty() {
             return Err(format!(
                 "'{name}' cannot be the name of a file; choose one with --out"
             ));
         }
-        let files = [
-            (format!("{name}.crt"), certificate, 0o644),
-            (format!("{name}.key"), key, 0o600),
-        ];
-        for (file, _, _) in &files {
-            let path = self.folder.join(file);
-            if path.exists() && !self.force {
-                return Err(format!("{} exists; --force replaces it", path.display()));
-            }
-        }
-        for (file, text, mode) in files {
-            let path = self.folder.join(file);
-            write_file(&path, text, mode)
-                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-            println!("{}", path.display());
-        }
-        Ok(())
+        let folder = self.folder.as_deref().unwrap_or(Path::new(""));
+        Ok(folder.join(format!("{name}.{ending}")))
     }
 }
 
-fn write_file(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
-    if path.exists() {
-        std::fs::remove_file(path)?;
-    }
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// A temporary file beside its target, whole and on the disk.
+fn prepare(target: &Path, text: &str, mode: u32) -> Result<tempfile::NamedTempFile, String> {
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
     #[cfg(not(unix))]
     let _ = mode;
-    options.open(path)?.write_all(text.as_bytes())
+    let written = builder
+        .prefix(".komar-cert")
+        .tempfile_in(folder)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.as_file().sync_all()?;
+            Ok(file)
+        });
+    written.map_err(|error| unwritable(target, &error))
 }
 
-fn show(path: &Path) -> Result<(), String> {
-    let file = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot read {file}: {error}"))?;
-    let certificates =
-        komar_identity::tls::certificates_from_pem(&bytes, &file).map_err(|error| error.to_string())?;
-    let Some(first) = certificates.first() else {
-        return Err(format!("{file}: no certificate"));
-    };
-    let certificate = Certificate::parse(first).map_err(|error| format!("{file}: {error}"))?;
-    if certificate.version() == 1 {
-        println!("X.509 version 1: it has no extensions, and many programs refuse it.");
-        println!(
-            "  Make a better one with: komar cert server NAME --ca CA.crt, or komar cert client NAME --ca CA.crt"
-        );
-    }
-    let policies = [
-        ("use_identity_as_username (CN)", IdentityPolicy::CommonName),
-        ("use_subject_as_username", IdentityPolicy::Subject),
-        ("serial number", IdentityPolicy::Serial),
-        ("SHA-256 fingerprint", IdentityPolicy::Fingerprint),
-    ];
-    for (what, policy) in policies {
-        match policy.identity(first) {
-            Ok(identity) => println!("{what}: {identity}"),
-            Err(error) => println!("{what}: refused, {error}"),
+fn unwritable(path: &Path, error: &io::Error) -> String {
+    format!("cannot write {}: {error}", path.display())
+}
+
+fn print(output: &mut dyn Write, text: &str) -> Result<(), String> {
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    written.map_err(|error| format!("cannot write to standard output: {error}"))
+}
+
+const COMMANDS: [&str; 5] = ["ca", "server", "client", "crl", "show"];
+
+/// Every long option, and the commands that have a use for it.
+const OPTIONS: [(&str, &[&str]); 9] = [
+    ("ca", &["server", "client", "crl", "show"]),
+    ("ca-key", &["server", "client", "crl"]),
+    ("crl", &["show"]),
+    ("days", &["ca", "server", "client", "crl"]),
+    ("dir", &["ca", "server", "client", "crl"]),
+    ("force", &["ca", "server", "client"]),
+    ("format", &["show"]),
+    ("out", &["ca", "server", "client", "crl"]),
+    ("template", &["show"]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder to work in.
+    struct Site(tempfile::TempDir);
+
+    impl Site {
+        fn new() -> Site {
+            Site(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self, file: &str) -> PathBuf {
+            self.0.path().join(file)
+        }
+
+        /// Status, and what was written to standard output and standard error; the folder is called DIR.
+        fn call(&self, line: &str) -> (i32, String, String) {
+            let folder = self.0.path().to_str().unwrap();
+            let arguments = line
+                .split(' ')
+                .map(|word| OsString::from(word.replace("DIR", folder)));
+            let (mut output, mut errors) = (Vec::new(), Vec::new());
+            let status = run_with(&arguments.collect::<Vec<_>>(), &mut output, &mut errors);
+            let text = |bytes| String::from_utf8(bytes).unwrap().replace(folder, "DIR");
+            (status, text(output), text(errors))
+        }
+
+        #[track_caller]
+        fn done(&self, line: &str) -> String {
+            let (status, output, errors) = self.call(line);
+            assert_eq!((status, errors.as_str()), (0, ""), "{line}");
+            output
         }
     }
-    Ok(())
+
+    #[test]
+    fn a_site_in_four_lines() {
+        let site = Site::new();
+        assert_eq!(site.done("ca site --dir DIR"), "DIR/site.crt\nDIR/site.key\n");
+        let broker = site.done("server broker.example 10.0.0.1 --ca DIR/site.crt --dir DIR");
+        assert_eq!(broker, "DIR/broker.crt\nDIR/broker.key\n");
+        site.done("client plc --ca DIR/site.crt --dir DIR --days 30");
+        site.done("client hmi --ca DIR/site.crt --dir DIR --out other");
+        assert!(site.path("other.crt").exists());
+
+        let shown = site.done("show DIR/plc.crt --ca DIR/site.crt");
+        assert!(shown.contains("CN (use_identity_as_username): plc\n"), "{shown}");
+        assert!(shown.ends_with("accepts it.\n"), "{shown}");
+        let shown = site.done("show DIR/broker.crt");
+        assert!(
+            shown.contains("alternative name, dns: broker.example\n"),
+            "{shown}"
+        );
+
+        // Nothing is overwritten unless it is said.
+        let (status, output, errors) = site.call("client plc --ca DIR/site.crt --dir DIR");
+        assert_eq!((status, output.as_str()), (1, ""));
+        assert!(
+            errors.contains("DIR/plc.key exists; --force replaces it"),
+            "{errors}"
+        );
+        let before = std::fs::read(site.path("plc.crt")).unwrap();
+        site.done("client plc --ca DIR/site.crt --dir DIR --force");
+        assert_ne!(std::fs::read(site.path("plc.crt")).unwrap(), before);
+        let left = std::fs::read_dir(site.0.path()).unwrap().count();
+        assert_eq!(left, 8, "no temporary file is left");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn keys_are_their_owners() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let site = Site::new();
+        site.done("ca site --dir DIR");
+        let mode = |file| std::fs::metadata(site.path(file)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode("site.key"), 0o600);
+        assert_eq!(mode("site.crt") & 0o444, 0o444);
+    }
+
+    #[test]
+    fn what_is_revoked_stays_revoked() {
+        let site = Site::new();
+        site.done("ca site --dir DIR");
+        for client in ["plc", "hmi", "scada"] {
+            site.done(&format!("client {client} --ca DIR/site.crt --dir DIR"));
+        }
+        let accepts = |client: &str| {
+            let line = format!("show DIR/{client}.crt --ca DIR/site.crt --crl DIR/site.crl");
+            let (status, output, _) = site.call(&line);
+            assert!(
+                status == 0 || status == 2 && output.contains("refuses it"),
+                "{output}"
+            );
+            status == 0
+        };
+        let crl = |files: &str| site.done(&format!("crl{files} --ca DIR/site.crt --dir DIR"));
+        assert_eq!(crl(""), "DIR/site.crl: 0 certificates revoked\n");
+        assert!(accepts("plc") && accepts("hmi") && accepts("scada"));
+        assert_eq!(crl(" DIR/plc.crt"), "DIR/site.crl: 1 certificate revoked\n");
+        assert!(!accepts("plc") && accepts("hmi"));
+        assert_eq!(
+            crl(" DIR/hmi.crt DIR/plc.crt"),
+            "DIR/site.crl: 2 certificates revoked\n"
+        );
+        assert_eq!(crl(""), "DIR/site.crl: 2 certificates revoked\n");
+        assert!(!accepts("plc") && !accepts("hmi") && accepts("scada"));
+
+        // Neither somebody else's certificate nor somebody else's list.
+        site.done("ca other --dir DIR");
+        site.done("client stranger --ca DIR/other.crt --dir DIR");
+        let before = std::fs::read(site.path("site.crl")).unwrap();
+        for (line, words) in [
+            (
+                "crl DIR/stranger.crt --ca DIR/site.crt --dir DIR",
+                "issued by somebody else, \"CN=other\"",
+            ),
+            (
+                "crl --ca DIR/other.crt --dir DIR --out site",
+                "list of somebody else, \"CN=site\"",
+            ),
+            (
+                "crl DIR/none.crt --ca DIR/site.crt --dir DIR",
+                "cannot read DIR/none.crt",
+            ),
+        ] {
+            let (status, _, errors) = site.call(line);
+            assert_eq!(status, 1, "{line}");
+            assert!(errors.contains(words), "{line}: {errors}");
+        }
+        std::fs::write(site.path("note.crl"), "a note").unwrap();
+        let (_, _, errors) = site.call("crl --ca DIR/site.crt --dir DIR --out note");
+        assert!(
+            errors.contains("DIR/note.crl: it is no revocation list"),
+            "{errors}"
+        );
+        assert_eq!(std::fs::read(site.path("site.crl")).unwrap(), before);
+    }
+
+    #[test]
+    fn show_says_why_one_would_be_refused() {
+        let site = Site::new();
+        site.done("ca site --dir DIR");
+        site.done("ca other --dir DIR");
+        site.done("client plc --ca DIR/site.crt --dir DIR");
+        site.done("server broker.example --ca DIR/site.crt --dir DIR");
+        for (line, words) in [
+            (
+                "show DIR/plc.crt --ca DIR/other.crt",
+                "no authority of the file has signed it",
+            ),
+            ("show DIR/broker.crt --ca DIR/site.crt", "not for TLS clients"),
+            ("show DIR/site.crt --ca DIR/other.crt", "(CA:TRUE)"),
+        ] {
+            let (status, output, _) = site.call(line);
+            assert_eq!(status, 2, "{line}");
+            assert!(
+                output.contains("refuses it: ") && output.contains(words),
+                "{line}: {output}"
+            );
+        }
+        let shown = site.done("show DIR/plc.crt --template {cn}@{o}");
+        assert!(
+            shown.contains("template \"{cn}@{o}\": refused, the certificate has nothing for {o}"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("alternative name, uri: refused, there is no"),
+            "{shown}"
+        );
+        let json = site.done("show DIR/plc.crt --format json --ca DIR/site.crt");
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            json["identities"]["CN (use_identity_as_username)"]["identity"],
+            "plc"
+        );
+        assert_eq!(json["certificate"]["issuer, RFC 4514"], "CN=site");
+        assert_eq!(json["listener"]["accepted"], true);
+        assert!(json["identities"]["alternative name, dns"]["refused"].is_string());
+    }
+
+    #[test]
+    fn what_cannot_be_made() {
+        let site = Site::new();
+        site.done("ca site --dir DIR");
+        site.done("ca other --dir DIR");
+        for (line, words) in [
+            ("", "say what to do"),
+            ("sign x", "'sign' is not a command"),
+            ("client", "'client' needs a NAME"),
+            ("show", "'show' needs one FILE"),
+            ("client plc", "--ca FILE"),
+            ("client plc --ca DIR/none.crt", "cannot read DIR/none.crt"),
+            (
+                "client plc --ca DIR/site.crt --ca-key DIR/other.key",
+                "the key does not belong",
+            ),
+            ("client plc --ca DIR/site.key", "no certificate in PEM"),
+            ("client a/b --ca DIR/site.crt", "choose one with --out"),
+            (
+                "client a\tb --ca DIR/site.crt",
+                "no name that a certificate can carry",
+            ),
+            (
+                "server ü --ca DIR/site.crt",
+                "no name that a certificate can carry",
+            ),
+            ("ca x --days 0", "a number from 1 to 36525"),
+            ("ca x --days 4000000000", "a number from 1 to 36525"),
+            ("ca x --days many", "many"),
+            ("ca x --ca DIR/site.crt", "--ca means nothing to 'ca'"),
+            ("crl --ca DIR/site.crt --force", "--force means nothing to 'crl'"),
+            ("show DIR/site.crt --crl DIR/none", "--crl needs --ca"),
+            ("show DIR/site.crt --format xml", "--format is text or json"),
+            ("show DIR/site.crt --template all", "no placeholder"),
+            ("show DIR/site.key", "no certificate"),
+            ("show DIR/site.crt --frobnicate", "--frobnicate"),
+        ] {
+            let line = if line.is_empty() {
+                "--dir DIR".to_owned()
+            } else {
+                format!("{line} --dir DIR")
+            };
+            let line = line.replace(
+                " --dir DIR",
+                if line.starts_with("show") {
+                    ""
+                } else {
+                    " --dir DIR"
+                },
+            );
+            let (status, output, errors) = site.call(&line);
+            assert_eq!((status, output.as_str()), (1, ""), "{line}");
+            assert!(errors.contains(words), "{line}: {errors}");
+        }
+        assert_eq!(
+            std::fs::read_dir(site.0.path()).unwrap().count(),
+            4,
+            "nothing was written"
+        );
+        assert_eq!(site.call("--help"), (0, HELP.to_owned(), String::new()));
+    }
+
+    #[test]
+    fn an_authority_of_other_programs_keeps_its_name() {
+        // Two parts of one kind, which rcgen would lose: the issuer of what it signs would be nobody.
+        let mut params = rcgen::CertificateParams::default();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::OrganizationalUnitName, "unit");
+        let custom = rcgen::DnType::CustomDnType(vec![2, 5, 4, 11]);
+        params.distinguished_name.push(custom, "another unit");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let site = Site::new();
+        std::fs::write(site.path("odd.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(site.path("odd.key"), key.serialize_pem()).unwrap();
+        for line in [
+            "client plc --ca DIR/odd.crt --dir DIR",
+            "crl --ca DIR/odd.crt --dir DIR",
+        ] {
+            let (status, _, errors) = site.call(line);
+            assert_eq!(status, 1, "{line}");
+            assert!(
+                errors.contains("its name has parts that komar cannot write anew"),
+                "{errors}"
+            );
+        }
+    }
 }
