@@ -22,6 +22,9 @@ targets! {
     decode,
     round_trip,
     drip,
+    acl,
+    passwd,
+    identity,
 }
 
 mod packets;
