@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
-use komar_topic::{FilterIndex, Handle, NameTree, STRIPES, Stripe, TopicName};
+use komar_topic::{FilterIndex, Handle, STRIPES, Stripe, TopicName};
 
 use crate::access::Access;
 use crate::config::BrokerConfig;
 use crate::counts::Tallies;
 use crate::registry::Registry;
 use crate::router::cache::Stamp;
-use crate::router::retained::RetainedMessage;
+use crate::router::retained::RetainedMessages;
 use crate::router::{Subscription, Turns};
 use crate::sync::{Mutex, RwLock};
 
@@ -24,17 +24,17 @@ pub struct Broker {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Locks are taken in the order of the fields: a registry shard, the index, the retained messages or the turns; then one
-/// Session, then its Outbox.
+/// Locks are taken in the order of the fields: a registry shard, the index, one Session, then its Outbox or the retained
+/// messages. The turns are locked alone, or under the index.
 pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) index: RwLock<Index>,
-    pub(crate) retained: RwLock<NameTree<RetainedMessage, SeedableRandomState>>,
+    pub(crate) retained: RwLock<RetainedMessages>,
     pub(crate) turns: Mutex<Turns>,
     /// Of the retained message that was stored last.
     pub(crate) retained_sequence: AtomicU64,
-    /// Payload bytes of all retained messages; changed under their lock.
-    pub(crate) retained_bytes: AtomicUsize,
+    /// When the next of them expires, in milliseconds; or earlier.
+    pub(crate) retained_expiry: AtomicU64,
     /// One version for each stripe of Topic Names; changed under the index's write lock.
     versions: [AtomicU64; STRIPES],
     /// Version of what concerns all Topic Names.
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) slow_bytes: AtomicUsize,
     /// Bytes of packets that have arrived in part.
     pub(crate) reassembly_bytes: AtomicUsize,
+    /// Bytes of messages that wait for Sessions, or for their publishers to release them.
+    pub(crate) queued_bytes: Arc<AtomicUsize>,
 }
 
 /// What a reload swaps, all of it at once.
@@ -63,6 +65,7 @@ pub(crate) struct Counters {
     pub(crate) dropped: AtomicU64,
     pub(crate) connected: AtomicUsize,
     pub(crate) expired: AtomicU64,
+    pub(crate) receive_maximum_exceeded: AtomicU64,
 }
 
 impl Counters {
@@ -79,10 +82,10 @@ impl Broker {
         let shared = Shared {
             registry: Registry::new(hasher.clone()),
             index: RwLock::new(FilterIndex::with_hasher(hasher.clone())),
-            retained: RwLock::new(NameTree::with_hasher(hasher.clone())),
+            retained: RwLock::new(RetainedMessages::with_hasher(hasher.clone())),
             turns: Mutex::new(Turns::default()),
             retained_sequence: AtomicU64::new(0),
-            retained_bytes: AtomicUsize::new(0),
+            retained_expiry: AtomicU64::new(u64::MAX),
             versions: [const { AtomicU64::new(0) }; STRIPES],
             version_of_all: AtomicU64::new(0),
             rules: RwLock::new(Rules {
@@ -95,6 +98,7 @@ impl Broker {
             tallies: Tallies::default(),
             slow_bytes: AtomicUsize::new(0),
             reassembly_bytes: AtomicUsize::new(0),
+            queued_bytes: Arc::default(),
         };
         Broker {
             shared: Arc::new(shared),

@@ -26,15 +26,27 @@ pub struct BrokerConfig {
     /// Whether a retained message is sent only while the client that published it may still publish there. Default:
     /// `true`, as Mosquitto documents `check_retain_source`.
     pub check_retain_source: bool,
-    /// Longest time that a message is retained; a shorter Message Expiry Interval of its own stays. Default: none
-    /// (`retain_expiry_interval`).
+    /// Longest time that a message is retained; a shorter Message Expiry Interval of its own stays, and receivers are
+    /// told of that one only. Default: none (`retain_expiry_interval`).
     pub retained_expiry_maximum: Option<Duration>,
     /// Longest keep alive that a client may ask for; a 5.0 client is told this one instead (MQTT 5.0
     /// §3.2.2.3.14), a 3.x client is refused. Default: none.
     pub maximum_keep_alive: Option<u16>,
-    /// Longest time that a Session is kept after its Connection closes; longer wishes are cut to it.
-    /// Default: none (as long as the client asked for).
+    /// Longest time that a Session is kept after its Connection closes; longer wishes are cut to it
+    /// (`persistent_client_expiration`). Default: none (as long as the client asked for).
     pub session_expiry_maximum: Option<Duration>,
+    /// Whether more unacknowledged QoS 2 messages than our Receive Maximum are kept and counted
+    /// ([`Statistics::receive_maximum_exceeded`](crate::Statistics::receive_maximum_exceeded)) instead of ending a
+    /// 5.0 Connection with Reason Code 0x93. Default: `false`. Mosquitto 2.1 only warns. 3.x clients know no Receive
+    /// Maximum; theirs are always kept. MQTT 5.0 §4.9.
+    pub tolerate_receive_maximum: bool,
+    /// Whether a payload that is announced as UTF-8 has to be. Default: `false`. If so, PUBACK and PUBREC refuse the
+    /// message with 0x99, QoS 0 messages are dropped, and a CONNECT with such a Will Message is refused. MQTT 5.0
+    /// §3.3.2.3.2.
+    pub check_payload_format: bool,
+    /// What a 5.0 client that asks for Response Information is told, with its Client Identifier in place of `%c`.
+    /// Default: none. MQTT 5.0 §3.2.2.3.15.
+    pub response_information: Option<String>,
 }
 
 impl Default for BrokerConfig {
@@ -50,6 +62,9 @@ impl Default for BrokerConfig {
             retained_expiry_maximum: None,
             maximum_keep_alive: None,
             session_expiry_maximum: None,
+            tolerate_receive_maximum: false,
+            check_payload_format: false,
+            response_information: None,
         }
     }
 }
@@ -68,15 +83,24 @@ pub struct Limits {
     /// QoS 1 and 2 messages under way at once, a Session and direction; our Receive Maximum. Default: 20
     /// (`max_inflight_messages`); `u16::MAX` is as good as no limit.
     pub maximum_inflight_messages: u16,
+    /// Payload bytes of QoS 1 and 2 messages under way to one client at once; the message that reaches it is still
+    /// sent. Default: none (`max_inflight_bytes`). The other direction is bounded by
+    /// [`maximum_unreleased_bytes`](Limits::maximum_unreleased_bytes).
+    pub maximum_inflight_bytes: Option<usize>,
     /// Messages that wait for a Session beyond those under way. Default: 1000 (`max_queued_messages`).
     pub maximum_queued_messages: Option<usize>,
     /// Bytes of messages that wait for a Session. Default: none (`max_queued_bytes`).
     pub maximum_queued_bytes: Option<usize>,
+    /// Bytes of messages that wait for all Sessions together, inbound QoS 2 messages that are not released included. At
+    /// the mark the newest are dropped, and a Connection that publishes more at QoS 2 ends. Default: 1 GiB.
+    pub maximum_total_queued_bytes: usize,
     /// Bytes of inbound QoS 2 messages that a Session has not released yet. Default: 16 MiB.
     pub maximum_unreleased_bytes: usize,
     /// Encoded bytes that may wait for one Connection before QoS 0 messages are dropped and others wait
     /// unencoded. Default: 8 MiB.
     pub maximum_outbox_bytes: usize,
+    /// Encoded bytes at which a Connection is closed that lets answers pile up: these are never dropped. Default: 64 MiB.
+    pub maximum_reply_bytes: usize,
     /// Encoded bytes that may wait for all slow Connections together. Default: 1 GiB.
     pub maximum_total_outbox_bytes: usize,
     /// Bytes of packets that have arrived in part, over all Connections. Default: 256 MiB.
@@ -102,10 +126,13 @@ impl Default for Limits {
             maximum_connect_size: 100_000,
             maximum_payload_size: None,
             maximum_inflight_messages: 20,
+            maximum_inflight_bytes: None,
             maximum_queued_messages: Some(1000),
             maximum_queued_bytes: None,
+            maximum_total_queued_bytes: 1 << 30,
             maximum_unreleased_bytes: 16 << 20,
             maximum_outbox_bytes: 8 << 20,
+            maximum_reply_bytes: 64 << 20,
             maximum_total_outbox_bytes: 1 << 30,
             maximum_reassembly_bytes: 256 << 20,
             maximum_sessions: None,
@@ -144,6 +171,9 @@ pub struct ListenerPolicy {
     pub maximum_qos: QoS,
     /// Topic Aliases that a client may use towards us. Default: 10. MQTT 5.0 §3.2.2.3.8.
     pub topic_alias_maximum: u16,
+    /// Topic Aliases that we use towards a client, at most as many as it allows: the first names that it is sent get one
+    /// (`max_topic_alias_broker`). Default: 10. MQTT 5.0 §3.1.2.11.5.
+    pub outgoing_topic_alias_maximum: u16,
     /// What generated Client Identifiers begin with. Default: `auto-`.
     pub assigned_client_id_prefix: String,
 }
@@ -163,6 +193,7 @@ impl Default for ListenerPolicy {
             ],
             maximum_qos: QoS::ExactlyOnce,
             topic_alias_maximum: 10,
+            outgoing_topic_alias_maximum: 10,
             assigned_client_id_prefix: "auto-".into(),
         }
     }

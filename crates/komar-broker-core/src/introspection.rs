@@ -59,6 +59,11 @@ pub struct Statistics {
     pub publish_sent: u64,
     /// Their payload bytes.
     pub publish_bytes_sent: u64,
+    /// QoS 2 messages that were kept although they were more than the Receive Maximum allows
+    /// ([`BrokerConfig::tolerate_receive_maximum`](crate::BrokerConfig::tolerate_receive_maximum)).
+    pub receive_maximum_exceeded: u64,
+    /// Bytes of messages that wait for Sessions, or for their publishers to release them.
+    pub queued_bytes: usize,
     /// Encoded bytes that wait for Connections whose transport takes no more.
     pub waiting_bytes: usize,
 }
@@ -152,6 +157,10 @@ impl Broker {
             let index = shared.index.read();
             (index.len(), index.shared_len())
         };
+        let (retained_messages, retained_bytes) = {
+            let retained = shared.retained.read();
+            (retained.len(), retained.bytes())
+        };
         Statistics {
             sessions: shared.registry.len(),
             maximum_sessions: shared.registry.maximum(),
@@ -159,8 +168,8 @@ impl Broker {
             expired_sessions: shared.counters.expired.load(Ordering::Relaxed),
             subscriptions,
             shared_subscriptions,
-            retained_messages: shared.retained.read().len(),
-            retained_bytes: shared.retained_bytes.load(Ordering::Relaxed),
+            retained_messages,
+            retained_bytes,
             dropped_messages: shared.counters.dropped.load(Ordering::Relaxed),
             connections: counts
                 .connections_opened
@@ -175,6 +184,8 @@ impl Broker {
             publish_bytes_received: counts.publish_bytes_received,
             publish_sent: counts.publish_sent,
             publish_bytes_sent: counts.publish_bytes_sent,
+            receive_maximum_exceeded: shared.counters.receive_maximum_exceeded.load(Ordering::Relaxed),
+            queued_bytes: shared.queued_bytes.load(Ordering::Relaxed),
             waiting_bytes: shared.slow_bytes.load(Ordering::Relaxed),
         }
     }
@@ -190,7 +201,7 @@ impl Broker {
                 stored.bytes += body.message().payload.len();
             }
         };
-        for (_, retained) in self.shared.retained.read().iter() {
+        for (_, retained) in self.shared.retained.read().tree().iter() {
             add(&retained.body);
         }
         self.each_session(|session| session.lock().for_each_body(&mut add));
@@ -235,16 +246,18 @@ impl Broker {
     /// Retained messages that match a filter: about `count` Topic Names are looked at, from `after` on.
     pub fn retained(&self, filter: TopicFilter<'_>, after: Option<&Cursor>, count: usize) -> RetainedPage {
         let mut messages = Vec::new();
-        let tree = self.shared.retained.read();
-        let next = tree.walk(filter, after, count.max(1), |name, retained| {
-            let message = retained.body.message();
-            messages.push(RetainedInfo {
-                topic_name: name.as_str().to_owned(),
-                qos: message.qos,
-                payload: message.payload.to_vec(),
+        let retained = self.shared.retained.read();
+        let next = retained
+            .tree()
+            .walk(filter, after, count.max(1), |name, retained| {
+                let message = retained.body.message();
+                messages.push(RetainedInfo {
+                    topic_name: name.as_str().to_owned(),
+                    qos: message.qos,
+                    payload: message.payload.to_vec(),
+                });
             });
-        });
-        drop(tree);
+        drop(retained);
         RetainedPage { messages, next }
     }
 
@@ -254,11 +267,11 @@ impl Broker {
         let (mut names, mut after) = (Vec::new(), None);
         loop {
             let first = names.len();
-            let tree = self.shared.retained.read();
-            after = tree.walk(filter, after.as_ref(), SLICE, |name, _| {
+            let retained = self.shared.retained.read();
+            after = retained.tree().walk(filter, after.as_ref(), SLICE, |name, _| {
                 names.push(name.as_str().to_owned())
             });
-            drop(tree);
+            drop(retained);
             if !dry_run {
                 self.remove_retained(names.iter().skip(first));
             }
@@ -277,11 +290,9 @@ impl Broker {
 
     fn remove_retained<'n>(&self, names: impl Iterator<Item = &'n String>) {
         let shared = &self.shared;
-        let mut tree = shared.retained.write();
+        let mut retained = shared.retained.write();
         for name in names {
-            if let Some((old, _)) = tree.remove(TopicName::from_checked(name)) {
-                let bytes = old.body.message().payload.len();
-                shared.retained_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            if retained.remove(TopicName::from_checked(name)) {
                 // Whoever is about to send it looks again.
                 shared.retained_sequence.fetch_add(1, Ordering::Relaxed);
             }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Weak};
 use komar_codec::ProtocolVersion;
 
 use crate::error::CloseCause;
+use crate::link::topic_alias::OutgoingAliases;
 use crate::now::Millis;
 use crate::output::{Output, Pool};
 use crate::session::Session;
@@ -83,6 +84,7 @@ pub(crate) struct State {
     pub(crate) version: ProtocolVersion,
     /// Largest packet that the other side takes. v5 [MQTT-3.1.2-24]
     pub(crate) maximum_packet_size: u32,
+    pub(crate) topic_aliases: Option<Box<OutgoingAliases>>,
     output: Output,
     /// What a partial write left over. Sent before `output`.
     rest: Option<Box<Output>>,
@@ -109,6 +111,7 @@ impl Outbox {
                 closing: None,
                 version: ProtocolVersion::V3_1_1,
                 maximum_packet_size: u32::MAX,
+                topic_aliases: None,
                 output: Output::default(),
                 rest: None,
                 taken: 0,
@@ -302,6 +305,11 @@ impl State {
             self.dirty = true;
             true
         }
+    }
+
+    /// How many Topic Aliases we may use on this Connection.
+    pub(crate) fn set_topic_alias_maximum(&mut self, maximum: u16) {
+        self.topic_aliases = OutgoingAliases::new(maximum);
     }
 
     pub(crate) fn is_blocked(&self) -> bool {

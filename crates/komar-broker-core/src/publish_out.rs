@@ -2,6 +2,7 @@
 
 use komar_codec::{OutgoingPublish, PacketIdentifier, ProtocolVersion, QoS};
 
+use crate::link::topic_alias::Naming;
 use crate::message::{Message, MessageBody};
 use crate::now::Millis;
 use crate::outbox::State;
@@ -47,7 +48,10 @@ pub(crate) fn append_publish(
     if message.is_expired(fx.now) && !copy.dup {
         return false;
     }
-    let plain = !copy.dup && copy.subscription_identifiers.is_empty() && message.payload.len() < SHARE_FROM;
+    let plain = !copy.dup
+        && copy.subscription_identifiers.is_empty()
+        && message.payload.len() < SHARE_FROM
+        && out.topic_aliases.is_none();
     let sent = if plain && fx.encoded.active {
         append_copy(out, fx, message, copy)
     } else {
@@ -68,7 +72,16 @@ fn append_encoded(
     body: Option<&MessageBody>,
     copy: &Copy<'_>,
 ) -> bool {
-    let packet = outgoing(fx.now, message, copy);
+    let mut packet = outgoing(fx.now, message, copy);
+    let naming = match &out.topic_aliases {
+        Some(aliases) => aliases.naming(packet.topic_name),
+        None => Naming::Name,
+    };
+    match naming {
+        Naming::Name => {}
+        Naming::NameAndAlias(alias) => packet.topic_alias = Some(alias),
+        Naming::Alias(alias) => (packet.topic_alias, packet.topic_name) = (Some(alias), ""),
+    }
     let version = out.version;
     let Ok(length) = packet.encoded_len(version) else {
         return false;
@@ -92,6 +105,9 @@ fn append_encoded(
             output.splice(bytes, start);
         }
         None => output.buffer().extend_from_slice(message.payload),
+    }
+    if let (Naming::NameAndAlias(_), Some(aliases)) = (naming, &mut out.topic_aliases) {
+        aliases.add(message.topic_name.as_str());
     }
     true
 }

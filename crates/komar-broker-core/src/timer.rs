@@ -80,7 +80,10 @@ impl Timer {
     fn is_alive(&self) -> bool {
         match self {
             Timer::Silence(outbox) => outbox.strong_count() > 0,
-            Timer::SessionExpiry(session, _) | Timer::WillDelay(session, _) => session.strong_count() > 0,
+            // A client that comes and goes leaves one behind each time: not for longer than a round.
+            Timer::SessionExpiry(session, epoch) | Timer::WillDelay(session, epoch) => session
+                .upgrade()
+                .is_some_and(|session| session.lock().is_away_since(*epoch)),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::output::{Output, Pool};
 use crate::publish_out::Encoded;
 use crate::router::{Origin, TopicCache};
 use crate::session::Session;
+use crate::session::inflight::Queued;
 use crate::session::will::WillMessage;
 use crate::timer::{Timer, Timers};
 
@@ -44,6 +45,8 @@ pub struct Worker {
     pub(crate) checks: VecDeque<PasswordRequest>,
     /// Messages of the broker itself that wait to be routed: a turn's work never nests.
     pub(crate) wills: VecDeque<(Arc<Identity>, WillMessage)>,
+    /// Messages of Shared Subscriptions whose members have ended.
+    pub(crate) orphans: VecDeque<Queued>,
     /// Properties of the PUBLISH that is being handled, as they are passed on.
     pub(crate) forwarded_buffer: Vec<u8>,
     tally: Arc<Tally>,
@@ -59,6 +62,8 @@ pub(crate) struct Effects {
     dirty: VecDeque<Arc<Outbox>>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) scratch: Vec<u8>,
+    /// See [`Limits::maximum_reply_bytes`](crate::Limits::maximum_reply_bytes).
+    pub(crate) maximum_reply_bytes: usize,
     pub(crate) encoded: Encoded,
     /// Sessions whose retained messages go on.
     pub(crate) walking: VecDeque<Arc<Session>>,
@@ -96,6 +101,7 @@ impl Worker {
         let shared = Arc::clone(&broker.shared);
         let now_millis = Millis::from(now);
         let (epoch, rules) = (shared.rules_epoch(), shared.rules());
+        let maximum_reply_bytes = rules.config.limits.maximum_reply_bytes;
         Worker {
             cache: TopicCache::new(shared.hasher.clone(), rules.config.limits.maximum_cached_targets),
             access: CurrentAccess {
@@ -109,6 +115,7 @@ impl Worker {
             entropy,
             checks: VecDeque::new(),
             wills: VecDeque::new(),
+            orphans: VecDeque::new(),
             forwarded_buffer: Vec::new(),
             tally: shared.tallies.add(),
             fx: Effects {
@@ -119,6 +126,7 @@ impl Worker {
                 dirty: VecDeque::new(),
                 events: VecDeque::new(),
                 scratch: Vec::new(),
+                maximum_reply_bytes,
                 encoded: Encoded::default(),
                 walking: VecDeque::new(),
                 broker: Arc::clone(&shared),
@@ -133,6 +141,7 @@ impl Worker {
         self.fx.unix = now.unix;
         let epoch = self.take_access();
         self.expire_timers();
+        self.expire_retained();
         if self.fx.now >= self.swept.after(SWEEP_EVERY) {
             self.swept = self.fx.now;
             let broker = &self.broker;
@@ -225,7 +234,7 @@ impl Worker {
             retain,
             expires: Millis::NEVER,
         };
-        Ok(self.route(Origin { publisher: None }, message))
+        Ok(self.route(Origin::EMBEDDER, message))
     }
 
     /// Does what the turn's input has left to do and that is not output: Will Messages, retained messages. Called
@@ -234,6 +243,9 @@ impl Worker {
         while let Some((identity, will)) = self.wills.pop_front() {
             self.publish_will(&identity, &will);
         }
+        while let Some(orphan) = self.orphans.pop_front() {
+            self.route_orphan(&orphan);
+        }
         self.walk_retained();
     }
 
@@ -241,7 +253,7 @@ impl Worker {
     pub fn turn_end(&mut self) -> TurnEnd {
         self.cache.turn_end();
         self.tally.show(self.fx.counts);
-        let wait = if self.fx.walking.is_empty() && self.wills.is_empty() {
+        let wait = if self.fx.walking.is_empty() && self.wills.is_empty() && self.orphans.is_empty() {
             self.timers.next().map(|due| due.since(self.fx.now))
         } else {
             Some(Duration::ZERO)
@@ -256,7 +268,7 @@ impl Worker {
     pub(crate) fn pump(&mut self, session: &Arc<Session>) {
         let mut state = session.lock();
         state.pump(&mut self.fx, &self.config);
-        if state.has_walks() {
+        if state.list_walks() {
             drop(state);
             self.fx.walking.push_back(Arc::clone(session));
         }
@@ -268,6 +280,7 @@ impl Worker {
         if epoch != self.access.epoch {
             let rules = self.broker.rules();
             self.config = rules.config;
+            self.fx.maximum_reply_bytes = self.config.limits.maximum_reply_bytes;
             self.access = CurrentAccess {
                 epoch,
                 access: rules.access,
@@ -320,6 +333,11 @@ impl Effects {
         if outbox.close(cause) {
             self.dirty.push_back(Arc::clone(outbox));
         }
+    }
+
+    /// Bytes of messages that wait for all Sessions.
+    pub(crate) fn queued_bytes(&self) -> &Arc<core::sync::atomic::AtomicUsize> {
+        &self.broker.queued_bytes
     }
 
     /// Whether slow Connections together hold more than they may.

@@ -66,13 +66,8 @@ impl Worker {
             state.unreleased().release(identifier)
         };
         if let Some(Some(body)) = released {
-            let identity = Arc::clone(&established.identity);
-            self.route(
-                Origin {
-                    publisher: Some(&identity),
-                },
-                body.message(),
-            );
+            let publisher = Arc::clone(&established.identity);
+            self.route(Origin::client(&publisher), body.message());
         }
         self.fx.reply(&link.outbox, |version, buffer| {
             // Mosquitto answers Success for unknown identifiers too, and so do we.
@@ -96,7 +91,7 @@ impl Worker {
             return;
         }
         state.pump(&mut self.fx, &self.config);
-        if state.has_walks() {
+        if state.list_walks() {
             drop(state);
             self.fx.walking.push_back(Arc::clone(&established.session));
         }

@@ -8,7 +8,7 @@ use komar_codec::{
     ConnAck, ConnAckProperties, Connect, DecodeError, DecodeErrorKind, Disconnect, ErrorClass, Frame,
     Framing, ProtocolVersion, ReasonCode, Will, frame,
 };
-use komar_topic::{Handle, TopicName};
+use komar_topic::TopicName;
 
 use super::topic_alias::TopicAliases;
 use super::{Established, Link, Phase};
@@ -21,7 +21,7 @@ use crate::message::{Message, MessageBody};
 use crate::now::Millis;
 use crate::outbox::Outbox;
 use crate::session::will::WillMessage;
-use crate::session::{Binding, Session};
+use crate::session::{Binding, Remains, Session, SessionState};
 use crate::timer::Timer;
 use crate::worker::{PasswordRequest, Worker};
 
@@ -42,7 +42,7 @@ fn refuse(reason_code: ReasonCode, detail: impl Into<String>) -> Refusal {
 #[derive(Default)]
 struct Superseded {
     outbox: Option<Arc<Outbox>>,
-    handles: Vec<Handle>,
+    remains: Remains,
     will: Option<(Arc<Identity>, WillMessage)>,
 }
 
@@ -167,6 +167,12 @@ impl Worker {
                 "will message above message_size_limit",
             ));
         }
+        if config.check_payload_format && !will.has_valid_payload() {
+            return Err(refuse(
+                ReasonCode::PayloadFormatInvalid,
+                "will message that is announced as UTF-8 and is not",
+            ));
+        }
         let too_deep = check_depth(will.topic_name, config.limits.maximum_topic_levels).is_err();
         if too_deep || will.topic_name.starts_with("$CONTROL/") {
             return Err(refuse(ReasonCode::TopicNameInvalid, "will topic is not allowed"));
@@ -234,7 +240,14 @@ impl Worker {
             .map(|will| Box::new(self.will_message(will)));
         let config = Arc::clone(&self.config);
         let limits = &config.limits;
+        // v5 [MQTT-3.1.2-28]
+        let response_information = config
+            .response_information
+            .as_ref()
+            .filter(|_| connect.properties.request_response_information == Some(true))
+            .map(|template| template.replace("%c", &identity.client_id));
         let properties = ConnAckProperties {
+            response_information: response_information.as_deref(),
             session_expiry_interval: capped.then_some(expiry),
             topic_alias_maximum: Some(link.policy.topic_alias_maximum).filter(|maximum| *maximum > 0),
             // v5 [MQTT-3.2.2-16]
@@ -315,10 +328,20 @@ impl Worker {
             .maximum_packet_size
             .map_or(u32::MAX, |size| size.get());
         let config = Arc::clone(&self.config);
+        // v5 [MQTT-3.1.2-26], v5 [MQTT-3.1.2-27], v5 [MQTT-3.2.2-17]
+        let topic_alias_maximum = connect
+            .properties
+            .topic_alias_maximum
+            .unwrap_or(0)
+            .min(link.policy.outgoing_topic_alias_maximum);
         let fx = &mut self.fx;
         let (bound, superseded) = broker.registry.update(&client_id, |existing| {
             let mut superseded = Superseded::default();
-            let resumed = existing.filter(|old| take_over(old, connect.clean_start, &mut superseded));
+            // The lock is kept until the new Connection is bound, so that the Session cannot expire in between.
+            let resumed = existing.and_then(|old| {
+                let mut state = old.lock();
+                take_over(&mut state, connect.clean_start, &mut superseded).then_some((old, state))
+            });
             let full = config
                 .limits
                 .maximum_sessions
@@ -326,17 +349,21 @@ impl Worker {
             if existing.is_none() && full {
                 return (None, (None, superseded));
             }
-            let session = match resumed {
-                Some(old) => Arc::clone(old),
-                None => Arc::new(Session::new(Arc::clone(&binding.identity), broker.hasher.clone())),
+            let is_new = resumed.is_none();
+            let fresh =
+                is_new.then(|| Arc::new(Session::new(Arc::clone(&binding.identity), broker.hasher.clone())));
+            let (session, mut state) = match (resumed, &fresh) {
+                (Some(resumed), _) => resumed,
+                (None, Some(fresh)) => (fresh, fresh.lock()),
+                (None, None) => return (None, (None, superseded)),
             };
-            let mut state = session.lock();
             let mut out = link.outbox.lock();
             out.maximum_packet_size = maximum_packet_size;
+            out.set_topic_alias_maximum(topic_alias_maximum);
             fx.reply_locked(&link.outbox, &mut out, |version, buffer| {
                 let answer = ConnAck {
                     // v5 [MQTT-3.2.2-2], v5 [MQTT-3.2.2-3], v3 [MQTT-3.2.2-1]
-                    session_present: resumed.is_some(),
+                    session_present: !is_new,
                     reason_code: ReasonCode::Success,
                     properties,
                 };
@@ -345,8 +372,8 @@ impl Worker {
             drop(out);
             let epoch = session.bind(&mut state, binding);
             drop(state);
-            let new = resumed.is_none().then(|| Arc::clone(&session));
-            (new, (Some((session, epoch)), superseded))
+            let session = Arc::clone(session);
+            (fresh, (Some((session, epoch)), superseded))
         })?;
         self.dismiss(superseded);
         bound
@@ -361,7 +388,7 @@ impl Worker {
                 CloseCause::SessionTakenOver,
             );
         }
-        self.broker.forget(superseded.handles);
+        self.forget(superseded.remains);
         if let Some((identity, will)) = superseded.will {
             self.wills.push_back((identity, will));
         }
@@ -546,8 +573,7 @@ enum Answer {
 }
 
 /// Takes a Session over from its Connection, if it has one. `true`: it goes on; `false`: it is over.
-fn take_over(old: &Arc<Session>, clean_start: bool, superseded: &mut Superseded) -> bool {
-    let mut state = old.lock();
+fn take_over(state: &mut SessionState, clean_start: bool, superseded: &mut Superseded) -> bool {
     let was_online = state.outbox.is_some();
     superseded.outbox = state.outbox.take();
     // A Session that ends with its Connection ends now, and one that is over cannot be taken up. v5 [MQTT-3.1.2-4]
@@ -561,7 +587,7 @@ fn take_over(old: &Arc<Session>, clean_start: bool, superseded: &mut Superseded)
     }
     if !goes_on {
         state.epoch += 1;
-        superseded.handles = state.end();
+        superseded.remains = state.end();
     }
     goes_on
 }

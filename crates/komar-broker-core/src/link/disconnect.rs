@@ -11,8 +11,8 @@ use crate::access::{Action, Identity};
 use crate::error::{CloseCause, ProtocolError};
 use crate::event::Event;
 use crate::router::Origin;
-use crate::session::Session;
 use crate::session::will::WillMessage;
+use crate::session::{Remains, Session};
 use crate::timer::Timer;
 use crate::worker::Worker;
 
@@ -111,7 +111,7 @@ impl Worker {
         let identity = Arc::clone(&state.identity);
         let delay = state.will.as_ref().map(|will| will.delay);
         let (epoch, expiry) = (state.epoch, state.expiry);
-        let handles = if ends { state.end() } else { Vec::new() };
+        let remains = if ends { state.end() } else { Remains::default() };
         state.trim();
         drop(state);
         if let Some(will) = will {
@@ -120,7 +120,7 @@ impl Worker {
         }
         if ends {
             self.broker.registry.remove(session);
-            self.broker.forget(handles);
+            self.forget(remains);
             return;
         }
         if expiry != u32::MAX {
@@ -141,25 +141,32 @@ impl Worker {
     /// The Session Expiry Interval is over. v5 [MQTT-3.1.2-23]
     pub(crate) fn expire_session(&mut self, session: &Arc<Session>, epoch: u64) {
         let mut state = session.lock();
-        if state.epoch != epoch || state.outbox.is_some() || state.ended {
+        if !state.is_away_since(epoch) {
             return;
         }
         let will = state.will.take();
         let identity = Arc::clone(&state.identity);
-        let handles = state.end();
+        let remains = state.end();
         drop(state);
         if let Some(will) = will {
             self.wills.push_back((identity, *will));
         }
         self.broker.counters.expired.fetch_add(1, Ordering::Relaxed);
         self.broker.registry.remove(session);
-        self.broker.forget(handles);
+        self.forget(remains);
+    }
+
+    /// Takes the Subscriptions of a Session that is over out of the index, and finds other members for the messages that it
+    /// leaves.
+    pub(crate) fn forget(&mut self, remains: Remains) {
+        self.broker.forget(remains.handles);
+        self.orphans.extend(remains.orphans);
     }
 
     /// The Will Delay Interval is over and the client has not come back. v5 [MQTT-3.1.3-9]
     pub(crate) fn will_delay_over(&mut self, session: &Arc<Session>, epoch: u64) {
         let mut state = session.lock();
-        if state.epoch != epoch || state.outbox.is_some() {
+        if !state.is_away_since(epoch) {
             return;
         }
         if let Some(will) = state.will.take() {
@@ -196,9 +203,6 @@ impl Worker {
             return;
         }
         // v5 [MQTT-3.1.2-14], v5 [MQTT-3.1.2-15], v3 [MQTT-3.1.2-16], v3 [MQTT-3.1.2-17]
-        let origin = Origin {
-            publisher: Some(identity),
-        };
-        self.route(origin, message);
+        self.route(Origin::client(identity), message);
     }
 }

@@ -7,7 +7,7 @@ mod phase;
 mod publish;
 mod recheck;
 mod subscribe;
-mod topic_alias;
+pub(crate) mod topic_alias;
 
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -305,7 +305,7 @@ impl Effects {
     ) {
         let mut out = outbox.lock();
         self.reply_locked(outbox, &mut out, encode);
-        let too_much = out.waiting() > MAXIMUM_REPLIES;
+        let too_much = out.waiting() > self.maximum_reply_bytes;
         drop(out);
         if too_much {
             self.close(outbox, CloseCause::QuotaExceeded);
@@ -337,6 +337,3 @@ impl Effects {
         self.mark_dirty(outbox, out);
     }
 }
-
-/// Encoded bytes at which a Connection that answers nothing is given up.
-const MAXIMUM_REPLIES: usize = 64 << 20;

@@ -78,6 +78,8 @@ impl Worker {
                 topic_name: name.to_owned(),
             });
             Some(ReasonCode::NotAuthorized)
+        } else if self.config.check_payload_format && !publish.has_valid_payload() {
+            Some(ReasonCode::PayloadFormatInvalid)
         } else {
             None
         };
@@ -93,17 +95,12 @@ impl Worker {
                 .message_expiry_interval
                 .map_or(Millis::NEVER, |seconds| self.fx.now.after_seconds(seconds)),
         };
-        let identity = Arc::clone(&established.identity);
+        let publisher = Arc::clone(&established.identity);
         let outcome = match (publish.qos, publish.packet_identifier) {
             (QoS::ExactlyOnce, Some(identifier)) => self.keep_unreleased(link, identifier, message, refusal),
             (qos, identifier) => {
                 let matched = match refusal {
-                    None => self.route(
-                        Origin {
-                            publisher: Some(&identity),
-                        },
-                        message,
-                    ),
+                    None => self.route(Origin::client(&publisher), message),
                     Some(_) => 0,
                 };
                 if let (QoS::AtLeastOnce, Some(identifier)) = (qos, identifier) {
@@ -184,7 +181,12 @@ impl Worker {
         if refusal.is_none() || !v5 {
             let body = refusal.is_none().then(|| message.to_body(&mut self.fx.scratch));
             // 3.x knows no Receive Maximum, so such a client is bounded by bytes only.
-            let maximum = if v5 { established.receive_maximum } else { u16::MAX };
+            let tolerant = self.config.tolerate_receive_maximum;
+            let maximum = if v5 && !tolerant {
+                established.receive_maximum
+            } else {
+                u16::MAX
+            };
             let mut state = established.session.lock();
             if state.epoch != established.epoch {
                 return Ok(());
@@ -193,10 +195,16 @@ impl Worker {
                 identifier,
                 body,
                 usize::from(maximum),
-                limits.maximum_unreleased_bytes,
+                limits,
+                &self.broker.queued_bytes,
             );
             match kept {
-                Ok(()) => {}
+                Ok(()) => {
+                    if v5 && tolerant && state.unreleased().len() > usize::from(limits.receive_maximum()) {
+                        let count = &self.broker.counters.receive_maximum_exceeded;
+                        count.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+                    }
+                }
                 // v5 [MQTT-3.3.4-7]
                 Err(Refused::TooMany) => {
                     return Err(ProtocolError::ReceiveMaximumExceeded { limit: maximum });

@@ -1,7 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE. MQTT 5.0 §3.8, §3.10.
 
 use core::sync::atomic::Ordering;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use komar_codec::{
@@ -16,7 +15,7 @@ use crate::access::Action;
 use crate::error::ProtocolError;
 use crate::message::SubscriptionIdentifiers;
 use crate::router::Subscription;
-use crate::session::retained_walk::{Looked, Progress, RetainedWalk};
+use crate::session::retained_walk;
 use crate::worker::Worker;
 
 /// One filter of a SUBSCRIBE, parsed once.
@@ -64,8 +63,12 @@ impl Worker {
             answer.encode(version, buffer)
         });
         if !walks.is_empty() {
-            established.session.lock().add_walks(walks);
-            self.fx.walking.push_back(Arc::clone(&established.session));
+            let mut state = established.session.lock();
+            state.walks().add(walks);
+            if state.list_walks() {
+                drop(state);
+                self.fx.walking.push_back(Arc::clone(&established.session));
+            }
         }
         Ok(())
     }
@@ -98,8 +101,8 @@ impl Worker {
         established: &Established,
         identifier: Option<u32>,
         wanted: &mut [Wanted<'_>],
-    ) -> VecDeque<RetainedWalk> {
-        let mut walks = VecDeque::new();
+    ) -> Vec<retained_walk::Wanted> {
+        let mut walks = Vec::new();
         let mut index = self.broker.index.write();
         let mut state = established.session.lock();
         if state.ended || state.epoch != established.epoch {
@@ -141,14 +144,11 @@ impl Worker {
             };
             // A Shared Subscription is sent no retained messages. MQTT 5.0 §4.8.2.
             if let (true, SubscriptionFilter::Plain(filter)) = (send_retained, wanted.filter) {
-                walks.push_back(RetainedWalk {
+                walks.push(retained_walk::Wanted {
                     filter: filter.as_str().into(),
                     maximum_qos: options.maximum_qos,
                     identifiers: SubscriptionIdentifiers::new(identifier),
                     newest,
-                    progress: Progress::Start,
-                    found: VecDeque::new(),
-                    looked: Looked::default(),
                 });
             }
         }

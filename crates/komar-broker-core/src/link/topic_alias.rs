@@ -1,4 +1,4 @@
-//! Topic Aliases that a client has set. MQTT 5.0 §3.3.2.3.4.
+//! Topic Aliases that a client has set, and those that we set. MQTT 5.0 §3.3.2.3.4.
 
 use core::num::NonZeroU16;
 
@@ -39,5 +39,57 @@ impl TopicAliases {
             return Err(ProtocolError::TopicAliasTooLarge { alias, maximum });
         }
         Ok(usize::from(alias.get() - 1))
+    }
+}
+
+/// Names that we have given an alias on a Connection: the first that were sent, and no others later.
+#[derive(Debug)]
+pub(crate) struct OutgoingAliases {
+    maximum: u16,
+    /// The alias of each is its place and one.
+    names: Vec<Box<str>>,
+}
+
+/// How a PUBLISH names its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// By its name.
+    Name,
+    /// By its name, which an alias stands for from now on.
+    NameAndAlias(NonZeroU16),
+    /// By an alias that stands for it.
+    Alias(NonZeroU16),
+}
+
+impl OutgoingAliases {
+    /// `None` if the client wants none. v5 [MQTT-3.1.2-27]
+    pub(crate) fn new(maximum: u16) -> Option<Box<OutgoingAliases>> {
+        (maximum > 0).then(|| {
+            Box::new(OutgoingAliases {
+                maximum,
+                names: Vec::new(),
+            })
+        })
+    }
+
+    /// How to name a topic in the next PUBLISH.
+    pub(crate) fn naming(&self, name: &str) -> Naming {
+        match self.names.iter().position(|known| &**known == name) {
+            Some(place) => Self::alias(place).map_or(Naming::Name, Naming::Alias),
+            None if self.names.len() < usize::from(self.maximum) => {
+                Self::alias(self.names.len()).map_or(Naming::Name, Naming::NameAndAlias)
+            }
+            None => Naming::Name,
+        }
+    }
+
+    /// Notes that a PUBLISH is sent which gives the name an alias.
+    pub(crate) fn add(&mut self, name: &str) {
+        self.names.push(name.into());
+    }
+
+    /// v5 [MQTT-3.3.2-8], v5 [MQTT-3.1.2-26]
+    fn alias(place: usize) -> Option<NonZeroU16> {
+        u16::try_from(place + 1).ok().and_then(NonZeroU16::new)
     }
 }

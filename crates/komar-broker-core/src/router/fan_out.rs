@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use komar_topic::GroupId;
+
 use crate::broker::Shared;
 use crate::event::Event;
 use crate::message::{Message, MessageBody};
@@ -27,11 +29,12 @@ pub(super) fn fan_out(
         match route {
             Route::One(target) => {
                 matched += 1;
-                deliver(fx, broker, rules, target, origin, message, &mut body);
+                deliver(fx, broker, rules, target, None, origin, message, &mut body);
             }
             Route::Shared(group) => {
                 matched += group.len();
-                group.offer(|member| deliver(fx, broker, rules, member, origin, message, &mut body));
+                let id = Some(group.id());
+                group.offer(|member| deliver(fx, broker, rules, member, id, origin, message, &mut body));
             }
         }
     }
@@ -40,19 +43,18 @@ pub(super) fn fan_out(
 }
 
 /// Delivers to one Session. `false`: it did not take the message.
+#[allow(clippy::too_many_arguments)]
 fn deliver(
     fx: &mut Effects,
     broker: &Shared,
     rules: InForce<'_>,
     target: &mut Target,
+    group: Option<GroupId>,
     origin: Origin<'_>,
     message: Message<'_>,
     body: &mut Option<MessageBody>,
 ) -> bool {
     if target.no_local && origin.client_id() == Some(&*target.session.client_id) {
-        return false;
-    }
-    if !target.is_readable(rules.access, message.topic_name) {
         return false;
     }
     let qos = if rules.config.upgrade_outgoing_qos {
@@ -61,25 +63,31 @@ fn deliver(
         // v5 [MQTT-3.8.4-8]
         message.qos.min(target.maximum_qos)
     };
-    let delivery = Delivery {
-        message,
-        body,
-        qos,
-        // v5 [MQTT-3.3.1-12], v5 [MQTT-3.3.1-13]
-        retain: message.retain && target.retain_as_published,
-        identifiers: &target.identifiers,
-    };
-    match target.session.lock().deliver(fx, rules.config, delivery) {
-        Delivered::Sent | Delivered::Queued => true,
-        Delivered::Skipped => false,
-        Delivered::Dropped(first) => {
-            broker.counters.dropped();
-            if first {
-                fx.events.push_back(Event::QueueFull {
-                    client_id: Arc::clone(&target.session.client_id),
-                });
+    while target.is_readable(rules.access, message.topic_name) {
+        let delivery = Delivery {
+            message,
+            body,
+            qos,
+            // v5 [MQTT-3.3.1-12], v5 [MQTT-3.3.1-13]
+            retain: message.retain && target.retain_as_published,
+            identifiers: &target.identifiers,
+            group,
+            identity_epoch: target.identity_epoch,
+        };
+        match target.session.lock().deliver(fx, rules.config, delivery) {
+            Delivered::Sent | Delivered::Queued => return true,
+            Delivered::Skipped => return false,
+            Delivered::Stale => {}
+            Delivered::Dropped(first) => {
+                broker.counters.dropped();
+                if first {
+                    fx.events.push_back(Event::QueueFull {
+                        client_id: Arc::clone(&target.session.client_id),
+                    });
+                }
+                return false;
             }
-            false
         }
     }
+    false
 }

@@ -16,6 +16,7 @@ use crate::broker::Shared;
 use crate::config::BrokerConfig;
 use crate::message::{Message, SubscriptionIdentifiers};
 use crate::session::Session;
+use crate::session::inflight::Queued;
 use crate::worker::Worker;
 
 pub(crate) use cache::TopicCache;
@@ -52,8 +53,8 @@ pub(crate) enum Route {
 /// Who published.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin<'a> {
-    /// The client; `None` for the broker itself.
-    pub(crate) publisher: Option<&'a Arc<Identity>>,
+    /// `None`: the embedder.
+    publisher: Option<&'a Arc<Identity>>,
 }
 
 /// The settings and rules that a message is routed by.
@@ -63,10 +64,23 @@ pub(crate) struct InForce<'a> {
     pub(crate) access: &'a Access,
 }
 
-impl Origin<'_> {
+impl<'a> Origin<'a> {
+    /// The broker itself, or the program that it is part of.
+    pub(crate) const EMBEDDER: Origin<'static> = Origin { publisher: None };
+
+    pub(crate) fn client(publisher: &'a Arc<Identity>) -> Origin<'a> {
+        Origin {
+            publisher: Some(publisher),
+        }
+    }
+
+    pub(crate) fn publisher(self) -> Option<&'a Arc<Identity>> {
+        self.publisher
+    }
+
     /// For No Local, which is about clients and not about Sessions or Connections. v5 [MQTT-3.8.3-3]
-    pub(crate) fn client_id(&self) -> Option<&str> {
-        self.publisher.map(|identity| &*identity.client_id)
+    fn client_id(self) -> Option<&'a str> {
+        self.publisher.map(|publisher| &*publisher.client_id)
     }
 }
 
@@ -124,6 +138,31 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// Gives a message of a Shared Subscription to another member, as the one that had it has ended before it was sure to
+    /// have it. MQTT 5.0 §4.8.2.
+    pub(crate) fn route_orphan(&mut self, orphan: &Queued) {
+        let Worker {
+            broker,
+            fx,
+            cache,
+            config,
+            access,
+            ..
+        } = self;
+        let message = orphan.body.message();
+        let routes = cache.scratch();
+        collect(broker, &broker.index.read(), message.topic_name, routes);
+        routes.retain(|route| matches!(route, Route::Shared(group) if Some(group.id()) == orphan.group));
+        finish_routes(config, &access.access, message.topic_name, routes);
+        let rules = InForce {
+            config,
+            access: &access.access,
+        };
+        fan_out::fan_out(fx, broker, rules, routes, Origin::EMBEDDER, message);
+    }
+}
+
 fn find_routes(
     broker: &Shared,
     config: &BrokerConfig,
@@ -142,6 +181,7 @@ fn collect(broker: &Shared, index: &crate::broker::Index, name: TopicName<'_>, r
         Match::Group(group) => {
             let turn = broker.turns.lock().of(group.id());
             routes.push(Route::Shared(Group::new(
+                group.id(),
                 group.members().map(Target::new).collect(),
                 turn,
             )));

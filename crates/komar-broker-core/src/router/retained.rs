@@ -1,37 +1,119 @@
 //! Retained messages: kept one a Topic Name, given to new Subscriptions. MQTT 5.0 §3.3.1.3.
 
 use core::sync::atomic::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::quality::SeedableRandomState;
 use komar_codec::QoS;
-use komar_topic::TopicFilter;
+use komar_topic::{Cursor, NameTree, TopicFilter, TopicName};
 
 use crate::access::{Access, Action, Identity};
 use crate::broker::Shared;
 use crate::config::BrokerConfig;
 use crate::message::{Message, MessageBody};
+use crate::now::Millis;
 use crate::router::{Origin, may_receive};
-use crate::session::Session;
 use crate::session::inflight::Queued;
-use crate::session::retained_walk::{Found, Looked, Progress, RetainedWalk};
+use crate::session::retained_walk::{Found, Looked, Progress, Slice};
+use crate::session::{Session, SessionState};
 use crate::worker::{Effects, Worker};
 
-/// A retained message and when it was stored, in the order of all retained messages.
-#[derive(Clone)]
+/// A retained message, who published it, and when it was stored in the order of all retained messages.
 pub(crate) struct RetainedMessage {
     pub(crate) body: MessageBody,
     sequence: u64,
-    /// Who published it, for [`check_retain_source`](crate::BrokerConfig::check_retain_source); `None` for the broker
-    /// itself.
+    /// When it is forgotten: by its own Message Expiry Interval, or by
+    /// [`BrokerConfig::retained_expiry_maximum`](crate::BrokerConfig::retained_expiry_maximum).
+    expires: Millis,
     source: Option<Arc<Identity>>,
 }
 
+/// All retained messages, and which of them expires next.
+pub(crate) struct RetainedMessages {
+    tree: NameTree<RetainedMessage, SeedableRandomState>,
+    /// Just those that expire, so never more than there are messages.
+    expiries: BTreeMap<(Millis, u64), Box<str>>,
+    /// Payload bytes of all of them.
+    bytes: usize,
+}
+
+impl RetainedMessages {
+    pub(crate) fn with_hasher(hasher: SeedableRandomState) -> RetainedMessages {
+        RetainedMessages {
+            tree: NameTree::with_hasher(hasher),
+            expiries: BTreeMap::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tree.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn tree(&self) -> &NameTree<RetainedMessage, SeedableRandomState> {
+        &self.tree
+    }
+
+    /// Whether the message with that number is still the one of its Topic Name.
+    fn is_current(&self, name: TopicName<'_>, sequence: u64) -> bool {
+        self.tree
+            .get(name)
+            .is_some_and(|retained| retained.sequence == sequence)
+    }
+
+    fn insert(&mut self, name: TopicName<'_>, message: RetainedMessage) {
+        if message.expires != Millis::NEVER {
+            self.expiries
+                .insert((message.expires, message.sequence), name.as_str().into());
+        }
+        self.bytes = self.bytes.saturating_add(message.payload_len());
+        if let (Some(old), _) = self.tree.insert(name, message) {
+            self.forget(&old);
+        }
+    }
+
+    /// Says whether there was one.
+    pub(crate) fn remove(&mut self, name: TopicName<'_>) -> bool {
+        let old = self.tree.remove(name);
+        old.is_some_and(|(old, _)| {
+            self.forget(&old);
+            true
+        })
+    }
+
+    fn forget(&mut self, old: &RetainedMessage) {
+        self.expiries.remove(&(old.expires, old.sequence));
+        self.bytes = self.bytes.saturating_sub(old.payload_len());
+    }
+
+    /// Forgets messages that have expired, `budget` of them at the most.
+    fn expire(&mut self, now: Millis, budget: usize) {
+        for _ in 0..budget {
+            match self.expiries.first_entry() {
+                Some(first) if first.key().0 <= now => {
+                    let name = first.remove();
+                    self.remove(TopicName::from_checked(&name));
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn next_expiry(&self) -> Millis {
+        self.expiries
+            .first_key_value()
+            .map_or(Millis::NEVER, |((expires, _), _)| *expires)
+    }
+}
+
 impl RetainedMessage {
-    /// Whether its publisher may still publish it.
-    fn is_rightful(&self, access: &Access) -> bool {
-        let name = self.body.message().topic_name;
-        let source = self.source.as_deref();
-        source.is_none_or(|source| access.allows(&source.subject(), Action::Publish(name)))
+    fn payload_len(&self) -> usize {
+        self.body.message().payload.len()
     }
 }
 
@@ -41,43 +123,36 @@ pub(super) fn keep(
     broker: &Shared,
     config: &BrokerConfig,
     origin: Origin<'_>,
-    mut message: Message<'_>,
+    message: Message<'_>,
 ) {
-    let mut tree = broker.retained.write();
+    let mut retained = broker.retained.write();
     if message.payload.is_empty() {
         // v5 [MQTT-3.3.1-7]
-        let old = tree.remove(message.topic_name).map(|(old, _)| old);
-        broker
-            .retained_bytes
-            .fetch_sub(payload_len(old), Ordering::Relaxed);
+        retained.remove(message.topic_name);
         broker.retained_sequence.fetch_add(1, Ordering::Relaxed);
         return;
     }
     let limit = config.limits.maximum_retained_messages;
-    if limit.is_some_and(|limit| tree.len() >= limit) && tree.get(message.topic_name).is_none() {
+    if limit.is_some_and(|limit| retained.len() >= limit) && retained.tree.get(message.topic_name).is_none() {
         broker.counters.dropped();
         return;
     }
     let sequence = broker.retained_sequence.fetch_add(1, Ordering::Relaxed) + 1;
-    if let Some(maximum) = config.retained_expiry_maximum {
-        message.expires = message.expires.min(fx.now.after(maximum));
-    }
-    let retained = RetainedMessage {
+    let configured = config.retained_expiry_maximum;
+    let message = RetainedMessage {
         body: message.to_body(&mut fx.scratch),
         sequence,
-        source: origin.publisher.map(Arc::clone),
+        expires: configured.map_or(message.expires, |expiry| {
+            message.expires.min(fx.now.after(expiry))
+        }),
+        source: origin.publisher().map(Arc::clone),
     };
-    let (old, _) = tree.insert(message.topic_name, retained);
-    broker
-        .retained_bytes
-        .fetch_add(message.payload.len(), Ordering::Relaxed);
-    broker
-        .retained_bytes
-        .fetch_sub(payload_len(old), Ordering::Relaxed);
-}
-
-fn payload_len(old: Option<RetainedMessage>) -> usize {
-    old.map_or(0, |old| old.body.message().payload.len())
+    let expires = message.expires;
+    let body = message.body.clone();
+    retained.insert(body.message().topic_name, message);
+    if expires != Millis::NEVER {
+        broker.retained_expiry.fetch_min(expires.0, Ordering::Relaxed);
+    }
 }
 
 impl Worker {
@@ -93,86 +168,116 @@ impl Worker {
         }
     }
 
+    /// Forgets retained messages that have expired, some of them a turn.
+    pub(crate) fn expire_retained(&mut self) {
+        if self.broker.retained_expiry.load(Ordering::Relaxed) > self.fx.now.0 {
+            return;
+        }
+        let mut retained = self.broker.retained.write();
+        retained.expire(self.fx.now, EXPIRED_A_TURN);
+        let next = retained.next_expiry();
+        self.broker.retained_expiry.store(next.0, Ordering::Relaxed);
+    }
+
     /// Sends one slice to one Session. Says whether there is more that can be sent now.
     fn walk_slice(&mut self, session: &Arc<Session>) -> bool {
         let mut state = session.lock();
+        state.walks().is_listed = false;
         if state.ended || state.outbox.is_none() {
             return false;
         }
-        let Some(mut walk) = state.walks().pop_front() else {
-            return false;
-        };
         let looked = Looked {
             retained: self.broker.retained_sequence.load(Ordering::Relaxed),
             access: self.access.epoch,
             identity: session.identity_epoch(),
         };
-        if walk.found.is_empty() || walk.looked != looked {
-            // No lock is held while the tree is read and READ access is asked.
-            drop(state);
-            if walk.found.is_empty() {
-                self.find_more(session, &mut walk);
-            } else {
-                self.look_again(session, &mut walk);
-            }
-            walk.looked = looked;
-            state = session.lock();
-        }
-        while let Some(next) = walk.found.front() {
-            if !state.send_retained(&mut self.fx, &self.config, &next.queued) {
-                // Room or quota will call for the rest.
-                state.walks().push_front(walk);
+        let Some(walk) = state.walks().first_mut() else {
+            return false;
+        };
+        if walk.found.is_empty() || !walk.looked.same_rules(looked) {
+            // No lock is held while the tree is read and READ access is asked. The walk stays in its place: who cancels it
+            // meanwhile does not have to know of us.
+            let Some((number, mut slice)) = state.walks().lend() else {
+                // Another worker is at it.
                 return false;
+            };
+            drop(state);
+            if slice.found.is_empty() {
+                self.find_more(session, &mut slice);
+            } else {
+                self.ask_again(session, &mut slice);
             }
-            walk.found.pop_front();
+            slice.looked = looked;
+            state = session.lock();
+            state.walks().give_back(number, slice);
         }
-        if !matches!(walk.progress, Progress::End) {
-            state.walks().push_front(walk);
+        if !self.send_found(&mut state) {
+            // Room or quota will call for the rest.
+            return false;
         }
-        state.has_walks()
+        state.walks().list()
     }
 
-    /// Leaves out what was replaced or cleared while it waited, or may not be read any more: the client has got the newer
-    /// message live, and must not get the older one behind it.
-    fn look_again(&self, session: &Session, walk: &mut RetainedWalk) {
+    /// Sends what the first walk has found. `false`: no quota or no room for more.
+    fn send_found(&mut self, state: &mut SessionState) -> bool {
+        let Some(mut slice) = state.walks().first_mut().map(core::mem::take) else {
+            return true;
+        };
+        let newest = self.broker.retained_sequence.load(Ordering::Relaxed);
+        let mut has_room = true;
+        while let Some(next) = slice.found.front() {
+            // What was replaced or cleared while it waited is left out: the client has got the newer message live, and must
+            // not get the older one behind it. Asked with the Session locked, so that none comes in between.
+            let name = next.queued.body.message().topic_name;
+            let is_current = slice.looked.retained == newest
+                || self.broker.retained.read().is_current(name, next.sequence);
+            if is_current && !state.send_retained(&mut self.fx, &self.config, &next.queued) {
+                has_room = false;
+                break;
+            }
+            slice.found.pop_front();
+        }
+        state.walks().put_first(slice);
+        has_room
+    }
+
+    /// Leaves out what may not be received any more.
+    fn ask_again(&self, session: &Session, slice: &mut Slice) {
         let access = &self.access.access;
-        walk.found.retain(|found| {
-            let name = found.queued.body.message().topic_name;
-            let current = self.broker.retained.read().get(name).cloned();
-            current.is_some_and(|current| current.sequence == found.sequence && self.may_be_sent(&current))
-                && may_receive(access, session, name)
-        });
+        slice
+            .found
+            .retain(|found| may_receive(access, session, found.queued.body.message().topic_name));
     }
 
-    fn find_more(&self, session: &Session, walk: &mut RetainedWalk) {
-        let after = match core::mem::replace(&mut walk.progress, Progress::End) {
+    fn find_more(&self, session: &Session, slice: &mut Slice) {
+        let after: Option<Cursor> = match core::mem::replace(&mut slice.progress, Progress::End) {
             Progress::Start => None,
             Progress::After(cursor) => Some(cursor),
             Progress::End => return,
         };
-        let filter = TopicFilter::from_checked(&walk.filter);
-        let (newest, maximum_qos) = (walk.newest, walk.maximum_qos);
-        let mut retained = Vec::new();
-        let next = self
-            .broker
-            .retained
-            .read()
-            .walk(filter, after.as_ref(), SLICE, |_, message| {
-                if message.sequence <= newest {
-                    retained.push(message.clone());
-                }
-            });
-        walk.progress = next.map_or(Progress::End, Progress::After);
-        for retained in retained {
-            let message = retained.body.message();
-            if message.is_expired(self.fx.now)
-                || !self.may_be_sent(&retained)
-                || !may_receive(&self.access.access, session, message.topic_name)
+        let filter = TopicFilter::from_checked(&slice.wanted.filter);
+        let mut found = Vec::new();
+        let next =
+            self.broker
+                .retained
+                .read()
+                .tree
+                .walk(filter, after.as_ref(), NAMES_A_SLICE, |_, retained| {
+                    if retained.sequence <= slice.wanted.newest && retained.expires > self.fx.now {
+                        found.push((retained.sequence, retained.body.clone(), retained.source.clone()));
+                    }
+                });
+        slice.progress = next.map_or(Progress::End, Progress::After);
+        let access = &self.access.access;
+        for (sequence, body, source) in found {
+            let message = body.message();
+            if !may_receive(access, session, message.topic_name)
+                || !self.source_may_write(access, source.as_deref(), message.topic_name)
             {
                 continue;
             }
-            let upgrade = self.config.upgrade_outgoing_qos;
-            let qos: QoS = if upgrade {
+            let maximum_qos = slice.wanted.maximum_qos;
+            let qos: QoS = if self.config.upgrade_outgoing_qos {
                 maximum_qos
             } else {
                 message.qos.min(maximum_qos)
@@ -181,21 +286,26 @@ impl Worker {
             let queued = Queued {
                 qos,
                 retain: true,
-                identifiers: walk.identifiers.clone(),
-                body: retained.body.clone(),
+                identifiers: slice.wanted.identifiers.clone(),
+                group: None,
+                body: body.clone(),
             };
-            let sequence = retained.sequence;
-            walk.found.push_back(Found { sequence, queued });
+            slice.found.push_back(Found { sequence, queued });
         }
     }
 
-    /// Whether its publisher, if that is asked for, may still publish it.
-    fn may_be_sent(&self, retained: &RetainedMessage) -> bool {
-        !self.config.check_retain_source || retained.is_rightful(&self.access.access)
+    /// Whether the message may still be there: its publisher may write there at this moment.
+    fn source_may_write(&self, access: &Access, source: Option<&Identity>, name: TopicName<'_>) -> bool {
+        let Some(source) = source.filter(|_| self.config.check_retain_source) else {
+            return true;
+        };
+        access.authorize.is_none() || access.allows(&source.subject(), Action::Publish(name))
     }
 }
 
 /// Names visited a slice.
-const SLICE: usize = 64;
+const NAMES_A_SLICE: usize = 64;
 /// Slices sent a turn, over all Sessions: a turn stays below a millisecond.
 const SLICES_A_TURN: usize = 16;
+/// Expired messages forgotten a turn.
+const EXPIRED_A_TURN: usize = 1024;

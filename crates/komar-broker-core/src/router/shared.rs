@@ -11,6 +11,7 @@ use crate::router::Target;
 
 /// The members of one Shared Subscription, and whose turn it is.
 pub(crate) struct Group {
+    id: GroupId,
     members: Vec<Target>,
     /// The same for all Topic Names and workers, so that members take turns even if no two messages share a name.
     turn: Arc<AtomicUsize>,
@@ -39,8 +40,12 @@ impl Turns {
 const PRUNE_FROM: usize = 1024;
 
 impl Group {
-    pub(crate) fn new(members: Vec<Target>, turn: Arc<AtomicUsize>) -> Group {
-        Group { members, turn }
+    pub(crate) fn new(id: GroupId, members: Vec<Target>, turn: Arc<AtomicUsize>) -> Group {
+        Group { id, members, turn }
+    }
+
+    pub(crate) fn id(&self) -> GroupId {
+        self.id
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use komar_codec::{PacketIdentifier, QoS};
+use komar_topic::GroupId;
 
 use crate::message::{MessageBody, SubscriptionIdentifiers};
 
@@ -16,8 +17,8 @@ pub(crate) struct Inflight {
     outstanding: usize,
     /// Entries that are finished and wait for an older one to be taken out with; never many more than the others.
     done: usize,
-    /// Payload bytes of all entries.
-    bytes: usize,
+    /// Bytes of the messages among those that `outstanding` counts.
+    outstanding_bytes: usize,
 }
 
 /// One message under way.
@@ -44,6 +45,15 @@ pub(crate) struct Queued {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) identifiers: SubscriptionIdentifiers,
+    /// The Shared Subscription that it is for: another member gets it if this one ends before it has it.
+    pub(crate) group: Option<GroupId>,
+}
+
+impl Queued {
+    /// What the limit on messages under way counts: the payload.
+    fn counted(&self) -> usize {
+        self.body.message().payload.len()
+    }
 }
 
 impl Inflight {
@@ -54,7 +64,7 @@ impl Inflight {
         } else {
             Stage::PubAck
         };
-        self.bytes = self.bytes.saturating_add(delivery.body.len());
+        self.outstanding_bytes = self.outstanding_bytes.saturating_add(delivery.counted());
         self.entries.push_back(Entry {
             identifier,
             stage,
@@ -69,21 +79,13 @@ impl Inflight {
         self.compact();
         self.unsent_from = 0;
         self.outstanding = 0;
+        self.outstanding_bytes = 0;
     }
 
     /// Takes messages out that `keep` refuses; right after [`restart`](Self::restart), when none of them is sent.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Queued) -> bool) {
-        let bytes = &mut self.bytes;
-        self.entries.retain(|entry| {
-            let Some(delivery) = &entry.delivery else {
-                return true;
-            };
-            let kept = keep(delivery);
-            if !kept {
-                *bytes = bytes.saturating_sub(delivery.body.len());
-            }
-            kept
-        });
+        self.entries
+            .retain(|entry| entry.delivery.as_ref().is_none_or(&keep));
     }
 
     pub(crate) fn deliveries(&self) -> impl Iterator<Item = &Queued> {
@@ -104,9 +106,37 @@ impl Inflight {
             self.unsent_from += 1;
             if entry.stage != Stage::Done {
                 self.outstanding += 1;
+                let bytes = entry.delivery.as_ref().map_or(0, Queued::counted);
+                self.outstanding_bytes = self.outstanding_bytes.saturating_add(bytes);
                 return;
             }
         }
+    }
+
+    /// Lets PUBREL packets that were not sent on this Connection go before PUBLISH packets that wait for quota. Says
+    /// whether there is one.
+    pub(crate) fn releases_first(&mut self) -> bool {
+        let unsent = self.entries.range(self.unsent_from..);
+        if !unsent.clone().any(|entry| entry.stage == Stage::PubComp) {
+            return false;
+        }
+        if self.next_unsent().is_none_or(|next| next.stage != Stage::PubComp) {
+            let mut unsent: Vec<Entry> = self.entries.drain(self.unsent_from..).collect();
+            unsent.sort_by_key(|entry| entry.stage != Stage::PubComp);
+            self.entries.extend(unsent);
+        }
+        true
+    }
+
+    /// The Session is over: what another member of a Shared Subscription is to get. Not what was sent at QoS 2
+    /// (v5 [MQTT-4.8.2-5]).
+    pub(crate) fn into_orphans(self) -> Vec<Queued> {
+        self.entries
+            .into_iter()
+            .filter(|entry| entry.stage == Stage::PubAck)
+            .filter_map(|entry| entry.delivery)
+            .filter(|queued| queued.group.is_some())
+            .collect()
     }
 
     /// PUBACK, a PUBREC that refuses, or PUBCOMP: the exchange is over. Says whether it was under way.
@@ -122,11 +152,11 @@ impl Inflight {
         }
         entry.stage = Stage::Done;
         self.done += 1;
-        if let Some(delivery) = entry.delivery.take() {
-            self.bytes = self.bytes.saturating_sub(delivery.body.len());
-        }
+        let delivery = entry.delivery.take();
         if position < self.unsent_from {
             self.outstanding = self.outstanding.saturating_sub(1);
+            let bytes = delivery.as_ref().map_or(0, Queued::counted);
+            self.outstanding_bytes = self.outstanding_bytes.saturating_sub(bytes);
         }
         while self
             .entries
@@ -147,18 +177,19 @@ impl Inflight {
     /// PUBREC: the receiver has the message, so its body is given back and PUBREL is due. Says whether the
     /// identifier is under way at QoS 2.
     pub(crate) fn received(&mut self, identifier: PacketIdentifier) -> bool {
-        let Some(entry) = self
-            .position(identifier)
-            .and_then(|position| self.entries.get_mut(position))
-        else {
+        let Some(position) = self.position(identifier) else {
+            return false;
+        };
+        let Some(entry) = self.entries.get_mut(position) else {
             return false;
         };
         match entry.stage {
             Stage::PubRec => {
                 // The identifier stays in use until PUBCOMP. v5 [MQTT-4.3.3-7]
                 entry.stage = Stage::PubComp;
-                if let Some(delivery) = entry.delivery.take() {
-                    self.bytes = self.bytes.saturating_sub(delivery.body.len());
+                let bytes = entry.delivery.take().as_ref().map_or(0, Queued::counted);
+                if position < self.unsent_from {
+                    self.outstanding_bytes = self.outstanding_bytes.saturating_sub(bytes);
                 }
                 true
             }
@@ -170,6 +201,11 @@ impl Inflight {
     /// Messages that were sent on this Connection and are not acknowledged.
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding
+    }
+
+    /// Bytes of their payloads.
+    pub(crate) fn outstanding_bytes(&self) -> usize {
+        self.outstanding_bytes
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
@@ -235,6 +271,7 @@ mod tests {
             qos,
             retain: false,
             identifiers: SubscriptionIdentifiers::None,
+            group: None,
         }
     }
 
@@ -283,6 +320,6 @@ mod tests {
         assert_eq!(inflight.outstanding(), 2);
         assert!(inflight.complete(id(1), Stage::PubAck));
         assert!(inflight.complete(id(2), Stage::PubComp));
-        assert!(inflight.is_empty() && inflight.outstanding() == 0 && inflight.bytes == 0);
+        assert!(inflight.is_empty() && inflight.outstanding() == 0 && inflight.outstanding_bytes() == 0);
     }
 }

@@ -3,6 +3,7 @@
 //! [`SessionState`] is a plain state machine behind the Session's own lock; it never reads a clock and never takes
 //! another lock than that of its own Outbox. MQTT 5.0 §4.1.
 
+mod counted;
 pub(crate) mod inflight;
 pub(crate) mod packet_identifier;
 pub(crate) mod queue;
@@ -12,13 +13,12 @@ pub(crate) mod unreleased;
 pub(crate) mod will;
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use foldhash::quality::SeedableRandomState;
 use hashbrown::HashMap;
 use komar_codec::{PacketIdentifier, PubRel, QoS, ReasonCode};
-use komar_topic::Handle;
+use komar_topic::{GroupId, Handle};
 
 use crate::access::Identity;
 use crate::config::BrokerConfig;
@@ -31,7 +31,7 @@ use crate::worker::Effects;
 use inflight::{Inflight, Queued, Stage};
 use packet_identifier::PacketIdentifiers;
 use queue::{Bounds, Queue};
-use retained_walk::RetainedWalk;
+use retained_walk::RetainedWalks;
 use unreleased::Unreleased;
 use will::WillMessage;
 
@@ -52,6 +52,8 @@ pub(crate) struct SessionState {
     pub(crate) ended: bool,
     pub(crate) outbox: Option<Arc<Outbox>>,
     pub(crate) identity: Arc<Identity>,
+    /// See [`Session::identity_epoch`].
+    identity_epoch: u32,
     /// Session Expiry Interval in seconds; `u32::MAX` for ever. MQTT 5.0 §3.1.2.11.2.
     pub(crate) expiry: u32,
     pub(crate) will: Option<Box<WillMessage>>,
@@ -71,7 +73,7 @@ struct Exchange {
     inflight: Inflight,
     queue: Queue,
     unreleased: Unreleased,
-    walks: VecDeque<RetainedWalk>,
+    walks: RetainedWalks,
 }
 
 /// What became of a message that was to be delivered.
@@ -85,6 +87,8 @@ pub(crate) enum Delivered {
     Dropped(bool),
     /// Not for this Session: it is over, offline at QoS 0, or the packet is too large for it.
     Skipped,
+    /// Another user has the Session since READ access was asked: it is to be asked again.
+    Stale,
 }
 
 impl Session {
@@ -98,6 +102,7 @@ impl Session {
                 ended: false,
                 outbox: None,
                 identity,
+                identity_epoch: 0,
                 expiry: 0,
                 will: None,
                 subscriptions: HashMap::with_hasher(hasher),
@@ -121,8 +126,10 @@ impl Session {
 
     /// Binds a Connection. The caller has appended CONNACK to it, so nothing overtakes that. v5 [MQTT-3.2.0-1]
     pub(crate) fn bind(self: &Arc<Self>, state: &mut SessionState, binding: Binding) -> u64 {
-        if state.identity.username != binding.identity.username {
-            self.identity_epoch.fetch_add(1, Ordering::Release);
+        // The rules may be others on another listener, too.
+        if state.identity != binding.identity {
+            state.identity_epoch = state.identity_epoch.wrapping_add(1);
+            self.identity_epoch.store(state.identity_epoch, Ordering::Release);
         }
         state.epoch += 1;
         state.identity = binding.identity;
@@ -168,6 +175,10 @@ pub(crate) struct Delivery<'a, 'm> {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) identifiers: &'a SubscriptionIdentifiers,
+    /// The Shared Subscription that it is for.
+    pub(crate) group: Option<GroupId>,
+    /// For which user of the Session READ access was granted.
+    pub(crate) identity_epoch: u32,
 }
 
 impl Delivery<'_, '_> {
@@ -178,6 +189,7 @@ impl Delivery<'_, '_> {
             qos: self.qos,
             retain: self.retain,
             identifiers: self.identifiers.clone(),
+            group: self.group,
         }
     }
 }
@@ -195,10 +207,14 @@ impl SessionState {
             exchange,
             send_maximum,
             ended,
+            identity_epoch,
             ..
         } = self;
         if *ended {
             return Delivered::Skipped;
+        }
+        if *identity_epoch != delivery.identity_epoch {
+            return Delivered::Stale;
         }
         let Some(outbox) = outbox else {
             if delivery.qos == QoS::AtMostOnce && !config.queue_qos0_messages {
@@ -208,13 +224,21 @@ impl SessionState {
         };
         let mut out = outbox.lock();
         if delivery.qos == QoS::AtMostOnce {
-            return deliver_qos0(fx, config, outbox, &mut out, &mut delivery);
+            // What was kept while the client was away comes first.
+            if exchange
+                .as_ref()
+                .is_none_or(|exchange| !exchange.queue.has_qos0())
+            {
+                return deliver_qos0(fx, config, outbox, &mut out, &mut delivery);
+            }
+            drop(out);
+            return self.keep(fx, config, delivery, true);
         }
         let ready = out.is_open()
             && out.waiting() < config.limits.maximum_outbox_bytes
             && exchange
                 .as_ref()
-                .is_none_or(|exchange| exchange.may_send(*send_maximum));
+                .is_none_or(|exchange| exchange.may_send(Quota::of(config, *send_maximum)));
         if !ready {
             out.starved = true;
             drop(out);
@@ -243,9 +267,11 @@ impl SessionState {
                 .maximum_queued_messages
                 .map(|limit| limit.saturating_add(quota)),
             bytes: limits.maximum_queued_bytes,
+            total: limits.maximum_total_queued_bytes,
         };
         let queued = delivery.queued(&mut fx.scratch);
-        match self.exchange.get_or_insert_default().queue.push(queued, bounds) {
+        let queue = &mut self.exchange.get_or_insert_default().queue;
+        match queue.push(queued, bounds, fx.now, fx.queued_bytes()) {
             Ok(()) => Delivered::Queued,
             Err(first) => Delivered::Dropped(first),
         }
@@ -258,7 +284,8 @@ impl SessionState {
             return;
         };
         let mut out = outbox.lock();
-        while exchange.has_something_to_send(self.send_maximum) {
+        let quota = Quota::of(config, self.send_maximum);
+        while exchange.has_something_to_send(quota) {
             if !out.is_open() {
                 break;
             }
@@ -273,6 +300,11 @@ impl SessionState {
             }
         }
         fx.mark_dirty(&outbox, &mut out);
+    }
+
+    /// Whether no Connection was bound since that of `epoch` went.
+    pub(crate) fn is_away_since(&self, epoch: u64) -> bool {
+        self.epoch == epoch && self.outbox.is_none() && !self.ended
     }
 
     /// PUBACK, or a PUBREC that refuses. v5 [MQTT-4.3.2-5]
@@ -293,31 +325,23 @@ impl SessionState {
         &mut self.exchange.get_or_insert_default().unreleased
     }
 
-    pub(crate) fn walks(&mut self) -> &mut VecDeque<RetainedWalk> {
+    /// What the Session's Subscriptions are still to be sent of the retained messages.
+    pub(crate) fn walks(&mut self) -> &mut RetainedWalks {
         &mut self.exchange.get_or_insert_default().walks
-    }
-
-    /// Begins to send retained messages. An older walk with the same filter ends, so there are no more of them than
-    /// Subscriptions.
-    pub(crate) fn add_walks(&mut self, walks: VecDeque<RetainedWalk>) {
-        let present = self.walks();
-        if !present.is_empty() {
-            present.retain(|old| walks.iter().all(|new| new.filter != old.filter));
-        }
-        present.extend(walks);
     }
 
     /// The Subscription is gone. v5 [MQTT-3.10.4-2], v3 [MQTT-3.10.4-2]
     pub(crate) fn stop_walk(&mut self, filter: &str) {
         if let Some(exchange) = &mut self.exchange {
-            exchange.walks.retain(|walk| &*walk.filter != filter);
+            exchange.walks.stop(filter);
         }
     }
 
-    pub(crate) fn has_walks(&self) -> bool {
+    /// Whether the caller has to put the Session on its list of those with retained messages to be sent.
+    pub(crate) fn list_walks(&mut self) -> bool {
         self.exchange
-            .as_ref()
-            .is_some_and(|exchange| !exchange.walks.is_empty())
+            .as_mut()
+            .is_some_and(|exchange| exchange.walks.list())
     }
 
     /// Sends one retained message of a walk. `false`: no quota or no room; try again later.
@@ -335,7 +359,7 @@ impl SessionState {
             append_publish(&mut out, fx, queued.body.message(), Some(&queued.body), copy);
         } else {
             let exchange = self.exchange.get_or_insert_default();
-            if !exchange.may_send(self.send_maximum) {
+            if !exchange.may_send(Quota::of(config, self.send_maximum)) {
                 return false;
             }
             exchange.send(fx, &mut out, queued.clone(), None);
@@ -344,11 +368,19 @@ impl SessionState {
         true
     }
 
-    /// Ends the Session and hands out what has to be taken from the index.
-    pub(crate) fn end(&mut self) -> Vec<Handle> {
+    /// Ends the Session and hands out what it leaves behind.
+    pub(crate) fn end(&mut self) -> Remains {
         self.ended = true;
-        self.exchange = None;
-        self.subscriptions.drain().map(|(_, handle)| handle).collect()
+        let orphans = self.exchange.take().map_or_else(Vec::new, |exchange| {
+            let Exchange { inflight, queue, .. } = *exchange;
+            let mut orphans = inflight.into_orphans();
+            queue.add_orphans(&mut orphans);
+            orphans
+        });
+        Remains {
+            handles: self.subscriptions.drain().map(|(_, handle)| handle).collect(),
+            orphans,
+        }
     }
 
     /// Gives memory back that an absent Session does not need.
@@ -385,23 +417,56 @@ impl SessionState {
     }
 }
 
+/// What a Session leaves behind when it ends.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Remains {
+    /// To be taken out of the index.
+    pub(crate) handles: Vec<Handle>,
+    /// Messages of Shared Subscriptions for another member.
+    pub(crate) orphans: Vec<Queued>,
+}
+
+/// How much may be under way to one client at once.
+#[derive(Clone, Copy)]
+struct Quota {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Quota {
+    fn of(config: &BrokerConfig, send_maximum: u16) -> Quota {
+        Quota {
+            messages: usize::from(send_maximum),
+            bytes: config.limits.maximum_inflight_bytes.unwrap_or(usize::MAX),
+        }
+    }
+}
+
 impl Exchange {
-    fn has_quota(&self, maximum: u16) -> bool {
-        self.inflight.outstanding() < usize::from(maximum)
+    /// v5 [MQTT-3.3.4-9]
+    fn has_quota(&self, quota: Quota) -> bool {
+        // As Mosquitto counts bytes: the message that reaches the limit is still sent, so one always is.
+        self.inflight.outstanding() < quota.messages && self.inflight.outstanding_bytes() < quota.bytes
     }
 
     /// Whether a new message may be sent now without overtaking another one.
-    fn may_send(&self, maximum: u16) -> bool {
-        !self.unreviewed && self.has_quota(maximum) && self.queue.is_empty() && !self.inflight.has_unsent()
+    fn may_send(&self, quota: Quota) -> bool {
+        !self.unreviewed && self.has_quota(quota) && self.queue.is_empty() && !self.inflight.has_unsent()
     }
 
-    fn has_something_to_send(&self, maximum: u16) -> bool {
+    fn has_something_to_send(&mut self, quota: Quota) -> bool {
         if self.unreviewed {
             return false;
         }
-        let next_is_qos0 =
-            !self.inflight.has_unsent() && self.queue.front().is_some_and(|next| next.qos == QoS::AtMostOnce);
-        next_is_qos0 || (self.has_quota(maximum) && (self.inflight.has_unsent() || !self.queue.is_empty()))
+        if self.inflight.has_unsent() {
+            // PUBREL does not wait for the quota. v5 [MQTT-3.3.4-10]
+            return self.has_quota(quota) || self.inflight.releases_first();
+        }
+        match self.queue.front() {
+            Some(next) => next.qos == QoS::AtMostOnce || self.has_quota(quota),
+            None => false,
+        }
     }
 
     /// Sends a message for the first time. `message` is what `queued` holds, where it is at hand already.

@@ -1,14 +1,24 @@
 //! Messages that wait for a Session: it is not connected, its send quota is used up, or its reader is slow.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use komar_codec::QoS;
+
+use super::counted::Counted;
 use super::inflight::Queued;
+use crate::now::Millis;
 
 /// Messages that wait, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     messages: VecDeque<Queued>,
-    bytes: usize,
+    bytes: Counted,
+    /// How many of them are QoS 0.
+    qos0: usize,
+    /// None expires before this moment.
+    earliest_expiry: Millis,
     /// A message was refused and nothing was taken out since: one report an episode.
     full: bool,
 }
@@ -16,30 +26,73 @@ pub(crate) struct Queue {
 impl Queue {
     /// Adds a message unless a bound is met; the newest is the one that is dropped. `Err(true)` is the first of
     /// an episode.
-    pub(crate) fn push(&mut self, message: Queued, bounds: Bounds) -> Result<(), bool> {
-        let bytes = self.bytes.saturating_add(message.body.len());
-        let too_many = bounds.messages.is_some_and(|limit| self.messages.len() >= limit);
-        let too_large = bounds.bytes.is_some_and(|limit| bytes > limit);
-        if too_many || too_large {
-            let first = !self.full;
-            self.full = true;
-            return Err(first);
+    pub(crate) fn push(
+        &mut self,
+        message: Queued,
+        bounds: Bounds,
+        now: Millis,
+        total: &Arc<AtomicUsize>,
+    ) -> Result<(), bool> {
+        if !self.has_room(&message, bounds, total) {
+            self.drop_expired(now);
+            if !self.has_room(&message, bounds, total) {
+                let first = !self.full;
+                self.full = true;
+                return Err(first);
+            }
         }
-        self.bytes = bytes;
+        self.bytes.add(message.body.len(), total);
+        self.qos0 += usize::from(message.qos == QoS::AtMostOnce);
+        let expires = message.body.message().expires;
+        if self.messages.is_empty() || expires < self.earliest_expiry {
+            self.earliest_expiry = expires;
+        }
         self.messages.push_back(message);
         Ok(())
     }
 
     /// Takes out what `keep` refuses.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&Queued) -> bool) {
-        let bytes = &mut self.bytes;
-        self.messages.retain(|message| {
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Queued) -> bool) {
+        let Queue {
+            messages,
+            bytes,
+            qos0,
+            ..
+        } = self;
+        messages.retain(|message| {
             let kept = keep(message);
             if !kept {
-                *bytes = bytes.saturating_sub(message.body.len());
+                bytes.subtract(message.body.len());
+                *qos0 -= usize::from(message.qos == QoS::AtMostOnce);
             }
             kept
         });
+    }
+
+    fn has_room(&self, message: &Queued, bounds: Bounds, total: &AtomicUsize) -> bool {
+        let with_it = |bytes: usize| bytes.saturating_add(message.body.len());
+        bounds.messages.is_none_or(|limit| self.messages.len() < limit)
+            && bounds
+                .bytes
+                .is_none_or(|limit| with_it(self.bytes.bytes()) <= limit)
+            && with_it(total.load(Ordering::Relaxed)) <= bounds.total
+    }
+
+    /// Messages that nobody will get any more must not take the place of those that somebody will. v5 [MQTT-3.3.2-5]
+    fn drop_expired(&mut self, now: Millis) {
+        if self.messages.is_empty() || self.earliest_expiry > now {
+            return;
+        }
+        let mut earliest = Millis::NEVER;
+        self.retain(|message| {
+            let message = message.body.message();
+            let kept = !message.is_expired(now);
+            if kept {
+                earliest = earliest.min(message.expires);
+            }
+            kept
+        });
+        self.earliest_expiry = earliest;
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
@@ -52,7 +105,8 @@ impl Queue {
 
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let message = self.messages.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(message.body.len());
+        self.bytes.subtract(message.body.len());
+        self.qos0 -= usize::from(message.qos == QoS::AtMostOnce);
         self.full = false;
         Some(message)
     }
@@ -62,11 +116,24 @@ impl Queue {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes.bytes()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.messages.len()
+    }
+
+    pub(crate) fn has_qos0(&self) -> bool {
+        self.qos0 > 0
+    }
+
+    /// The Session is over: what another member of a Shared Subscription is to get.
+    pub(crate) fn add_orphans(self, orphans: &mut Vec<Queued>) {
+        orphans.extend(
+            self.messages
+                .into_iter()
+                .filter(|message| message.group.is_some()),
+        );
     }
 }
 
@@ -75,4 +142,6 @@ impl Queue {
 pub(crate) struct Bounds {
     pub(crate) messages: Option<usize>,
     pub(crate) bytes: Option<usize>,
+    /// Of all Sessions.
+    pub(crate) total: usize,
 }

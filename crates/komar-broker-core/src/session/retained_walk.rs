@@ -1,6 +1,7 @@
 //! Retained messages that a new Subscription is to receive, sent as fast as the client takes them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use komar_codec::QoS;
 use komar_topic::Cursor;
@@ -8,18 +9,43 @@ use komar_topic::Cursor;
 use super::inflight::Queued;
 use crate::message::SubscriptionIdentifiers;
 
+/// The walks of one Session, oldest first.
+#[derive(Default)]
+pub(crate) struct RetainedWalks {
+    walks: VecDeque<RetainedWalk>,
+    last_number: u64,
+    /// Some worker has the Session on its list, so no other has to.
+    pub(crate) is_listed: bool,
+}
+
 /// Where the delivery of a Subscription's retained messages stands. MQTT 5.0 §3.3.1.3.
-pub(crate) struct RetainedWalk {
-    pub(crate) filter: Box<str>,
+struct RetainedWalk {
+    /// Names the walk while a worker has its slice.
+    number: u64,
+    filter: Arc<str>,
+    /// `None` while a worker looks for messages with it.
+    slice: Option<Slice>,
+}
+
+/// What a worker needs to go on with a walk.
+#[derive(Default)]
+pub(crate) struct Slice {
+    pub(crate) wanted: Wanted,
+    pub(crate) progress: Progress,
+    /// Found and not sent yet.
+    pub(crate) found: VecDeque<Found>,
+    /// How the world was when they were found.
+    pub(crate) looked: Looked,
+}
+
+/// Which messages, and how they are sent.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    pub(crate) filter: Arc<str>,
     pub(crate) maximum_qos: QoS,
     pub(crate) identifiers: SubscriptionIdentifiers,
     /// Retained messages stored after the Subscription was made came live and are left out here.
     pub(crate) newest: u64,
-    pub(crate) progress: Progress,
-    /// Found and not sent yet; a slice at the most.
-    pub(crate) found: VecDeque<Found>,
-    /// How the world was when they were found.
-    pub(crate) looked: Looked,
 }
 
 /// A retained message on its way, and which one it was.
@@ -28,7 +54,7 @@ pub(crate) struct Found {
     pub(crate) queued: Queued,
 }
 
-/// What found messages depend on: once it is another, they are looked at again before they are sent.
+/// What found messages depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Looked {
     pub(crate) retained: u64,
@@ -36,8 +62,78 @@ pub(crate) struct Looked {
     pub(crate) identity: u32,
 }
 
+#[derive(Default)]
 pub(crate) enum Progress {
+    #[default]
     Start,
     After(Cursor),
     End,
+}
+
+impl Looked {
+    /// Whether READ access is what it was.
+    pub(crate) fn same_rules(self, other: Looked) -> bool {
+        self.access == other.access && self.identity == other.identity
+    }
+}
+
+impl RetainedWalks {
+    /// Begins walks. An older one with the same filter ends, so there are no more of them than Subscriptions.
+    pub(crate) fn add(&mut self, wanted: Vec<Wanted>) {
+        for wanted in wanted {
+            self.stop(&wanted.filter);
+            self.last_number += 1;
+            self.walks.push_back(RetainedWalk {
+                number: self.last_number,
+                filter: Arc::clone(&wanted.filter),
+                slice: Some(Slice {
+                    wanted,
+                    ..Slice::default()
+                }),
+            });
+        }
+    }
+
+    /// The Subscription is gone.
+    pub(crate) fn stop(&mut self, filter: &str) {
+        self.walks.retain(|walk| &*walk.filter != filter);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.walks.is_empty()
+    }
+
+    /// Whether the caller has to put the Session on its list: there is a walk, and it is on no list.
+    pub(crate) fn list(&mut self) -> bool {
+        let listed = !self.walks.is_empty() && !self.is_listed;
+        self.is_listed |= listed;
+        listed
+    }
+
+    /// The slice of the oldest walk, unless a worker has it.
+    pub(crate) fn first_mut(&mut self) -> Option<&mut Slice> {
+        self.walks.front_mut()?.slice.as_mut()
+    }
+
+    /// Lends the slice of the oldest walk, with the walk's number.
+    pub(crate) fn lend(&mut self) -> Option<(u64, Slice)> {
+        let walk = self.walks.front_mut()?;
+        walk.slice.take().map(|slice| (walk.number, slice))
+    }
+
+    /// Takes a slice back; it is forgotten if its walk was stopped meanwhile.
+    pub(crate) fn give_back(&mut self, number: u64, slice: Slice) {
+        if let Some(walk) = self.walks.iter_mut().find(|walk| walk.number == number) {
+            walk.slice = Some(slice);
+        }
+    }
+
+    /// Puts the slice of the oldest walk back, or ends the walk if there is nothing left of it.
+    pub(crate) fn put_first(&mut self, slice: Slice) {
+        if slice.found.is_empty() && matches!(slice.progress, Progress::End) {
+            self.walks.pop_front();
+        } else if let Some(walk) = self.walks.front_mut() {
+            walk.slice = Some(slice);
+        }
+    }
 }

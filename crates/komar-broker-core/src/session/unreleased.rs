@@ -1,10 +1,14 @@
 //! Inbound QoS 2 messages between PUBLISH and PUBREL.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use komar_codec::PacketIdentifier;
 
+use super::counted::Counted;
+use crate::config::Limits;
 use crate::message::MessageBody;
 
 /// Messages that the client has sent and not released. They are routed when it releases them, so a message that
@@ -13,7 +17,7 @@ use crate::message::MessageBody;
 pub(crate) struct Unreleased {
     /// At most 65,535 small numbers: a hasher that resists flooding is not needed.
     messages: HashMap<PacketIdentifier, Option<MessageBody>, FixedState>,
-    bytes: usize,
+    bytes: Counted,
 }
 
 /// Why a message was not kept.
@@ -33,7 +37,8 @@ impl Unreleased {
         identifier: PacketIdentifier,
         body: Option<MessageBody>,
         maximum: usize,
-        maximum_bytes: usize,
+        limits: &Limits,
+        total: &Arc<AtomicUsize>,
     ) -> Result<(), Refused> {
         let replaced = self.messages.get(&identifier);
         if replaced.is_none() && self.messages.len() >= maximum {
@@ -41,11 +46,14 @@ impl Unreleased {
         }
         let old = replaced.and_then(Option::as_ref).map_or(0, MessageBody::len);
         let new = body.as_ref().map_or(0, MessageBody::len);
-        let bytes = self.bytes.saturating_sub(old).saturating_add(new);
-        if bytes > maximum_bytes {
+        let with_it = |bytes: usize| bytes.saturating_sub(old).saturating_add(new);
+        if with_it(self.bytes.bytes()) > limits.maximum_unreleased_bytes
+            || with_it(total.load(Ordering::Relaxed)) > limits.maximum_total_queued_bytes
+        {
             return Err(Refused::TooLarge);
         }
-        self.bytes = bytes;
+        self.bytes.subtract(old);
+        self.bytes.add(new, total);
         self.messages.insert(identifier, body);
         Ok(())
     }
@@ -53,9 +61,7 @@ impl Unreleased {
     /// PUBREL: gives the message out. `None` if the identifier is not known.
     pub(crate) fn release(&mut self, identifier: PacketIdentifier) -> Option<Option<MessageBody>> {
         let message = self.messages.remove(&identifier)?;
-        self.bytes = self
-            .bytes
-            .saturating_sub(message.as_ref().map_or(0, MessageBody::len));
+        self.bytes.subtract(message.as_ref().map_or(0, MessageBody::len));
         Some(message)
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Setup {
     pub(crate) config: BrokerConfig,
     pub(crate) listeners: BTreeMap<String, Arc<ListenerPolicy>>,
     acl: Option<String>,
+    /// Rules that hold for one listener.
+    acls: BTreeMap<String, String>,
     passwords: Option<Vec<(String, String)>>,
 }
 
@@ -31,6 +33,9 @@ impl Setup {
             let limits = &mut self.config.limits;
             match name {
                 "inflight" => limits.maximum_inflight_messages = number(value)?,
+                "inflight_bytes" => limits.maximum_inflight_bytes = Some(number(value)?),
+                "total_queued" => limits.maximum_total_queued_bytes = number(value)?,
+                "replies" => limits.maximum_reply_bytes = number(value)?,
                 "queued" => limits.maximum_queued_messages = Some(number(value)?),
                 "queued_bytes" => limits.maximum_queued_bytes = Some(number(value)?),
                 "unreleased_bytes" => limits.maximum_unreleased_bytes = number(value)?,
@@ -55,6 +60,9 @@ impl Setup {
                 "retain_expiry" => self.config.retained_expiry_maximum = Some(duration(value)?),
                 "keep" => self.config.maximum_keep_alive = Some(number(value)?),
                 "expiry" => self.config.session_expiry_maximum = Some(duration(value)?),
+                "tolerate" => self.config.tolerate_receive_maximum = flag(value)?,
+                "payload_format" => self.config.check_payload_format = flag(value)?,
+                "response_information" => self.config.response_information = Some(value.to_owned()),
                 _ => return Err(format!("no setting: {name}")),
             }
         }
@@ -88,6 +96,7 @@ impl Setup {
                 }
                 "qos" => policy.maximum_qos = QoS::from_u8(number(value)?).ok_or("no QoS")?,
                 "alias_maximum" => policy.topic_alias_maximum = number(value)?,
+                "aliases" => policy.outgoing_topic_alias_maximum = number(value)?,
                 "prefix" => policy.assigned_client_id_prefix = value.to_owned(),
                 _ => return Err(format!("no setting of a listener: {name}")),
             }
@@ -104,9 +113,15 @@ impl Setup {
         }
     }
 
-    /// `acl user bob; topic read t/#`; every line replaces the rules.
+    /// `acl user bob; topic read t/#`; every line replaces the rules. With the name of a listener before them they
+    /// are its own.
     pub(crate) fn acl(&mut self, text: &str) {
-        self.acl = Some(text.replace(';', "\n"));
+        match text.split_once(' ') {
+            Some((listener, rules)) if self.listeners.contains_key(listener) => {
+                self.acls.insert(listener.to_owned(), rules.replace(';', "\n"));
+            }
+            _ => self.acl = Some(text.replace(';', "\n")),
+        }
     }
 
     /// `password bob secret`; `passwords none` empties the file.
@@ -122,13 +137,12 @@ impl Setup {
 
     /// The rules as they stand; everybody may do everything where there are none.
     pub(crate) fn access(&self) -> Outcome<Access> {
-        if self.acl.is_none() && self.passwords.is_none() {
+        if self.acl.is_none() && self.acls.is_empty() && self.passwords.is_none() {
             return Ok(Access::allow_all());
         }
         let mut files = ListenerFiles::default();
         if let Some(text) = &self.acl {
-            let file = AclFile::parse(text.as_bytes()).map_err(|errors| format!("{errors}"))?;
-            files.acl = Some(Arc::new(Acl::compile(&file, Options::default())));
+            files.acl = Some(compiled(text)?);
         }
         if let Some(passwords) = &self.passwords {
             let mut editor = Editor::new(b"");
@@ -141,8 +155,19 @@ impl Setup {
             let file = PasswordFile::parse(&editor.text()).map_err(|errors| format!("{errors}"))?;
             files.passwords = Some(Arc::new(file));
         }
-        Ok(FileAccess::new(files).into_access())
+        let mut access = FileAccess::new(files.clone());
+        for (listener, text) in &self.acls {
+            let policy = self.listeners.get(listener).ok_or("no such listener")?;
+            let acl = Some(compiled(text)?);
+            access = access.with_listener(policy.id, ListenerFiles { acl, ..files.clone() });
+        }
+        Ok(access.into_access())
     }
+}
+
+fn compiled(text: &str) -> Outcome<Arc<Acl>> {
+    let file = AclFile::parse(text.as_bytes()).map_err(|errors| format!("{errors}"))?;
+    Ok(Arc::new(Acl::compile(&file, Options::default())))
 }
 
 /// The certificate `data/certs/{name}.pem` as a transport hands it on.

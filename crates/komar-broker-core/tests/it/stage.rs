@@ -401,6 +401,8 @@ impl Stage {
                 "retained" => figures.retained_messages as u64,
                 "dropped" => figures.dropped_messages,
                 "expired" => figures.expired_sessions,
+                "receive_maximum_exceeded" => figures.receive_maximum_exceeded,
+                "queued_bytes" => figures.queued_bytes as u64,
                 _ => return Err(format!("no figure: {name}")),
             };
             if number::<u64>(expected)? != value {

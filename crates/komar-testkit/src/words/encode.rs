@@ -176,6 +176,7 @@ fn connect(fields: &mut Fields, out: &mut Vec<u8>) -> Result<(), String> {
             properties: WillProperties {
                 will_delay_interval: fields.number("will_delay")?,
                 message_expiry_interval: fields.number("will_expiry")?,
+                payload_format_indicator: fields.number::<u8>("will_format")?.map(payload_format),
                 user_properties: UserProperties::from_pairs(&will_properties),
                 ..WillProperties::default()
             },
@@ -195,11 +196,13 @@ fn connect(fields: &mut Fields, out: &mut Vec<u8>) -> Result<(), String> {
             receive_maximum: fields.number("receive_maximum")?,
             maximum_packet_size: fields.number("maximum_packet_size")?,
             topic_alias_maximum: fields.number("alias_maximum")?,
+            request_response_information: fields
+                .number::<u8>("response_information")?
+                .map(|number| number != 0),
             request_problem_information: fields.number::<u8>("problems")?.map(|number| number != 0),
             user_properties: UserProperties::from_pairs(&properties),
             authentication_method: method.as_deref(),
             authentication_data: data.as_deref(),
-            ..ConnectProperties::default()
         },
     };
     encoded(packet.encode(version, out))
@@ -223,10 +226,7 @@ fn publish(version: ProtocolVersion, fields: &mut Fields, out: &mut Vec<u8>) -> 
         topic_name: &topic_name,
         packet_identifier: fields.identifier()?,
         properties: PublishProperties {
-            payload_format_indicator: format.map(|number| match number {
-                0 => PayloadFormat::Unspecified,
-                _ => PayloadFormat::Utf8,
-            }),
+            payload_format_indicator: format.map(payload_format),
             message_expiry_interval: fields.number("expiry")?,
             topic_alias: fields.number("alias")?,
             response_topic: response_topic.as_deref(),
@@ -239,6 +239,13 @@ fn publish(version: ProtocolVersion, fields: &mut Fields, out: &mut Vec<u8>) -> 
         payload: &payload,
     };
     encoded(packet.encode(version, out))
+}
+
+fn payload_format(number: u8) -> PayloadFormat {
+    match number {
+        0 => PayloadFormat::Unspecified,
+        _ => PayloadFormat::Utf8,
+    }
 }
 
 fn acknowledgement(

@@ -6,7 +6,7 @@
 //!
 //! | packet | alone | named |
 //! | --- | --- | --- |
-//! | `connect` | version (`v3.1`, `v3`, `v5`) | `id` `clean` `keep` `user` `password` `bridge` `will` (topic) `will_payload` `will_size` `will_qos` `will_retain` `will_delay` `will_expiry` `will_prop` `expiry` `receive_maximum` `maximum_packet_size` `alias_maximum` `method` `data` `problems` `prop` |
+//! | `connect` | version (`v3.1`, `v3`, `v5`) | `id` `clean` `keep` `user` `password` `bridge` `will` (topic) `will_payload` `will_size` `will_qos` `will_retain` `will_delay` `will_expiry` `will_format` `will_prop` `expiry` `receive_maximum` `maximum_packet_size` `alias_maximum` `method` `data` `problems` `response_information` `prop` |
 //! | `connack` | reason | `session_present` `assigned` `expiry` `keep` and the limits |
 //! | `publish` | topic, payload | `qos` `id` `retain` `dup` `alias` `expiry` `format` `type` `response` `correlation` `sid` `prop` `size` |
 //! | `puback` `pubrec` `pubrel` `pubcomp` | reason | `id` |
