@@ -1,7 +1,7 @@
 //! What all workers share: the index, the retained messages, the Sessions, the rules.
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
@@ -10,6 +10,7 @@ use komar_topic::{FilterIndex, Handle, STRIPES, Stripe, TopicName};
 use crate::access::Access;
 use crate::config::BrokerConfig;
 use crate::counts::Tallies;
+use crate::inbox::{Inbox, Letter};
 use crate::registry::Registry;
 use crate::router::cache::Stamp;
 use crate::router::retained::RetainedMessages;
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) hasher: SeedableRandomState,
     pub(crate) counters: Counters,
     pub(crate) tallies: Tallies,
+    inboxes: Mutex<Vec<Weak<Inbox>>>,
     /// Encoded bytes that wait for Connections whose transport takes no more.
     pub(crate) slow_bytes: AtomicUsize,
     /// Bytes of packets that have arrived in part.
@@ -96,6 +98,7 @@ impl Broker {
             hasher,
             counters: Counters::default(),
             tallies: Tallies::default(),
+            inboxes: Mutex::default(),
             slow_bytes: AtomicUsize::new(0),
             reassembly_bytes: AtomicUsize::new(0),
             queued_bytes: Arc::default(),
@@ -126,6 +129,27 @@ impl Broker {
 }
 
 impl Shared {
+    /// A letter box for a new worker.
+    pub(crate) fn add_inbox(&self) -> Arc<Inbox> {
+        let inbox = Arc::default();
+        let mut inboxes = self.inboxes.lock();
+        inboxes.retain(|other| other.strong_count() > 0);
+        inboxes.push(Arc::downgrade(&inbox));
+        inbox
+    }
+
+    /// Leaves a letter for some worker. `false`: there is none.
+    pub(crate) fn send(&self, letter: Letter) -> bool {
+        let inbox = self.inboxes.lock().iter().find_map(Weak::upgrade);
+        match inbox {
+            Some(inbox) => {
+                inbox.send(letter);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// The state of the world that a lookup of `name` depends on; read before the lookup is made.
     pub(crate) fn stamp(&self, name: TopicName<'_>, access: u64) -> Stamp {
         let stripe = name.stripe();

@@ -117,6 +117,12 @@ pub struct Limits {
     pub maximum_cached_targets: usize,
     /// Time from the opening of a Connection to its CONNECT. Default: 30 s.
     pub connect_timeout: Duration,
+    /// How long an answer of the embedder ([`Pending`](crate::Pending)) is waited for before it counts as a refusal.
+    /// Default: 30 s.
+    pub verdict_timeout: Duration,
+    /// Bytes that are kept of what a client sends while its Link waits for an answer. A driver that stops reading when it
+    /// is told [`LinkState::Paused`](crate::LinkState) hands in no more than the rest of one read. Default: 256 KiB.
+    pub maximum_paused_bytes: usize,
 }
 
 impl Default for Limits {
@@ -141,6 +147,8 @@ impl Default for Limits {
             maximum_topic_levels: 201,
             maximum_cached_targets: 1 << 18,
             connect_timeout: Duration::from_secs(30),
+            verdict_timeout: Duration::from_secs(30),
+            maximum_paused_bytes: 256 << 10,
         }
     }
 }

@@ -5,6 +5,8 @@ use core::num::NonZeroU16;
 use komar_codec::{DecodeError, ErrorClass, PacketType, ReasonCode};
 use komar_topic::TopicError;
 
+use crate::guard::Panicked;
+
 /// What a peer did that ends its Connection. One variant a cause; [`reason_code`](ProtocolError::reason_code)
 /// says what a 5.0 peer is told.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -63,6 +65,15 @@ pub enum ProtocolError {
     /// An AUTH packet without an exchange that asked for it. MQTT 5.0 §4.12.
     #[error("AUTH outside an authentication exchange")]
     UnexpectedAuth,
+    /// Not the peer's doing: code of the embedder panicked while it was asked about this Connection.
+    #[error("code of the embedder panicked")]
+    Panicked,
+}
+
+impl From<Panicked> for ProtocolError {
+    fn from(_: Panicked) -> Self {
+        ProtocolError::Panicked
+    }
 }
 
 impl ProtocolError {
@@ -76,6 +87,7 @@ impl ProtocolError {
             ProtocolError::RetainNotSupported => ReasonCode::RetainNotSupported,
             ProtocolError::ReceiveMaximumExceeded { .. } => ReasonCode::ReceiveMaximumExceeded,
             ProtocolError::QuotaExceeded => ReasonCode::QuotaExceeded,
+            ProtocolError::Panicked => ReasonCode::ImplementationSpecificError,
             ProtocolError::UnexpectedPacket(_)
             | ProtocolError::SharedFilter(_)
             | ProtocolError::SharedNoLocal
@@ -97,6 +109,7 @@ impl ProtocolError {
             ProtocolError::TopicAliasTooLarge { .. } => CloseCause::TopicAliasInvalid,
             ProtocolError::ReceiveMaximumExceeded { .. } => CloseCause::ReceiveMaximumExceeded,
             ProtocolError::QuotaExceeded => CloseCause::QuotaExceeded,
+            ProtocolError::Panicked => CloseCause::ImplementationSpecificError,
             _ => CloseCause::ProtocolError,
         }
     }
@@ -148,6 +161,9 @@ pub enum CloseCause {
     /// A limit on bytes or packets.
     #[error("quota exceeded")]
     QuotaExceeded,
+    /// Code of the embedder panicked while it was asked about this Connection.
+    #[error("implementation specific error")]
+    ImplementationSpecificError,
     /// An operator asked for it.
     #[error("administrative action")]
     AdministrativeAction,

@@ -5,11 +5,12 @@ use core::time::Duration;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use komar_codec::{ProtocolVersion, QoS};
+use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 use komar_topic::{Cursor, TopicFilter, TopicName};
 
 use crate::broker::Broker;
 use crate::config::ListenerId;
+use crate::inbox::Letter;
 use crate::message::MessageBody;
 use crate::outbox::Outbox;
 use crate::session::Session;
@@ -278,6 +279,16 @@ impl Broker {
             if after.is_none() {
                 return names;
             }
+        }
+    }
+
+    /// Closes the Connection of a Session: a 5.0 client is sent DISCONNECT with `reason_code`, most often
+    /// [`ReasonCode::AdministrativeAction`]. A worker does it in its next turn. `false`: nobody of that Client Identifier
+    /// is connected.
+    pub fn kick(&self, client_id: &str, reason_code: ReasonCode) -> bool {
+        match self.shared.registry.find(client_id) {
+            Some(session) if session.is_online() => self.shared.send(Letter::Kick(session, reason_code)),
+            _ => false,
         }
     }
 

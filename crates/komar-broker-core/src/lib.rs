@@ -6,7 +6,7 @@
 //!
 //! One turn of a driver:
 //!
-//! 1. [`Worker::turn_begin`] with the time.
+//! 1. [`Worker::turn_begin`] with the time, and [`Worker::verdict`] for each [`Worker::next_verdict`].
 //! 2. For each Connection that has sent something, one read and [`Worker::input`].
 //! 3. [`Worker::work`] for what that has left to do.
 //! 4. For each [`Worker::next_dirty`]: [`Worker::take_output`], one write, [`Worker::output_done`].
@@ -46,6 +46,8 @@ mod config;
 mod counts;
 mod error;
 mod event;
+mod guard;
+mod inbox;
 mod introspection;
 mod link;
 mod message;
@@ -62,8 +64,8 @@ mod timer;
 mod worker;
 
 pub use access::{
-    Access, Action, Authenticate, Authentication, Authorize, Credential, Decision, FileAccess, Identity,
-    Known, ListenerFiles, Login, Subject,
+    Access, Action, Authenticate, Authentication, Authorize, Credential, Decision, Exchange, ExchangeContext,
+    FileAccess, Identity, Known, ListenerFiles, Login, Pending, Step, Subject, Verdict,
 };
 pub use broker::Broker;
 pub use config::{BrokerConfig, Limits, ListenerId, ListenerPolicy};

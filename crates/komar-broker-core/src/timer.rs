@@ -14,6 +14,8 @@ pub(crate) enum Timer {
     SessionExpiry(Weak<Session>, u64),
     /// A Session without a Connection since `epoch`, whose Will Delay Interval ends. MQTT 5.0 §3.1.3.2.2.
     WillDelay(Weak<Session>, u64),
+    /// A Link that may have waited for a verdict for too long.
+    Verdict(Weak<Outbox>),
 }
 
 /// A wheel of [`SLOTS`] seconds. A timer that is due later goes around and is put in again, so what belongs to
@@ -77,9 +79,13 @@ impl Timer {
         Timer::Silence(Arc::downgrade(outbox))
     }
 
+    pub(crate) fn verdict(outbox: &Arc<Outbox>) -> Timer {
+        Timer::Verdict(Arc::downgrade(outbox))
+    }
+
     fn is_alive(&self) -> bool {
         match self {
-            Timer::Silence(outbox) => outbox.strong_count() > 0,
+            Timer::Silence(outbox) | Timer::Verdict(outbox) => outbox.strong_count() > 0,
             // A client that comes and goes leaves one behind each time: not for longer than a round.
             Timer::SessionExpiry(session, epoch) | Timer::WillDelay(session, epoch) => session
                 .upgrade()

@@ -9,12 +9,13 @@ use komar_codec::QoS;
 use komar_passwd::PasswordCheck;
 use komar_topic::TopicName;
 
-use crate::access::{Access, Identity};
+use crate::access::{Access, Answer, Identity, Verdict};
 use crate::broker::{Broker, Shared};
 use crate::config::{BrokerConfig, ListenerPolicy};
 use crate::counts::{Counts, Tally};
 use crate::error::CloseCause;
 use crate::event::Event;
+use crate::inbox::{Inbox, Letter};
 use crate::link::Link;
 use crate::message::Message;
 use crate::now::{Millis, Now};
@@ -50,6 +51,10 @@ pub struct Worker {
     /// Properties of the PUBLISH that is being handled, as they are passed on.
     pub(crate) forwarded_buffer: Vec<u8>,
     tally: Arc<Tally>,
+    /// What other threads leave for this worker.
+    pub(crate) inbox: Arc<Inbox>,
+    /// Answers for Links, to be given to them by the driver.
+    verdicts: VecDeque<Verdict>,
 }
 
 /// What a step of the state machines leaves behind for the driver and for other workers.
@@ -118,6 +123,8 @@ impl Worker {
             orphans: VecDeque::new(),
             forwarded_buffer: Vec::new(),
             tally: shared.tallies.add(),
+            inbox: shared.add_inbox(),
+            verdicts: VecDeque::new(),
             fx: Effects {
                 counts: Counts::default(),
                 now: now_millis,
@@ -140,6 +147,9 @@ impl Worker {
         self.fx.now = Millis::from(now);
         self.fx.unix = now.unix;
         let epoch = self.take_access();
+        if self.inbox.has_letters() {
+            self.read_letters();
+        }
         self.expire_timers();
         self.expire_retained();
         if self.fx.now >= self.swept.after(SWEEP_EVERY) {
@@ -203,6 +213,28 @@ impl Worker {
         self.fx.close(outbox, cause);
     }
 
+    /// Says how other threads tell this worker's driver that there is something to do which no input announces: an
+    /// answer to a question, an operator's wish. `wake` is called from any thread and makes the driver begin a turn soon.
+    /// Without it such things wait for the next turn.
+    pub fn set_wake(&self, wake: Box<dyn Fn() + Send + Sync>) {
+        self.inbox.set_wake(wake);
+    }
+
+    /// Whether other threads have left something that the next turn will do. A driver that is about to sleep asks after it
+    /// has made itself ready to be woken.
+    pub fn has_letters(&self) -> bool {
+        self.inbox.has_letters()
+    }
+
+    /// An answer that has come for a Link. The driver looks for one at the beginning of a turn and gives it to
+    /// [`verdict`](Self::verdict) with the Link of its Outbox; where there is none any more, it drops it.
+    pub fn next_verdict(&mut self) -> Option<Verdict> {
+        if self.verdicts.is_empty() && self.inbox.has_letters() {
+            self.read_letters();
+        }
+        self.verdicts.pop_front()
+    }
+
     /// What happened, oldest first.
     pub fn next_event(&mut self) -> Option<Event> {
         self.fx.events.pop_front()
@@ -253,7 +285,12 @@ impl Worker {
     pub fn turn_end(&mut self) -> TurnEnd {
         self.cache.turn_end();
         self.tally.show(self.fx.counts);
-        let wait = if self.fx.walking.is_empty() && self.wills.is_empty() && self.orphans.is_empty() {
+        let at_rest = self.fx.walking.is_empty()
+            && self.wills.is_empty()
+            && self.orphans.is_empty()
+            && self.verdicts.is_empty()
+            && !self.inbox.has_letters();
+        let wait = if at_rest {
             self.timers.next().map(|due| due.since(self.fx.now))
         } else {
             Some(Duration::ZERO)
@@ -289,6 +326,20 @@ impl Worker {
         epoch
     }
 
+    fn read_letters(&mut self) {
+        for letter in self.inbox.take() {
+            match letter {
+                Letter::Verdict(verdict) => self.verdicts.push_back(verdict),
+                Letter::Kick(session, reason_code) => {
+                    let outbox = session.lock().outbox.clone();
+                    if let Some(outbox) = outbox {
+                        self.say_goodbye(&outbox, reason_code, CloseCause::AdministrativeAction);
+                    }
+                }
+            }
+        }
+    }
+
     fn expire_timers(&mut self) {
         let mut due = core::mem::take(&mut self.due);
         self.timers.expire(self.fx.now, &mut due);
@@ -302,6 +353,16 @@ impl Worker {
                         self.fx.close(&outbox, CloseCause::KeepAliveTimeout);
                     } else if deadline != Millis::NEVER {
                         self.timers.add(deadline, Timer::silence(&outbox));
+                    }
+                }
+                Timer::Verdict(outbox) => {
+                    if let Some(outbox) = outbox.upgrade() {
+                        self.verdicts.push_back(Verdict {
+                            outbox,
+                            ticket: 0,
+                            place: 0,
+                            answer: Answer::Deadline,
+                        });
                     }
                 }
                 Timer::SessionExpiry(session, epoch) => {

@@ -43,6 +43,11 @@ impl Mailbox {
 
     pub(crate) fn send(&self, mail: Mail) {
         self.letters.lock().push(mail);
+        self.wake();
+    }
+
+    /// Wakes the reactor if it sleeps.
+    pub(crate) fn wake(&self) {
         if self.asleep.swap(false, Ordering::SeqCst)
             && let Err(error) = self.waker.wake()
         {
@@ -50,7 +55,8 @@ impl Mailbox {
         }
     }
 
-    /// The reactor is about to sleep. `false`: there is mail, do not.
+    /// The reactor is about to sleep. `false`: there is mail, do not. What else there may be to do, the caller looks for
+    /// after this.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
         // A letter that was sent before the flag was seen is found here; a later one sees the flag.

@@ -82,9 +82,12 @@ impl Reactor {
         worker: Worker,
         sockets: Vec<ListeningSocket>,
     ) -> io::Result<Reactor> {
+        let mailbox = Arc::clone(&common.mailboxes[number]);
+        let waker = Arc::clone(&mailbox);
+        worker.set_wake(Box::new(move || waker.wake()));
         let mut reactor = Reactor {
             number,
-            mailbox: Arc::clone(&common.mailboxes[number]),
+            mailbox,
             common,
             poll,
             worker,
@@ -113,7 +116,7 @@ impl Reactor {
         let mut events = Events::with_capacity(1024);
         let mut wait = None;
         loop {
-            let timeout = if self.has_work() || !self.mailbox.fall_asleep() {
+            let timeout = if self.has_work() || !self.mailbox.fall_asleep() || self.worker.has_letters() {
                 Some(Duration::ZERO)
             } else {
                 wait
@@ -130,6 +133,7 @@ impl Reactor {
                 self.event(event);
             }
             self.read_mail();
+            self.read_verdicts();
             if self.stopping {
                 return self.stop();
             }
@@ -510,6 +514,23 @@ impl Reactor {
         if !connection.reading {
             connection.reading = true;
             self.reading.push(key);
+        }
+    }
+
+    /// Answers of the embedder that came later.
+    fn read_verdicts(&mut self) {
+        while let Some(verdict) = self.worker.next_verdict() {
+            let Some(key) = self.find(&verdict.outbox) else {
+                continue;
+            };
+            let Some(connection) = self.connections.get_mut(key) else {
+                continue;
+            };
+            self.worker.verdict(&mut connection.link, verdict);
+            if !connection.reading {
+                connection.reading = true;
+                self.reading.push(key);
+            }
         }
     }
 

@@ -259,6 +259,11 @@ impl Site {
         }
     }
 
+    /// Bytes that the peer has sent and the broker has not read.
+    pub fn pending(&self, peer: PeerId) -> usize {
+        self.peers[peer.0].inbound.len()
+    }
+
     /// What the peer has received and nobody has taken.
     pub fn unread(&self, peer: PeerId) -> usize {
         self.peers[peer.0].received.len()
@@ -297,7 +302,8 @@ impl Site {
     /// One turn of one worker. Says whether there was anything to do or is more.
     fn turn(&mut self, number: usize) -> bool {
         self.workers[number].turn_begin(at(self.now));
-        let mut busy = self.read(number);
+        let mut busy = self.hand_out_verdicts(number);
+        busy |= self.read(number);
         self.workers[number].work();
         busy |= self.write(number);
         while self.close_over(number) {
@@ -315,6 +321,20 @@ impl Site {
         let wait = self.workers[number].turn_end().wait;
         self.deadlines[number] = wait.map(|wait| self.now + wait);
         busy || wait == Some(Duration::ZERO)
+    }
+
+    /// Answers of the embedder that came later, to the Links that are still there.
+    fn hand_out_verdicts(&mut self, number: usize) -> bool {
+        let mut busy = false;
+        while let Some(verdict) = self.workers[number].next_verdict() {
+            busy = true;
+            let PeerId(place) = peer_of(&verdict.outbox);
+            let Peer { link, closed, .. } = &mut self.peers[place];
+            if !*closed {
+                self.workers[number].verdict(link, verdict);
+            }
+        }
+        busy
     }
 
     fn read(&mut self, number: usize) -> bool {

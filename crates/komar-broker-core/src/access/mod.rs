@@ -2,8 +2,10 @@
 //! files.
 
 mod acl;
+mod exchange;
 mod files;
 mod identity;
+mod later;
 mod password;
 
 use core::any::Any;
@@ -14,9 +16,13 @@ use komar_passwd::PasswordCheck;
 use komar_topic::{TopicFilter, TopicName};
 
 use crate::config::{ListenerId, ListenerPolicy};
+use crate::guard::{Panicked, guarded};
 
+pub use exchange::{Exchange, ExchangeContext, Step};
 pub use files::{FileAccess, ListenerFiles};
 pub(crate) use identity::CertificateIdentity;
+pub(crate) use later::{Answer, Asking};
+pub use later::{Pending, Verdict};
 
 /// Who a Connection belongs to, once it is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,16 +38,21 @@ pub struct Identity {
 
 impl Identity {
     pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject::new(self.username.as_deref(), &self.client_id, self.listener)
+    }
+
+    /// As [`subject`](Self::subject), for a question whose answer may come later.
+    pub(crate) fn asking<'a>(&'a self, asking: Asking<'a>) -> Subject<'a> {
         Subject {
-            username: self.username.as_deref(),
-            client_id: &self.client_id,
-            listener: self.listener,
+            asking: Some(asking),
+            ..self.subject()
         }
     }
 }
 
 /// What a client presents in CONNECT.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Login<'a> {
     /// What holds for its listener.
     pub listener: &'a ListenerPolicy,
@@ -51,6 +62,30 @@ pub struct Login<'a> {
     pub username: Option<&'a str>,
     /// The password, any bytes.
     pub password: Option<&'a [u8]>,
+    pub(crate) asking: Option<Asking<'a>>,
+}
+
+impl<'a> Login<'a> {
+    /// A login that no client waits for: to ask an [`Authenticate`] outside a broker.
+    pub fn new(
+        listener: &'a ListenerPolicy,
+        client_id: &'a str,
+        username: Option<&'a str>,
+        password: Option<&'a [u8]>,
+    ) -> Login<'a> {
+        Login {
+            listener,
+            client_id,
+            username,
+            password,
+            asking: None,
+        }
+    }
+
+    /// The way back for an answer that is not known yet; return [`Authentication::Later`] then. `None`: nobody waits.
+    pub fn later(&self) -> Option<Pending<Authentication>> {
+        self.asking.map(|asking| asking.pending())
+    }
 }
 
 /// The answer to a [`Login`].
@@ -59,6 +94,8 @@ pub struct Login<'a> {
 pub enum Authentication {
     /// Let in, under the user name that it gave.
     Accept,
+    /// Let in under this user name, whatever name it gave: the one that a token names, for example.
+    AcceptAs(Arc<str>),
     /// Let in without a user name, whatever name it gave: nothing vouches for it.
     AcceptAnonymous,
     /// Refused. 5.0 clients get the code, others the nearest return code.
@@ -66,6 +103,8 @@ pub enum Authentication {
     /// The answer takes work that has no place in a turn: the driver runs the check and comes back with
     /// [`Worker::password_verdict`](crate::Worker::password_verdict).
     Check(PasswordCheck),
+    /// The answer comes through [`Login::later`].
+    Later,
 }
 
 /// What a login rests on, of a type that only its [`Authenticate`] knows. Kept as long as the Connection.
@@ -94,6 +133,13 @@ pub trait Authenticate: Send + Sync {
         None
     }
 
+    /// Begins an exchange of AUTH packets by a method of the client's choice (MQTT 5.0 §4.12); `login` has the user name
+    /// and password that came with CONNECT, if any. `None`, the default: there is no such method, and the client is
+    /// refused with 0x8C.
+    fn begin(&self, _login: &Login<'_>, _method: &str) -> Option<Box<dyn Exchange>> {
+        None
+    }
+
     /// Whether a client that is connected may stay; asked after a reload, see [`Worker::recheck`](crate::Worker::recheck).
     /// Default: it may.
     ///
@@ -107,7 +153,8 @@ pub trait Authenticate: Send + Sync {
 }
 
 /// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Subject<'a> {
     /// Its user name.
     pub username: Option<&'a str>,
@@ -115,6 +162,35 @@ pub struct Subject<'a> {
     pub client_id: &'a str,
     /// Its listener.
     pub listener: ListenerId,
+    asking: Option<Asking<'a>>,
+}
+
+impl<'a> Subject<'a> {
+    /// Somebody whom nothing waits for: to ask an [`Authorize`] outside a broker.
+    pub fn new(username: Option<&'a str>, client_id: &'a str, listener: ListenerId) -> Subject<'a> {
+        Subject {
+            username,
+            client_id,
+            listener,
+            asking: None,
+        }
+    }
+
+    /// The way back for an answer that is not known yet; return [`Decision::Later`] then. `None` where nobody can wait: only
+    /// a client's PUBLISH and SUBSCRIBE can, not a Will Message, and not a delivery.
+    pub fn later(&self) -> Option<Pending<Decision>> {
+        self.asking.map(|asking| asking.pending())
+    }
+}
+
+impl core::fmt::Debug for Subject<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Subject")
+            .field("username", &self.username)
+            .field("client_id", &self.client_id)
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is asked for.
@@ -131,17 +207,37 @@ pub enum Action<'a> {
     Unsubscribe(TopicFilter<'a>),
 }
 
-/// Yes or no.
+/// Yes or no. [`Allow`](Self::Allow) and [`Deny`](Self::Deny) are remembered for the same client and topic until
+/// [`Broker::set_access`](crate::Broker::set_access) is called; the others are asked for again each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Decision {
     /// It may.
     Allow,
-    /// It may not.
+    /// It may, this time.
+    AllowOnce,
+    /// It may not: 0x87 Not authorized.
     Deny,
+    /// It may not, this time, and a 5.0 client is told this code in PUBACK, PUBREC or SUBACK.
+    Refuse(ReasonCode),
+    /// The answer comes through [`Subject::later`]. Where nobody can wait, it counts as [`Deny`](Self::Deny).
+    Later,
 }
 
-/// Decides who may do what. Called on a worker's thread, outside all locks; must not block. Answers may be
-/// remembered until [`Broker::set_access`](crate::Broker::set_access) is called.
+impl Decision {
+    /// What a 5.0 client is told of a refusal.
+    pub(crate) fn reason_code(self) -> ReasonCode {
+        match self {
+            Decision::Allow | Decision::AllowOnce => ReasonCode::Success,
+            Decision::Deny | Decision::Later => ReasonCode::NotAuthorized,
+            // Whatever an embedder says, a refusal is an error.
+            Decision::Refuse(reason_code) if reason_code.is_error() => reason_code,
+            Decision::Refuse(_) => ReasonCode::UnspecifiedError,
+        }
+    }
+}
+
+/// Decides who may do what. Called on a worker's thread, outside all locks; must not block.
 pub trait Authorize: Send + Sync {
     /// Answers one question.
     fn authorize(&self, subject: &Subject<'_>, action: Action<'_>) -> Decision;
@@ -165,16 +261,25 @@ impl Access {
         }
     }
 
-    /// Whether `subject` may do `action`.
+    /// Whether `subject` may do `action`, where nobody can wait for the answer.
     pub(crate) fn allows(&self, subject: &Subject<'_>, action: Action<'_>) -> bool {
+        matches!(
+            self.decide(subject, action),
+            Ok(Decision::Allow | Decision::AllowOnce)
+        )
+    }
+
+    /// Asks whether `subject` may do `action`.
+    pub(crate) fn decide(&self, subject: &Subject<'_>, action: Action<'_>) -> Result<Decision, Panicked> {
         if let Action::Publish(name) | Action::Receive(name) = action
             && is_reserved(name, matches!(action, Action::Publish(_)))
         {
-            return false;
+            return Ok(Decision::Deny);
         }
-        self.authorize
-            .as_ref()
-            .is_none_or(|rules| rules.authorize(subject, action) == Decision::Allow)
+        match &self.authorize {
+            Some(rules) => guarded("Authorize", || rules.authorize(subject, action)),
+            None => Ok(Decision::Allow),
+        }
     }
 }
 

@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use komar_codec::{
     ConnAck, ConnAckProperties, Connect, DecodeError, DecodeErrorKind, Disconnect, ErrorClass, Frame,
-    Framing, ProtocolVersion, ReasonCode, Will, frame,
+    ProtocolVersion, ReasonCode, Will,
 };
 use komar_topic::TopicName;
 
+use super::authenticate::{Accepted, Outcome, Question};
 use super::topic_alias::TopicAliases;
 use super::{Established, Link, Phase};
-use crate::access::{Authentication, CertificateIdentity, Credential, Identity, Login};
+use crate::access::Identity;
 use crate::error::{CloseCause, ProtocolError};
 use crate::event::Event;
-use crate::link::phase::{PendingConnect, Proof, WriteVerdicts};
+use crate::link::phase::{Enhanced, PendingConnect, WriteVerdicts};
 use crate::link::publish::check_depth;
 use crate::message::{Message, MessageBody};
 use crate::now::Millis;
@@ -23,15 +24,15 @@ use crate::outbox::Outbox;
 use crate::session::will::WillMessage;
 use crate::session::{Binding, Remains, Session, SessionState};
 use crate::timer::Timer;
-use crate::worker::{PasswordRequest, Worker};
+use crate::worker::Worker;
 
 /// Why a client is not let in: the code for it, and words for the operator.
-struct Refusal {
+pub(super) struct Refusal {
     reason_code: ReasonCode,
     detail: String,
 }
 
-fn refuse(reason_code: ReasonCode, detail: impl Into<String>) -> Refusal {
+pub(super) fn refuse(reason_code: ReasonCode, detail: impl Into<String>) -> Refusal {
     Refusal {
         reason_code,
         detail: detail.into(),
@@ -54,42 +55,40 @@ impl Worker {
         };
         self.fx.counts.connects_received += 1;
         link.outbox.lock().version = connect.version;
-        match self
-            .check_connect(link, &connect)
-            .and_then(|()| self.who_is_it(link, &connect))
-        {
-            Ok(Answer::Accept(username, proof)) => self.accept(link, &connect, username, proof),
-            Ok(Answer::Wait(credential)) => {
-                link.phase = Phase::Authenticating(Box::new(PendingConnect {
-                    packet: raw.to_vec(),
-                    epoch: self.access.epoch,
-                    credential,
-                }));
-            }
-            Err(refusal) => self.refuse(link, &connect, refusal),
-        }
+        let result = match self.check_connect(link, &connect) {
+            Ok(()) => self.who_is_it(link, &connect),
+            Err(refusal) => Err(refusal),
+        };
+        self.connect_goes_on(link, &connect, raw, result);
     }
 
-    /// Goes on with a CONNECT whose password was checked.
-    pub(super) fn verdict(&mut self, link: &mut Link, pending: PendingConnect, accepted: bool) {
-        let options = self.decode_options(link);
-        // It was decoded before, so it decodes again.
-        let Ok(Framing::Complete(whole)) = frame(&pending.packet, &options) else {
-            return;
+    /// Lets the client in, refuses it, or keeps CONNECT until there is an answer.
+    pub(super) fn connect_goes_on(
+        &mut self,
+        link: &mut Link,
+        connect: &Connect<'_>,
+        packet: &[u8],
+        result: Result<Outcome, Refusal>,
+    ) {
+        let epoch = self.access.epoch;
+        let pending = |question: Question| {
+            Box::new(PendingConnect {
+                packet: packet.to_vec(),
+                epoch,
+                credential: question.credential,
+                exchange: question.exchange,
+                deadline: question.deadline,
+            })
         };
-        if pending.epoch != self.access.epoch {
-            // The answer is about rules that hold no more.
-            return self.connect(link, whole, &pending.packet);
-        }
-        let Ok(connect) = Connect::decode(whole, &options) else {
-            return;
-        };
-        if accepted {
-            let proof = Proof::Login(pending.credential);
-            self.accept(link, &connect, connect.username.map(Arc::from), proof);
-        } else {
-            let refusal = refuse(ReasonCode::NotAuthorized, "unknown user name or wrong password");
-            self.refuse(link, &connect, refusal);
+        match result {
+            Ok(Outcome::Accept(accepted)) => self.accept(link, connect, accepted),
+            Ok(Outcome::Wait(question)) => {
+                let deadline = question.deadline;
+                link.phase = Phase::Authenticating(pending(question));
+                self.watch(link, deadline);
+            }
+            Ok(Outcome::Exchange(question)) => link.phase = Phase::Exchanging(pending(question)),
+            Err(refusal) => self.refuse(link, connect, refusal),
         }
     }
 
@@ -102,13 +101,6 @@ impl Worker {
             return Err(refuse(
                 ReasonCode::UnsupportedProtocolVersion,
                 "this protocol version is switched off on the listener",
-            ));
-        }
-        if connect.properties.authentication_method.is_some() {
-            // v5 [MQTT-4.12.0-1]
-            return Err(refuse(
-                ReasonCode::BadAuthenticationMethod,
-                "enhanced authentication is not configured",
             ));
         }
         if connect.client_id.is_empty() && !policy.use_username_as_client_id {
@@ -180,48 +172,13 @@ impl Worker {
         Ok(())
     }
 
-    /// Authenticates by certificate where the listener says so, otherwise by what CONNECT carries.
-    fn who_is_it(&mut self, link: &Link, connect: &Connect<'_>) -> Result<Answer, Refusal> {
-        if link.policy.identity.is_some() {
-            // The certificate replaces user name and password, as Mosquitto's use_identity_as_username does.
-            return match link.certificate.as_deref() {
-                Some(CertificateIdentity::Username(username)) => {
-                    Ok(Answer::Accept(Some(Arc::clone(username)), Proof::Certificate))
-                }
-                Some(CertificateIdentity::None(error)) => {
-                    Err(refuse(ReasonCode::BadUserNameOrPassword, error.to_string()))
-                }
-                None => Err(refuse(ReasonCode::BadUserNameOrPassword, "no client certificate")),
-            };
-        }
-        let login = Login {
-            listener: &link.policy,
-            client_id: connect.client_id,
-            username: connect.username.filter(|name| !name.is_empty()),
-            password: connect.password,
-        };
-        let authenticate = &self.access.access.authenticate;
-        let answer = authenticate.authenticate(&login);
-        let credential = authenticate.credential(&login);
-        match answer {
-            Authentication::Accept => {
-                let username = login.username.map(Arc::from);
-                Ok(Answer::Accept(username, Proof::Login(credential)))
-            }
-            Authentication::AcceptAnonymous => Ok(Answer::Accept(None, Proof::Login(credential))),
-            Authentication::Refuse(reason_code) => Err(refuse(reason_code, "credentials are required")),
-            Authentication::Check(check) => {
-                self.checks.push_back(PasswordRequest {
-                    outbox: Arc::clone(&link.outbox),
-                    check,
-                });
-                Ok(Answer::Wait(credential))
-            }
-        }
-    }
-
     /// Binds the Connection to its Session and answers CONNACK.
-    fn accept(&mut self, link: &mut Link, connect: &Connect<'_>, username: Option<Arc<str>>, proof: Proof) {
+    fn accept(&mut self, link: &mut Link, connect: &Connect<'_>, accepted: Accepted) {
+        let Accepted {
+            username,
+            proof,
+            exchanged,
+        } = accepted;
         let (client_id, assigned) = match self.client_id(link, connect, username.as_ref()) {
             Ok(client_id) => client_id,
             Err(refusal) => return self.refuse(link, connect, refusal),
@@ -258,6 +215,9 @@ impl Worker {
             receive_maximum: NonZeroU16::new(limits.receive_maximum()),
             retain_available: (!self.config.retain_available).then_some(false),
             maximum_qos: Some(link.policy.maximum_qos).filter(|qos| qos.as_u8() < 2),
+            // v5 [MQTT-4.12.0-5]
+            authentication_method: exchanged.as_ref().and(connect.properties.authentication_method),
+            authentication_data: exchanged.as_ref().and_then(Option::as_deref),
             ..ConnAckProperties::default()
         };
         let client_maximum = connect
@@ -307,6 +267,8 @@ impl Worker {
             topic_aliases: TopicAliases::default(),
             write_verdicts: WriteVerdicts::default(),
             proof,
+            waiting: None,
+            enhanced: Enhanced::of(connect),
         }));
         self.review(&session, epoch);
         self.pump(&session);
@@ -565,11 +527,6 @@ impl Worker {
         // v5 [MQTT-3.2.2-7], v3 [MQTT-3.2.2-5]
         self.fx.close(&link.outbox, cause);
     }
-}
-
-enum Answer {
-    Accept(Option<Arc<str>>, Proof),
-    Wait(Option<Credential>),
 }
 
 /// Takes a Session over from its Connection, if it has one. `true`: it goes on; `false`: it is over.

@@ -85,7 +85,7 @@ impl Worker {
                 });
                 self.detach(&established, cause);
             }
-            Phase::AwaitingConnect | Phase::Authenticating(_) => {
+            Phase::AwaitingConnect | Phase::Authenticating(_) | Phase::Exchanging(_) => {
                 let outbox = Arc::clone(&link.outbox);
                 self.fx.events.push_back(Event::Abandoned { outbox, cause });
             }

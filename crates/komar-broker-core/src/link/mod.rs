@@ -1,6 +1,7 @@
 //! The protocol state of one network connection, and the dispatch of what it reads.
 
 mod ack;
+mod authenticate;
 mod connect;
 mod disconnect;
 mod phase;
@@ -8,16 +9,17 @@ mod publish;
 mod recheck;
 mod subscribe;
 pub(crate) mod topic_alias;
+mod waiting;
 
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use komar_codec::{
-    DecodeOptions, Frame, Framing, Packet, PacketType, ProtocolVersion, Role, Utf8Policy, frame,
+    DecodeOptions, Frame, Framing, Packet, PacketType, ProtocolVersion, ReasonCode, Role, Utf8Policy, frame,
 };
 use komar_passwd::PasswordVerdict;
 
-use crate::access::CertificateIdentity;
+use crate::access::{Answer, Authentication, CertificateIdentity};
 use crate::config::ListenerPolicy;
 use crate::error::{CloseCause, ProtocolError};
 use crate::outbox::{Outbox, State};
@@ -34,6 +36,10 @@ pub struct Link {
     rest: Vec<u8>,
     phase: Phase,
     certificate: Option<Box<CertificateIdentity>>,
+    /// Number of the question that was asked last; an answer to an older one is ignored.
+    asked: u32,
+    /// A timer will ask for the deadline of a verdict.
+    watched: bool,
 }
 
 /// What became of an input.
@@ -66,6 +72,8 @@ impl Link {
             rest: Vec::new(),
             phase: Phase::AwaitingConnect,
             certificate: None,
+            asked: 0,
+            watched: false,
         }
     }
 
@@ -93,10 +101,11 @@ impl Link {
 
     /// Whether the Link reads.
     pub fn state(&self) -> LinkState {
-        match self.phase {
+        match &self.phase {
             Phase::Closed => LinkState::Closing,
-            Phase::Authenticating(_) => LinkState::Paused,
-            Phase::AwaitingConnect | Phase::Established(_) => LinkState::Open,
+            Phase::Established(established) if established.waiting.is_none() => LinkState::Open,
+            Phase::Established(_) | Phase::Authenticating(_) => LinkState::Paused,
+            Phase::AwaitingConnect | Phase::Exchanging(_) => LinkState::Open,
         }
     }
 
@@ -131,6 +140,9 @@ impl Worker {
             LinkState::Paused => {
                 self.fx.counts.bytes_received += bytes.len() as u64;
                 self.keep_rest(link, bytes);
+                if link.rest.len() > self.config.limits.maximum_paused_bytes {
+                    self.fail(link, ProtocolError::QuotaExceeded);
+                }
                 return link.progress(bytes.len());
             }
             LinkState::Closing => return link.progress(0),
@@ -171,11 +183,11 @@ impl Worker {
             && let Phase::Authenticating(pending) =
                 core::mem::replace(&mut link.phase, Phase::AwaitingConnect)
         {
-            self.verdict(
-                link,
-                *pending,
-                matches!(verdict, PasswordVerdict::Accepted { .. }),
-            );
+            let answer = match verdict {
+                PasswordVerdict::Accepted { .. } => Authentication::Accept,
+                PasswordVerdict::Refused => Authentication::Refuse(ReasonCode::NotAuthorized),
+            };
+            self.connect_answered(link, *pending, Answer::Login(answer));
         }
         self.resume(link)
     }
@@ -262,8 +274,29 @@ impl Worker {
             return self.connect(link, whole, raw);
         }
         link.outbox.seen(self.fx.now);
-        if let Err(error) = self.established_packet(link, whole, options) {
+        let result = match link.phase {
+            Phase::Established(_) => self.established_packet(link, whole, raw, options),
+            _ => self.exchange_packet(link, whole, options),
+        };
+        if let Err(error) = result {
             self.fail(link, error);
+        }
+    }
+
+    /// AUTH or DISCONNECT between CONNECT and CONNACK.
+    fn exchange_packet(
+        &mut self,
+        link: &mut Link,
+        whole: Frame<'_>,
+        options: &DecodeOptions,
+    ) -> Result<(), ProtocolError> {
+        match Packet::decode(whole, options)? {
+            Packet::Auth(packet) => self.connect_auth(link, &packet),
+            _ => {
+                self.leave(link, CloseCause::Disconnected);
+                self.fx.close(&link.outbox, CloseCause::Disconnected);
+                Ok(())
+            }
         }
     }
 
@@ -271,24 +304,25 @@ impl Worker {
         &mut self,
         link: &mut Link,
         whole: Frame<'_>,
+        raw: &[u8],
         options: &DecodeOptions,
     ) -> Result<(), ProtocolError> {
         if whole.packet_type() == PacketType::Publish {
-            return self.publish_packet(link, whole, options);
+            return self.publish_packet(link, whole, raw, options, &[]);
         }
         match Packet::decode(whole, options)? {
             Packet::PubAck(packet) => self.puback(link, &packet),
             Packet::PubRec(packet) => self.pubrec(link, &packet),
             Packet::PubRel(packet) => self.pubrel(link, &packet),
             Packet::PubComp(packet) => self.pubcomp(link, &packet),
-            Packet::Subscribe(packet) => self.subscribe(link, &packet)?,
+            Packet::Subscribe(packet) => self.subscribe(link, &packet, raw, &[])?,
             Packet::Unsubscribe(packet) => self.unsubscribe(link, &packet)?,
             Packet::PingReq => self.fx.reply(&link.outbox, |version, buffer| {
                 // v5 [MQTT-3.12.4-1]
                 Packet::PingResp.encode(version, buffer)
             }),
             Packet::Disconnect(packet) => self.disconnect_packet(link, &packet)?,
-            Packet::Auth(_) => return Err(ProtocolError::UnexpectedAuth),
+            Packet::Auth(packet) => self.auth(link, &packet)?,
             other => return Err(ProtocolError::UnexpectedPacket(other.packet_type())),
         }
         Ok(())

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use komar_codec::{PacketType, ProtocolVersion};
 
 use super::topic_alias::TopicAliases;
-use crate::access::{Credential, Identity};
+use crate::access::{Credential, Decision, Exchange, Identity};
+use crate::now::Millis;
 use crate::session::Session;
 
 /// Where a Link is in its life.
 pub(crate) enum Phase {
     /// Only CONNECT is legal. v5 [MQTT-3.1.0-1], v3 [MQTT-3.1.0-1]
     AwaitingConnect,
-    /// CONNECT is read; the driver owes a verdict about the password.
+    /// CONNECT is read; the driver or the embedder owes a verdict.
     Authenticating(Box<PendingConnect>),
+    /// CONNECT is read, and the client is to go on with its exchange: AUTH or DISCONNECT. v5 [MQTT-3.1.2-30]
+    Exchanging(Box<PendingConnect>),
     /// The Session and what was negotiated live here.
     Established(Box<Established>),
     /// Nothing is read any more.
@@ -26,6 +29,27 @@ pub(crate) struct PendingConnect {
     /// The rules under which the question was asked; under others it is asked again.
     pub(crate) epoch: u64,
     pub(crate) credential: Option<Credential>,
+    pub(crate) exchange: Option<Box<dyn Exchange>>,
+    /// When it is given up; [`Millis::NEVER`] where the CONNECT timeout does that.
+    pub(crate) deadline: Millis,
+}
+
+/// A packet that waits for answers, to be read again.
+pub(crate) struct Waiting {
+    /// Empty for AUTH, whose exchange remembers where it is.
+    pub(crate) packet: Vec<u8>,
+    /// One for each question, in their order.
+    pub(crate) answers: Vec<Option<Decision>>,
+    pub(crate) deadline: Millis,
+    /// The rules under which the questions were asked.
+    pub(crate) epoch: u64,
+}
+
+/// What a client that was let in by an exchange may do again. MQTT 5.0 §4.12.1.
+pub(crate) struct Enhanced {
+    pub(crate) method: Box<str>,
+    /// Under way.
+    pub(crate) exchange: Option<Box<dyn Exchange>>,
 }
 
 /// What exists once a client is accepted.
@@ -44,6 +68,9 @@ pub(crate) struct Established {
     pub(crate) write_verdicts: WriteVerdicts,
     /// What its login rests on, for the next reload.
     pub(crate) proof: Proof,
+    /// Nothing is read before the answers are there.
+    pub(crate) waiting: Option<Box<Waiting>>,
+    pub(crate) enhanced: Option<Box<Enhanced>>,
 }
 
 /// What a login rests on.
@@ -60,6 +87,7 @@ pub(crate) fn is_legal(phase: &Phase, packet: PacketType) -> bool {
         Phase::AwaitingConnect => packet == PacketType::Connect,
         // v5 [MQTT-3.1.0-2], v3 [MQTT-3.1.0-2]
         Phase::Established(_) => packet != PacketType::Connect,
+        Phase::Exchanging(_) => matches!(packet, PacketType::Auth | PacketType::Disconnect),
         Phase::Authenticating(_) | Phase::Closed => false,
     }
 }

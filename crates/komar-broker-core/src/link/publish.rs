@@ -8,25 +8,33 @@ use komar_codec::{
 use komar_topic::TopicName;
 
 use super::{Established, Link, Phase};
-use crate::access::Action;
+use crate::access::{Action, Asking, Decision};
 use crate::error::ProtocolError;
 use crate::event::Event;
+use crate::link::phase::Waiting;
 use crate::message::Message;
 use crate::now::Millis;
+use crate::outbox::Outbox;
 use crate::router::Origin;
 use crate::session::unreleased::Refused;
 use crate::worker::Worker;
 
 impl Worker {
+    /// `answers`: to the question whether it may be published, if that was asked before; otherwise empty.
     pub(super) fn publish_packet(
         &mut self,
         link: &mut Link,
         frame: Frame<'_>,
+        raw: &[u8],
         options: &DecodeOptions,
+        answers: &[Option<Decision>],
     ) -> Result<(), ProtocolError> {
         let publish = Publish::decode(frame, options)?;
-        self.fx.counts.publish_received += 1;
-        self.fx.counts.publish_bytes_received += publish.payload.len() as u64;
+        // A packet that waited for an answer was counted when it came.
+        if answers.is_empty() {
+            self.fx.counts.publish_received += 1;
+            self.fx.counts.publish_bytes_received += publish.payload.len() as u64;
+        }
         let Phase::Established(established) = &mut link.phase else {
             return Ok(());
         };
@@ -46,7 +54,8 @@ impl Worker {
                 .set(alias, publish.topic_name, maximum)
                 .map(|()| publish.topic_name),
         };
-        let result = name.and_then(|name| self.publish_to(link, &publish, name));
+        let answer = answers.first().copied().flatten();
+        let result = name.and_then(|name| self.publish_to(link, &publish, raw, name, answer));
         if let Phase::Established(established) = &mut link.phase {
             established.topic_aliases = aliases;
         }
@@ -57,7 +66,9 @@ impl Worker {
         &mut self,
         link: &mut Link,
         publish: &Publish<'_>,
+        raw: &[u8],
         name: &str,
+        answer: Option<Decision>,
     ) -> Result<(), ProtocolError> {
         let Phase::Established(established) = &mut link.phase else {
             return Ok(());
@@ -72,16 +83,24 @@ impl Worker {
         {
             // 0x95 is not among the codes that PUBACK and PUBREC may carry. v5 [MQTT-3.4.2-1], v5 [MQTT-3.5.2-1]
             Some(ReasonCode::QuotaExceeded)
-        } else if !self.may_write(established, topic_name) {
-            self.fx.events.push_back(Event::PublishDenied {
-                client_id: Arc::clone(&established.session.client_id),
-                topic_name: name.to_owned(),
-            });
-            Some(ReasonCode::NotAuthorized)
-        } else if self.config.check_payload_format && !publish.has_valid_payload() {
-            Some(ReasonCode::PayloadFormatInvalid)
         } else {
-            None
+            match self.may_write(established, &link.outbox, &mut link.asked, topic_name, answer)? {
+                Decision::Allow | Decision::AllowOnce => {
+                    let is_wrong = self.config.check_payload_format && !publish.has_valid_payload();
+                    is_wrong.then_some(ReasonCode::PayloadFormatInvalid)
+                }
+                Decision::Later => {
+                    self.wait(link, Waiting::for_packet(raw, vec![None]));
+                    return Ok(());
+                }
+                denied => {
+                    self.fx.events.push_back(Event::PublishDenied {
+                        client_id: Arc::clone(&established.session.client_id),
+                        topic_name: name.to_owned(),
+                    });
+                    Some(denied.reason_code())
+                }
+            }
         };
         let forwarded = self.forwarded(publish);
         let message = Message {
@@ -123,21 +142,41 @@ impl Worker {
         buffer
     }
 
-    /// Whether this Link's user may publish there; remembered for the Topic Names it used last.
-    fn may_write(&self, established: &mut Established, name: TopicName<'_>) -> bool {
+    /// Whether this Link's user may publish there; remembered for the Topic Names it used last. `answer` is what came
+    /// later, if the question was asked already.
+    fn may_write(
+        &self,
+        established: &mut Established,
+        outbox: &Arc<Outbox>,
+        asked: &mut u32,
+        name: TopicName<'_>,
+        answer: Option<Decision>,
+    ) -> Result<Decision, ProtocolError> {
         if self.access.access.authorize.is_none() && !name.as_str().starts_with('$') {
-            return true;
+            return Ok(Decision::Allow);
         }
         let epoch = self.access.epoch;
         if let Some(verdict) = established.write_verdicts.find(epoch, name.as_str()) {
-            return verdict;
+            return Ok(if verdict { Decision::Allow } else { Decision::Deny });
         }
-        let verdict = self
-            .access
-            .access
-            .allows(&established.identity.subject(), Action::Publish(name));
-        established.write_verdicts.remember(name.as_str(), verdict);
-        verdict
+        let decision = match answer {
+            Some(answer) => answer,
+            None => {
+                *asked = asked.wrapping_add(1);
+                let subject = established.identity.asking(Asking {
+                    inbox: &self.inbox,
+                    outbox,
+                    ticket: *asked,
+                    place: 0,
+                });
+                self.access.access.decide(&subject, Action::Publish(name))?
+            }
+        };
+        if let Decision::Allow | Decision::Deny = decision {
+            let verdict = decision == Decision::Allow;
+            established.write_verdicts.remember(name.as_str(), verdict);
+        }
+        Ok(decision)
     }
 
     /// PUBACK. A 3.x client is not told that it was refused: it would send the message for ever.

@@ -29,7 +29,7 @@ impl Worker {
         let established = match &mut link.phase {
             Phase::Established(established) => established,
             phase => {
-                if let Phase::Authenticating(pending) = phase {
+                if let Phase::Authenticating(pending) | Phase::Exchanging(pending) = phase {
                     pending.epoch = ASK_AGAIN;
                 }
                 link.policy = Arc::clone(policy);

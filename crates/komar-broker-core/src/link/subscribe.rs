@@ -7,12 +7,13 @@ use komar_codec::{
     AckProperties, ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscriptionOptions, UnsubAck,
     Unsubscribe,
 };
-use komar_topic::SubscriptionFilter;
+use komar_topic::{SubscriptionFilter, TopicFilter};
 
 use super::publish::check_depth;
 use super::{Established, Link, Phase};
-use crate::access::Action;
+use crate::access::{Action, Asking, Decision};
 use crate::error::ProtocolError;
+use crate::link::phase::Waiting;
 use crate::message::SubscriptionIdentifiers;
 use crate::router::Subscription;
 use crate::session::retained_walk;
@@ -27,12 +28,20 @@ struct Wanted<'a> {
 }
 
 impl Worker {
-    pub(super) fn subscribe(&mut self, link: &Link, packet: &Subscribe<'_>) -> Result<(), ProtocolError> {
+    /// `answers`: to the questions for each filter, if they were asked before; otherwise empty.
+    pub(super) fn subscribe(
+        &mut self,
+        link: &mut Link,
+        packet: &Subscribe<'_>,
+        raw: &[u8],
+        answers: &[Option<Decision>],
+    ) -> Result<(), ProtocolError> {
         let Phase::Established(established) = &link.phase else {
             return Ok(());
         };
-        let mut wanted = Vec::new();
-        for (text, options) in packet.filters.iter() {
+        link.asked = link.asked.wrapping_add(1);
+        let (mut wanted, mut decisions) = (Vec::new(), Vec::new());
+        for (place, (text, options)) in packet.filters.iter().enumerate() {
             let filter = parse(text, self.config.limits.maximum_topic_levels)?;
             let shared = matches!(filter, SubscriptionFilter::Shared(_));
             if shared && options.no_local {
@@ -43,13 +52,36 @@ impl Worker {
             options.maximum_qos = options.maximum_qos.min(link.policy.maximum_qos);
             options.no_local |= established.bridge && !shared;
             options.retain_as_published |= established.bridge;
-            let code = self.subscribe_code(established, filter, options);
+            let decision = match answers.get(place).copied().flatten() {
+                Some(answer) => answer,
+                None => {
+                    let asking = Asking {
+                        inbox: &self.inbox,
+                        outbox: &link.outbox,
+                        ticket: link.asked,
+                        place,
+                    };
+                    let subject = established.identity.asking(asking);
+                    self.access
+                        .access
+                        .decide(&subject, Action::Subscribe(plain(filter)))?
+                }
+            };
+            decisions.push((decision != Decision::Later).then_some(decision));
+            let code = match decision {
+                Decision::Allow | Decision::AllowOnce => ReasonCode::granted(options.maximum_qos),
+                denied => denied.reason_code(),
+            };
             wanted.push(Wanted {
                 text,
                 filter,
                 options,
                 code,
             });
+        }
+        if decisions.iter().any(Option::is_none) {
+            self.wait(link, Waiting::for_packet(raw, decisions));
+            return Ok(());
         }
         let walks = self.insert(established, packet.subscription_identifier, &mut wanted);
         let codes: Vec<ReasonCode> = wanted.iter().map(|wanted| wanted.code).collect();
@@ -71,27 +103,6 @@ impl Worker {
             }
         }
         Ok(())
-    }
-
-    /// What SUBACK says of one filter before it is known whether there is room for it.
-    fn subscribe_code(
-        &self,
-        established: &Established,
-        filter: SubscriptionFilter<'_>,
-        options: SubscriptionOptions,
-    ) -> ReasonCode {
-        let plain = match filter {
-            SubscriptionFilter::Plain(plain) => plain,
-            SubscriptionFilter::Shared(shared) => shared.filter(),
-        };
-        if !self
-            .access
-            .access
-            .allows(&established.identity.subject(), Action::Subscribe(plain))
-        {
-            return ReasonCode::NotAuthorized;
-        }
-        ReasonCode::granted(options.maximum_qos)
     }
 
     /// Puts what was granted into the index and the Session, all under one write lock. Returns the retained messages
@@ -195,6 +206,14 @@ impl Worker {
             answer.encode(version, buffer)
         });
         Ok(())
+    }
+}
+
+/// The filter that messages are matched with.
+fn plain(filter: SubscriptionFilter<'_>) -> TopicFilter<'_> {
+    match filter {
+        SubscriptionFilter::Plain(plain) => plain,
+        SubscriptionFilter::Shared(shared) => shared.filter(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The broker from outside: conversations, phases, violations.
 
+mod desk;
 mod introspection;
 mod phases;
 mod scenario;
 mod setup;
 mod stage;
 mod tables;
+mod verdicts;

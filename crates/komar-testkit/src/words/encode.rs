@@ -351,10 +351,12 @@ fn disconnect(version: ProtocolVersion, fields: &mut Fields, out: &mut Vec<u8>) 
 
 fn auth(version: ProtocolVersion, fields: &mut Fields, out: &mut Vec<u8>) -> Result<(), String> {
     let (reason_code, method) = (fields.reason()?, fields.text("method")?);
+    let data = fields.bytes("data");
     let packet = Auth {
         reason_code,
         properties: AuthProperties {
             authentication_method: method.as_deref(),
+            authentication_data: data.as_deref(),
             ..AuthProperties::default()
         },
     };

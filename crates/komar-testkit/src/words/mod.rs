@@ -14,7 +14,8 @@
 //! | `suback` `unsuback` | reasons | `id` |
 //! | `unsubscribe` | filters | `id` |
 //! | `pingreq` `pingresp` | | |
-//! | `disconnect` `auth` | reason | `expiry` `method` |
+//! | `disconnect` | reason | `expiry` |
+//! | `auth` | reason | `method` `data` |
 
 mod encode;
 mod say;

@@ -132,6 +132,7 @@ pub(super) fn words(packet: &Packet<'_>) -> Vec<String> {
                     .authentication_method
                     .map(|text| bare(text.as_bytes())),
             );
+            words.maybe("data", packet.properties.authentication_data.map(bare));
         }
         Packet::Connect(packet) => words.named("id", bare(packet.client_id.as_bytes())),
         Packet::PingReq | Packet::PingResp => {}
@@ -196,6 +197,7 @@ fn connack_properties(words: &mut Words, properties: &ConnAckProperties<'_>) {
     words.maybe("shared", properties.shared_subscription_available.map(u8::from));
     words.maybe("response_information", properties.response_information);
     words.maybe("method", properties.authentication_method);
+    words.maybe("data", properties.authentication_data.map(bare));
     words.maybe(
         "reason",
         properties.reason_string.map(|text| bare(text.as_bytes())),

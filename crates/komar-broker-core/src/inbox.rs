@@ -1,0 +1,61 @@
+//! What other threads leave for a worker: verdicts, wishes of an operator.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use komar_codec::ReasonCode;
+
+use crate::access::Verdict;
+use crate::session::Session;
+use crate::sync::Mutex;
+
+/// Makes the driver begin a turn soon; called from any thread.
+pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// Something for a worker to do in its next turn.
+pub(crate) enum Letter {
+    /// A question was answered.
+    Verdict(Verdict),
+    /// The Connection of a Session is to be closed.
+    Kick(Arc<Session>, ReasonCode),
+}
+
+/// The letters for one worker. Not bounded by itself: there are no more verdicts than questions, and those are bounded by
+/// the Links that wait; an operator's wishes come one by one.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    letters: Mutex<Vec<Letter>>,
+    /// There are letters, and the driver has been woken for them.
+    waiting: AtomicBool,
+    wake: OnceLock<Wake>,
+}
+
+impl Inbox {
+    /// Leaves a letter, and wakes the driver for the first one.
+    pub(crate) fn send(&self, letter: Letter) {
+        self.letters.lock().push(letter);
+        if !self.waiting.swap(true, Ordering::AcqRel)
+            && let Some(wake) = self.wake.get()
+        {
+            wake();
+        }
+    }
+
+    /// Only the first one counts.
+    pub(crate) fn set_wake(&self, wake: Wake) {
+        // A second one is a mistake that changes nothing: the first still wakes the driver.
+        let _ = self.wake.set(wake);
+    }
+
+    pub(crate) fn has_letters(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Takes all letters; nothing is locked while they are read.
+    pub(crate) fn take(&self) -> Vec<Letter> {
+        if !self.waiting.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        core::mem::take(&mut *self.letters.lock())
+    }
+}

@@ -1,0 +1,387 @@
+//! Who is it: from what CONNECT and AUTH carry to an answer, at once or later. MQTT 5.0 §3.1.4, §3.15, §4.12.
+
+use std::sync::Arc;
+
+use komar_codec::{Auth, AuthProperties, Connect, Framing, ReasonCode, frame};
+
+use super::connect::{Refusal, refuse};
+use super::phase::{Enhanced, PendingConnect, Proof, Waiting};
+use super::{Link, Phase};
+use crate::access::{
+    Answer, Asking, Authentication, CertificateIdentity, Credential, Exchange, ExchangeContext, Login, Step,
+};
+use crate::error::ProtocolError;
+use crate::guard::{Panicked, guarded};
+use crate::now::Millis;
+use crate::worker::{PasswordRequest, Worker};
+
+/// A client that is let in.
+pub(super) struct Accepted {
+    pub(super) username: Option<Arc<str>>,
+    pub(super) proof: Proof,
+    /// Authentication Data for CONNACK, if there was an exchange.
+    pub(super) exchanged: Option<Option<Vec<u8>>>,
+}
+
+/// How it goes on with a CONNECT.
+pub(super) enum Outcome {
+    Accept(Accepted),
+    /// A verdict is waited for.
+    Wait(Question),
+    /// The client is to send AUTH.
+    Exchange(Question),
+}
+
+/// What is kept while an answer is waited for.
+pub(super) struct Question {
+    pub(super) deadline: Millis,
+    pub(super) credential: Option<Credential>,
+    pub(super) exchange: Option<Box<dyn Exchange>>,
+}
+
+impl Worker {
+    /// Authenticates by certificate where the listener says so, otherwise by what CONNECT carries.
+    pub(super) fn who_is_it(&mut self, link: &mut Link, connect: &Connect<'_>) -> Result<Outcome, Refusal> {
+        if link.policy.identity.is_some() {
+            return who_by_certificate(link, connect);
+        }
+        link.asked = link.asked.wrapping_add(1);
+        let login = Login {
+            listener: &link.policy,
+            client_id: connect.client_id,
+            username: connect.username.filter(|name| !name.is_empty()),
+            password: connect.password,
+            asking: Some(link.asking(&self.inbox, 0)),
+        };
+        let authenticate = Arc::clone(&self.access.access.authenticate);
+        if let Some(method) = connect.properties.authentication_method {
+            let exchange = guarded("Authenticate", || authenticate.begin(&login, method))?;
+            // v5 [MQTT-4.12.0-1]
+            let exchange = exchange.ok_or_else(|| {
+                refuse(
+                    ReasonCode::BadAuthenticationMethod,
+                    "no such authentication method",
+                )
+            })?;
+            return self.connect_step(link, connect, exchange, connect.properties.authentication_data);
+        }
+        let (answer, credential) = guarded("Authenticate", || {
+            (authenticate.authenticate(&login), authenticate.credential(&login))
+        })?;
+        if let Authentication::Later = answer {
+            return Ok(Outcome::Wait(Question {
+                deadline: self.verdict_deadline(),
+                credential,
+                exchange: None,
+            }));
+        }
+        self.login_outcome(link, connect, answer, credential)
+    }
+
+    fn login_outcome(
+        &mut self,
+        link: &Link,
+        connect: &Connect<'_>,
+        answer: Authentication,
+        credential: Option<Credential>,
+    ) -> Result<Outcome, Refusal> {
+        let accept = |username| {
+            Ok(Outcome::Accept(Accepted {
+                username,
+                proof: Proof::Login(credential.clone()),
+                exchanged: None,
+            }))
+        };
+        match answer {
+            Authentication::Accept => accept(connect.username.filter(|name| !name.is_empty()).map(Arc::from)),
+            Authentication::AcceptAs(username) => accept(Some(username)),
+            Authentication::AcceptAnonymous => accept(None),
+            Authentication::Refuse(reason_code) => Err(refuse(reason_code, "credentials are required")),
+            Authentication::Check(check) => {
+                self.checks.push_back(PasswordRequest {
+                    outbox: Arc::clone(&link.outbox),
+                    check,
+                });
+                Ok(Outcome::Wait(Question {
+                    // The CONNECT timeout runs.
+                    deadline: Millis::NEVER,
+                    credential,
+                    exchange: None,
+                }))
+            }
+            Authentication::Later => Err(unanswered()),
+        }
+    }
+
+    /// One step of an exchange that CONNECT has begun.
+    fn connect_step(
+        &mut self,
+        link: &mut Link,
+        connect: &Connect<'_>,
+        mut exchange: Box<dyn Exchange>,
+        data: Option<&[u8]>,
+    ) -> Result<Outcome, Refusal> {
+        let step = self.step(link, exchange.as_mut(), data)?;
+        self.connect_stepped(link, connect, exchange, step)
+    }
+
+    fn connect_stepped(
+        &mut self,
+        link: &Link,
+        connect: &Connect<'_>,
+        exchange: Box<dyn Exchange>,
+        step: Step,
+    ) -> Result<Outcome, Refusal> {
+        let method = connect.properties.authentication_method.unwrap_or_default();
+        let question = |deadline| Question {
+            deadline,
+            credential: None,
+            exchange: Some(exchange),
+        };
+        match step {
+            Step::Continue(data) => {
+                // v5 [MQTT-4.12.0-2], v5 [MQTT-4.12.0-5]
+                self.send_auth(link, ReasonCode::ContinueAuthentication, method, Some(&data));
+                Ok(Outcome::Exchange(question(Millis::NEVER)))
+            }
+            Step::Later => Ok(Outcome::Wait(question(self.verdict_deadline()))),
+            Step::Accept { username, data } => Ok(Outcome::Accept(Accepted {
+                username,
+                proof: Proof::Login(None),
+                exchanged: Some(data),
+            })),
+            // v5 [MQTT-4.12.0-4]
+            Step::Refuse(reason_code) => Err(refuse(reason_code, "the authentication exchange failed")),
+        }
+    }
+
+    /// Asks the exchange. Whatever it answers later carries the number of this question.
+    fn step(
+        &mut self,
+        link: &mut Link,
+        exchange: &mut dyn Exchange,
+        data: Option<&[u8]>,
+    ) -> Result<Step, Panicked> {
+        link.asked = link.asked.wrapping_add(1);
+        let asking = link.asking(&self.inbox, 0);
+        let entropy = &mut self.entropy;
+        guarded("Exchange", || {
+            exchange.step(data, &mut ExchangeContext { entropy, asking })
+        })
+    }
+
+    /// Goes on with a CONNECT that a verdict was waited for.
+    pub(super) fn connect_answered(&mut self, link: &mut Link, mut pending: PendingConnect, answer: Answer) {
+        let options = self.decode_options(link);
+        // It was decoded before, so it decodes again.
+        let Ok(Framing::Complete(whole)) = frame(&pending.packet, &options) else {
+            return;
+        };
+        if pending.epoch != self.access.epoch && pending.exchange.is_none() {
+            // The answer is about rules that hold no more.
+            return self.connect(link, whole, &pending.packet);
+        }
+        let Ok(connect) = Connect::decode(whole, &options) else {
+            return;
+        };
+        let result = match (pending.exchange.take(), answer) {
+            (None, Answer::Login(answer)) => self.login_outcome(link, &connect, answer, pending.credential),
+            (Some(exchange), Answer::Step(step)) if !matches!(step, Step::Later) => {
+                self.connect_stepped(link, &connect, exchange, step)
+            }
+            _ => Err(unanswered()),
+        };
+        let packet = pending.packet.as_slice();
+        self.connect_goes_on(link, &connect, packet, result);
+    }
+
+    /// AUTH while CONNECT is not answered yet.
+    pub(super) fn connect_auth(&mut self, link: &mut Link, packet: &Auth<'_>) -> Result<(), ProtocolError> {
+        let Phase::Exchanging(mut pending) = core::mem::replace(&mut link.phase, Phase::AwaitingConnect)
+        else {
+            return Err(ProtocolError::UnexpectedAuth);
+        };
+        let options = self.decode_options(link);
+        let Ok(Framing::Complete(whole)) = frame(&pending.packet, &options) else {
+            return Err(ProtocolError::UnexpectedAuth);
+        };
+        let connect = Connect::decode(whole, &options)?;
+        // v5 [MQTT-4.12.0-3], v5 [MQTT-4.12.0-5]
+        if packet.reason_code != ReasonCode::ContinueAuthentication
+            || packet.properties.authentication_method != connect.properties.authentication_method
+        {
+            return Err(ProtocolError::UnexpectedAuth);
+        }
+        let Some(exchange) = pending.exchange.take() else {
+            return Err(ProtocolError::UnexpectedAuth);
+        };
+        let result = self.connect_step(link, &connect, exchange, packet.properties.authentication_data);
+        self.connect_goes_on(link, &connect, &pending.packet, result);
+        Ok(())
+    }
+
+    /// AUTH of a client that is connected: it authenticates again, or goes on with it. MQTT 5.0 §4.12.1.
+    pub(super) fn auth(&mut self, link: &mut Link, packet: &Auth<'_>) -> Result<(), ProtocolError> {
+        let Phase::Established(established) = &mut link.phase else {
+            return Err(ProtocolError::UnexpectedAuth);
+        };
+        let Some(enhanced) = &mut established.enhanced else {
+            return Err(ProtocolError::UnexpectedAuth);
+        };
+        // v5 [MQTT-4.12.1-1]
+        if packet.properties.authentication_method != Some(&*enhanced.method) {
+            return Err(ProtocolError::UnexpectedAuth);
+        }
+        let method = enhanced.method.clone();
+        let exchange = match (packet.reason_code, enhanced.exchange.take()) {
+            (ReasonCode::ContinueAuthentication, Some(exchange)) => exchange,
+            (ReasonCode::ReAuthenticate, None) => {
+                let identity = Arc::clone(&established.identity);
+                let login = Login {
+                    listener: &link.policy,
+                    client_id: &identity.client_id,
+                    username: identity.username.as_deref(),
+                    password: None,
+                    asking: None,
+                };
+                let authenticate = &self.access.access.authenticate;
+                guarded("Authenticate", || authenticate.begin(&login, &method))?
+                    .ok_or(ProtocolError::UnexpectedAuth)?
+            }
+            _ => return Err(ProtocolError::UnexpectedAuth),
+        };
+        self.reauthenticate(link, exchange, packet.properties.authentication_data)
+    }
+
+    fn reauthenticate(
+        &mut self,
+        link: &mut Link,
+        mut exchange: Box<dyn Exchange>,
+        data: Option<&[u8]>,
+    ) -> Result<(), ProtocolError> {
+        let step = self.step(link, exchange.as_mut(), data)?;
+        if let Step::Later = step {
+            if let Phase::Established(established) = &mut link.phase
+                && let Some(enhanced) = &mut established.enhanced
+            {
+                enhanced.exchange = Some(exchange);
+            }
+            self.wait(link, Waiting::for_auth());
+            return Ok(());
+        }
+        self.reauthenticated(link, exchange, step);
+        Ok(())
+    }
+
+    fn reauthenticated(&mut self, link: &mut Link, exchange: Box<dyn Exchange>, step: Step) {
+        let Phase::Established(established) = &mut link.phase else {
+            return;
+        };
+        let Some(enhanced) = &mut established.enhanced else {
+            return;
+        };
+        let method = enhanced.method.clone();
+        match step {
+            Step::Continue(data) => {
+                enhanced.exchange = Some(exchange);
+                self.send_auth(link, ReasonCode::ContinueAuthentication, &method, Some(&data));
+            }
+            Step::Accept { username, data } if username == established.identity.username => {
+                self.send_auth(link, ReasonCode::Success, &method, data.as_deref());
+            }
+            // v5 [MQTT-4.12.1-2]
+            Step::Refuse(reason_code) => self.expel(link, reason_code),
+            Step::Accept { .. } | Step::Later => self.expel(link, ReasonCode::NotAuthorized),
+        }
+    }
+
+    /// The verdict about a step of a client that is connected.
+    pub(super) fn auth_answered(&mut self, link: &mut Link, answer: Answer) {
+        let Phase::Established(established) = &mut link.phase else {
+            return;
+        };
+        let exchange = established
+            .enhanced
+            .as_mut()
+            .and_then(|enhanced| enhanced.exchange.take());
+        match (exchange, answer) {
+            (Some(exchange), Answer::Step(step)) => self.reauthenticated(link, exchange, step),
+            _ => self.expel(link, ReasonCode::ServerBusy),
+        }
+    }
+
+    fn send_auth(&mut self, link: &Link, reason_code: ReasonCode, method: &str, data: Option<&[u8]>) {
+        self.fx.reply(&link.outbox, |version, buffer| {
+            Auth {
+                reason_code,
+                properties: AuthProperties {
+                    authentication_method: Some(method),
+                    authentication_data: data,
+                    ..AuthProperties::default()
+                },
+            }
+            .encode(version, buffer)
+        });
+    }
+}
+
+impl Link {
+    /// Who asks a question about this Link, the one at `place` of those that one packet raises.
+    pub(super) fn asking<'a>(&'a self, inbox: &'a Arc<crate::inbox::Inbox>, place: usize) -> Asking<'a> {
+        Asking {
+            inbox,
+            outbox: &self.outbox,
+            ticket: self.asked,
+            place,
+        }
+    }
+}
+
+impl Enhanced {
+    /// What is kept of a method once a client is let in by it.
+    pub(super) fn of(connect: &Connect<'_>) -> Option<Box<Enhanced>> {
+        let method = connect.properties.authentication_method?;
+        Some(Box::new(Enhanced {
+            method: method.into(),
+            exchange: None,
+        }))
+    }
+}
+
+impl From<Panicked> for Refusal {
+    fn from(_: Panicked) -> Refusal {
+        refuse(
+            ReasonCode::ImplementationSpecificError,
+            "code that was to authenticate it panicked",
+        )
+    }
+}
+
+/// The certificate replaces user name and password, as Mosquitto's use_identity_as_username does.
+fn who_by_certificate(link: &Link, connect: &Connect<'_>) -> Result<Outcome, Refusal> {
+    if connect.properties.authentication_method.is_some() {
+        // v5 [MQTT-4.12.0-1]
+        return Err(refuse(
+            ReasonCode::BadAuthenticationMethod,
+            "client certificates are the only way to authenticate here",
+        ));
+    }
+    match link.certificate.as_deref() {
+        Some(CertificateIdentity::Username(username)) => Ok(Outcome::Accept(Accepted {
+            username: Some(Arc::clone(username)),
+            proof: Proof::Certificate,
+            exchanged: None,
+        })),
+        Some(CertificateIdentity::None(error)) => {
+            Err(refuse(ReasonCode::BadUserNameOrPassword, error.to_string()))
+        }
+        None => Err(refuse(ReasonCode::BadUserNameOrPassword, "no client certificate")),
+    }
+}
+
+fn unanswered() -> Refusal {
+    refuse(
+        ReasonCode::ServerUnavailable,
+        "nobody answered whether it may log in",
+    )
+}

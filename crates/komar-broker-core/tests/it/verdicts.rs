@@ -1,0 +1,496 @@
+//! Answers that come later: early, late, twice, never, out of order, and for clients that have gone.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use komar_broker_core::{
+    Access, Action, Authentication, Authorize, Broker, BrokerConfig, CloseCause, Decision, LinkState,
+    ListenerPolicy, Now, Pending, Subject, Worker,
+};
+use komar_codec::{ProtocolVersion, QoS, ReasonCode};
+use komar_passwd::{Editor, PasswordFile, Scheme, StoredHash};
+use komar_testkit::{Reading, Site, words};
+
+use crate::desk::{Desk, hears, hears_nothing, join, open, say};
+
+fn site(desk: &Arc<Desk>, workers: usize) -> Site {
+    Site::new(BrokerConfig::default(), desk.access_open(), workers)
+}
+
+#[test]
+fn what_comes_behind_a_question_waits_and_is_handled_in_order() {
+    for reading in [Reading::Whole, Reading::ByteByByte] {
+        let desk = Arc::new(Desk::default());
+        let mut site = site(&desk, 2);
+        site.set_reading(reading);
+        let s = join(&mut site, 1, "connect v5 id=s clean");
+        say(&mut site, s, "subscribe id=1 #");
+        desk.answer("s subscribes #", Decision::Allow);
+        hears(&mut site, s, "suback id=1 granted_qos0");
+
+        let a = join(&mut site, 0, "connect v5 id=a clean");
+        say(
+            &mut site,
+            a,
+            r#"publish one "1" qos=1 id=1 + publish two "2" qos=2 id=2 + publish one "3" qos=1 id=3 + pingreq"#,
+        );
+        hears_nothing(&mut site, a);
+        assert_eq!(site.link_state(a), LinkState::Paused);
+        desk.answer("a writes one", Decision::Allow);
+        hears(&mut site, a, "puback id=1");
+        hears_nothing(&mut site, a);
+        desk.answer("a writes two", Decision::Refuse(ReasonCode::QuotaExceeded));
+        hears(&mut site, a, "pubrec id=2 quota_exceeded");
+        // The first answer is remembered, so nobody is asked for the third.
+        hears(&mut site, a, "puback id=3");
+        hears(&mut site, a, "pingresp");
+        hears(&mut site, s, r#"publish one "1""#);
+        hears(&mut site, s, r#"publish one "3""#);
+        hears_nothing(&mut site, s);
+        assert!(desk.is_idle());
+        assert_eq!(site.broker().statistics().publish_received, 3);
+    }
+}
+
+#[test]
+fn a_login_waits_with_what_the_client_sends_behind_it() {
+    let desk = Arc::new(Desk::default());
+    let mut site = Site::new(BrokerConfig::default(), desk.access(), 1);
+    let a = open(&mut site, 0, "connect v5 id=a user=alice clean + pingreq");
+    let b = open(&mut site, 0, "connect v5 id=b user=bob clean + pingreq");
+    let c = open(&mut site, 0, "connect v5 id=c user=x clean");
+    let d = open(&mut site, 0, "connect v5 id=d user=mallory clean");
+    hears_nothing(&mut site, a);
+    let pending: Vec<_> = (0..4).map(|_| desk.login()).collect();
+    let mut names = pending.iter().map(|(name, _)| name.as_str());
+    assert_eq!([names.next(), names.next()], [Some("a"), Some("b")]);
+    let answers = [
+        Authentication::Accept,
+        Authentication::Refuse(ReasonCode::Banned),
+        Authentication::AcceptAs("token".into()),
+        Authentication::Later,
+    ];
+    // From another thread, the last first.
+    let answering: Vec<_> = pending.into_iter().zip(answers).rev().collect();
+    std::thread::spawn(move || {
+        answering
+            .into_iter()
+            .for_each(|((_, pending), answer)| pending.answer(answer))
+    })
+    .join()
+    .unwrap();
+    hears(&mut site, a, "connack success ...");
+    hears(&mut site, a, "pingresp");
+    hears(&mut site, b, "connack banned session_present=0");
+    hears(&mut site, c, "connack success ...");
+    hears(&mut site, d, "connack server_unavailable session_present=0");
+    assert!(site.is_closed(b) && site.is_closed(d));
+    assert_eq!(
+        site.broker().session("a").unwrap().username.as_deref(),
+        Some("alice")
+    );
+    assert_eq!(
+        site.broker().session("c").unwrap().username.as_deref(),
+        Some("token")
+    );
+}
+
+#[test]
+fn a_late_answer_may_be_a_password_check() {
+    let hash = StoredHash::derive(Scheme::Sha512, b"secret", &[7; 12]).unwrap();
+    let mut editor = Editor::new(b"");
+    editor.set("alice", &hash).unwrap();
+    let file = PasswordFile::parse(&editor.text()).unwrap();
+    let desk = Arc::new(Desk::default());
+    let mut site = Site::new(BrokerConfig::default(), desk.access(), 1);
+    let a = open(&mut site, 0, "connect v5 id=a user=alice password=secret");
+    let b = open(&mut site, 0, "connect v5 id=b user=alice password=wrong");
+    desk.login()
+        .1
+        .answer(Authentication::Check(file.check("alice", b"secret")));
+    desk.login()
+        .1
+        .answer(Authentication::Check(file.check("alice", b"wrong")));
+    hears(&mut site, a, "connack success ...");
+    hears(&mut site, b, "connack not_authorized session_present=0");
+}
+
+/// Answers each question before it returns, once or twice, or says yes and drops the way back.
+struct Hasty {
+    twice: bool,
+    calls: AtomicUsize,
+}
+
+impl Authorize for Hasty {
+    fn authorize(&self, subject: &Subject<'_>, action: Action<'_>) -> Decision {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        match (action, subject.later()) {
+            (Action::Receive(_), _) => Decision::Allow,
+            // The way back is dropped, and what is returned counts.
+            (Action::Publish(name), Some(_)) if name.as_str() == "now" => Decision::AllowOnce,
+            (_, Some(pending)) => {
+                let second = self.twice.then(|| subject.later()).flatten();
+                pending.answer(Decision::Allow);
+                if let Some(second) = second {
+                    second.answer(Decision::Deny);
+                }
+                Decision::Later
+            }
+            _ => Decision::Deny,
+        }
+    }
+}
+
+#[test]
+fn an_early_answer_counts_and_the_second_one_does_not() {
+    for twice in [false, true] {
+        let hasty = Arc::new(Hasty {
+            twice,
+            calls: AtomicUsize::new(0),
+        });
+        let access = Access {
+            authorize: Some(Arc::clone(&hasty) as Arc<dyn Authorize>),
+            ..Access::allow_all()
+        };
+        let mut site = Site::new(BrokerConfig::default(), access, 1);
+        let a = join(&mut site, 0, "connect v5 id=a clean");
+        say(&mut site, a, "subscribe id=1 t now");
+        hears(&mut site, a, "suback id=1 granted_qos0 granted_qos0");
+        say(
+            &mut site,
+            a,
+            r#"publish t "1" qos=1 id=1 + publish now "2" qos=1 id=2 + publish now "3" qos=1 id=3"#,
+        );
+        for (id, payload, topic) in [(1, "1", "t"), (2, "2", "now"), (3, "3", "now")] {
+            hears(&mut site, a, &format!("publish {topic} \"{payload}\""));
+            hears(&mut site, a, &format!("puback id={id}"));
+        }
+        // Two filters; three messages, of which the same answer counts once only; three deliveries, none of a name that
+        // was looked up twice before.
+        assert_eq!(hasty.calls.load(Ordering::Relaxed), 2 + 3 + 3);
+    }
+}
+
+#[test]
+fn a_question_that_is_answered_twice_does_not_answer_the_next_one() {
+    let desk = Arc::new(Desk::default());
+    let mut site = site(&desk, 1);
+    let s = join(&mut site, 0, "connect v5 id=s clean");
+    // Two questions of one packet; both waits are answered, and one of them once more by being dropped with its peer.
+    say(&mut site, s, "subscribe id=1 t u");
+    let (first, one) = desk.question();
+    let (second, other) = desk.question();
+    assert_eq!(
+        (first.as_str(), second.as_str()),
+        ("s subscribes t", "s subscribes u")
+    );
+    other.answer(Decision::Deny);
+    hears_nothing(&mut site, s);
+    one.answer(Decision::Allow);
+    hears(&mut site, s, "suback id=1 granted_qos0 not_authorized");
+    say(&mut site, s, r#"publish t "1" qos=1 id=1"#);
+    hears_nothing(&mut site, s);
+    desk.answer("s writes t", Decision::Allow);
+    hears(&mut site, s, r#"publish t "1""#);
+    hears(&mut site, s, "puback id=1");
+}
+
+#[test]
+fn nobody_who_answers_is_a_refusal_at_the_deadline_and_not_an_end_of_the_connection() {
+    let desk = Arc::new(Desk::default());
+    let mut config = BrokerConfig::default();
+    config.limits.verdict_timeout = Duration::from_secs(60);
+    let mut site = Site::new(config.clone(), desk.access_open(), 1);
+    let a = join(&mut site, 0, "connect v5 id=a clean keep=10");
+    for round in 0..3 {
+        let id = round + 1;
+        say(
+            &mut site,
+            a,
+            &format!("publish t \"x\" qos=1 id={id} + subscribe id=9 t u"),
+        );
+        site.advance(Duration::from_secs(59));
+        // Longer than the keep alive: the client is not silent, it is not listened to.
+        hears_nothing(&mut site, a);
+        site.advance(Duration::from_secs(3));
+        hears(
+            &mut site,
+            a,
+            &format!("puback id={id} implementation_specific_error"),
+        );
+        hears_nothing(&mut site, a);
+        site.advance(Duration::from_secs(62));
+        hears(
+            &mut site,
+            a,
+            "suback id=9 implementation_specific_error implementation_specific_error",
+        );
+    }
+    site.advance(Duration::from_secs(16));
+    assert_eq!(site.close_cause(a), Some(CloseCause::KeepAliveTimeout));
+
+    let mut site = Site::new(config, desk.access(), 1);
+    let b = open(&mut site, 0, "connect v5 id=b clean");
+    site.advance(Duration::from_secs(59));
+    hears_nothing(&mut site, b);
+    site.advance(Duration::from_secs(3));
+    hears(&mut site, b, "connack server_unavailable session_present=0");
+    assert!(site.is_closed(b));
+}
+
+#[test]
+fn a_way_back_that_is_dropped_is_a_refusal() {
+    let desk = Arc::new(Desk::default());
+    let mut site = site(&desk, 1);
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    say(&mut site, a, r#"publish t "x" qos=1 id=1"#);
+    drop(desk.question());
+    hears(&mut site, a, "puback id=1 implementation_specific_error");
+
+    let mut site = Site::new(BrokerConfig::default(), desk.access(), 1);
+    let b = open(&mut site, 0, "connect v5 id=b clean");
+    drop(desk.login());
+    hears(&mut site, b, "connack server_unavailable session_present=0");
+}
+
+#[test]
+fn an_answer_for_a_client_that_has_gone_does_nothing() {
+    let desk = Arc::new(Desk::default());
+    let mut site = Site::new(BrokerConfig::default(), desk.access(), 2);
+    let s = open(&mut site, 1, "connect v5 id=s clean");
+    desk.login().1.answer(Authentication::Accept);
+    hears(&mut site, s, "connack success ...");
+    say(&mut site, s, "subscribe id=1 t");
+    desk.answer("s subscribes t", Decision::Allow);
+    hears(&mut site, s, "suback id=1 granted_qos0");
+
+    // Gone before its login is answered.
+    let a = open(&mut site, 0, "connect v5 id=a clean");
+    site.hang_up(a);
+    site.settle();
+    assert!(site.is_closed(a));
+    desk.login().1.answer(Authentication::Accept);
+    site.settle();
+    assert_eq!(site.broker().statistics().connected, 1);
+
+    // Gone before its message may be published.
+    let b = open(&mut site, 0, "connect v5 id=b clean");
+    desk.login().1.answer(Authentication::Accept);
+    hears(&mut site, b, "connack success ...");
+    say(&mut site, b, r#"publish t "never" qos=1 id=1"#);
+    site.hang_up(b);
+    site.settle();
+    desk.answer("b writes t", Decision::Allow);
+    hears_nothing(&mut site, s);
+}
+
+#[test]
+fn an_answer_for_a_connection_that_was_taken_over_does_nothing() {
+    for kicked in [false, true] {
+        let desk = Arc::new(Desk::default());
+        let mut site = site(&desk, 2);
+        let s = join(&mut site, 1, "connect v5 id=s clean");
+        say(&mut site, s, "subscribe id=1 t");
+        desk.answer("s subscribes t", Decision::Allow);
+        hears(&mut site, s, "suback id=1 granted_qos0");
+        let old = join(&mut site, 0, "connect v5 id=a expiry=100");
+        say(&mut site, old, r#"publish t "old" qos=1 id=1"#);
+        let (_, pending) = desk.question();
+        if kicked {
+            assert!(site.broker().kick("a", ReasonCode::AdministrativeAction));
+            pending.answer(Decision::Allow);
+            hears(&mut site, old, "disconnect administrative_action");
+            assert!(!site.broker().kick("a", ReasonCode::AdministrativeAction));
+        } else {
+            let new = join(&mut site, 1, "connect v5 id=a expiry=100");
+            pending.answer(Decision::Allow);
+            hears(&mut site, old, "disconnect session_taken_over");
+            say(&mut site, new, r#"publish t "new" qos=1 id=1"#);
+            desk.answer("a writes t", Decision::Allow);
+            hears(&mut site, new, "puback id=1");
+            hears(&mut site, s, r#"publish t "new""#);
+        }
+        hears_nothing(&mut site, s);
+        assert!(site.is_closed(old));
+    }
+}
+
+const FLOODING: usize = 10;
+const PINGREQ: [u8; 2] = [0xC0, 0];
+const PINGRESP: [u8; 2] = [0xD0, 0];
+
+#[test]
+fn a_thousand_questions_are_answered_in_any_order_and_what_waits_is_bounded() {
+    let desk = Arc::new(Desk::default());
+    let mut site = site(&desk, 2);
+    let s = join(&mut site, 1, "connect v5 id=s clean");
+    say(&mut site, s, "subscribe id=1 #");
+    desk.answer("s subscribes #", Decision::Allow);
+    hears(&mut site, s, "suback id=1 granted_qos0");
+    let peers: Vec<_> = (0..1000)
+        .map(|number| join(&mut site, number, &format!("connect v5 id=c{number} clean")))
+        .collect();
+    for (number, peer) in peers.iter().enumerate() {
+        site.send(
+            *peer,
+            &words::encode(ProtocolVersion::V5, &format!("publish t \"{number}\" qos=1 id=1")).unwrap(),
+        );
+        // Behind it more than one read, of which no more than that is taken.
+        if number < FLOODING {
+            site.send(*peer, &PINGREQ.repeat(48 << 10));
+        }
+    }
+    site.settle();
+    assert_eq!(desk.questions.lock().unwrap().len(), 1000);
+    assert!(
+        peers
+            .iter()
+            .take(FLOODING)
+            .all(|peer| site.pending(*peer) >= 32 << 10),
+        "the rest stays in the sockets"
+    );
+    let mut waiting: Vec<(String, Pending<Decision>)> = desk.questions.lock().unwrap().drain(..).collect();
+    // An order that is neither the first come nor its reverse.
+    waiting.sort_by_key(|(text, _)| {
+        text.len() * 1000 + text.bytes().map(usize::from).sum::<usize>() * 37 % 1000
+    });
+    for (text, pending) in waiting {
+        let allowed = text.bytes().map(usize::from).sum::<usize>() % 3 != 0;
+        pending.answer(if allowed { Decision::Allow } else { Decision::Deny });
+    }
+    site.settle();
+    let mut allowed = 0;
+    for (number, peer) in peers.iter().enumerate() {
+        let text = format!("c{number} writes t");
+        let yes = text.bytes().map(usize::from).sum::<usize>() % 3 != 0;
+        allowed += usize::from(yes);
+        hears(
+            &mut site,
+            *peer,
+            if yes {
+                "puback id=1"
+            } else {
+                "puback id=1 not_authorized"
+            },
+        );
+        let replies = site.take_bytes(*peer);
+        let pings = if number < FLOODING { 48 << 10 } else { 0 };
+        assert_eq!(replies, PINGRESP.repeat(pings));
+    }
+    for _ in 0..allowed {
+        hears(&mut site, s, "publish t ...");
+    }
+    hears_nothing(&mut site, s);
+}
+
+#[test]
+fn a_driver_that_goes_on_reading_is_stopped() {
+    let desk = Arc::new(Desk::default());
+    let mut config = BrokerConfig::default();
+    config.limits.maximum_paused_bytes = 1000;
+    let broker = Broker::new(config, desk.access(), 1);
+    let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+    worker.turn_begin(Now::default());
+    let mut link = worker.open(Box::new(()), &Arc::new(ListenerPolicy::default()));
+    let connect = words::encode(ProtocolVersion::V5, "connect v5 id=a clean").unwrap();
+    assert_eq!(worker.input(&mut link, &connect).state, LinkState::Paused);
+    for _ in 0..10 {
+        assert_eq!(worker.input(&mut link, &[0xC0; 100]).state, LinkState::Paused);
+    }
+    assert_eq!(worker.input(&mut link, &[0xC0]).state, LinkState::Closing);
+    assert_eq!(link.outbox().close_cause(), Some(CloseCause::QuotaExceeded));
+}
+
+#[test]
+fn an_answer_under_rules_that_hold_no_more_is_asked_for_again() {
+    let (old, new) = (Arc::new(Desk::default()), Arc::new(Desk::default()));
+    let mut site = Site::new(BrokerConfig::default(), old.access(), 1);
+    let a = open(&mut site, 0, "connect v5 id=a clean");
+    site.broker().set_access(new.access());
+    old.login().1.answer(Authentication::Accept);
+    hears_nothing(&mut site, a);
+    new.login().1.answer(Authentication::Accept);
+    hears(&mut site, a, "connack success ...");
+
+    say(&mut site, a, r#"publish t "x" qos=1 id=1"#);
+    site.broker().set_access(old.access());
+    new.answer("a writes t", Decision::Allow);
+    hears_nothing(&mut site, a);
+    old.answer("a writes t", Decision::Deny);
+    hears(&mut site, a, "puback id=1 not_authorized");
+
+    say(&mut site, a, "subscribe id=1 t u");
+    site.broker().set_access(new.access());
+    old.answer("a subscribes t", Decision::Allow);
+    old.answer("a subscribes u", Decision::Allow);
+    hears_nothing(&mut site, a);
+    new.answer("a subscribes t", Decision::Allow);
+    new.answer("a subscribes u", Decision::Deny);
+    hears(&mut site, a, "suback id=1 granted_qos0 not_authorized");
+}
+
+#[test]
+fn a_will_message_cannot_wait_and_is_not_sent() {
+    let desk = Arc::new(Desk::default());
+    let mut site = site(&desk, 1);
+    let s = join(&mut site, 0, "connect v5 id=s clean");
+    say(&mut site, s, "subscribe id=1 t");
+    desk.answer("s subscribes t", Decision::Allow);
+    hears(&mut site, s, "suback id=1 granted_qos0");
+    let a = join(&mut site, 0, "connect v5 id=a clean will=t will_payload=x");
+    site.hang_up(a);
+    hears_nothing(&mut site, s);
+    assert!(desk.is_idle());
+}
+
+/// Panics for what is called "panic".
+struct Brittle(Mutex<usize>);
+
+impl Authorize for Brittle {
+    fn authorize(&self, _: &Subject<'_>, action: Action<'_>) -> Decision {
+        let text = match action {
+            Action::Publish(name) | Action::Receive(name) => name.as_str().to_owned(),
+            Action::Subscribe(filter) => filter.as_str().to_owned(),
+            _ => String::new(),
+        };
+        let receive = matches!(action, Action::Receive(_));
+        if text == "panic" || (text == "panic/read" && receive) {
+            // The lock is poisoned, and nothing of the broker's is held.
+            let _held = self.0.lock();
+            std::panic::resume_unwind(Box::new("a rule panicked"));
+        }
+        Decision::Allow
+    }
+}
+
+#[test]
+fn a_panic_in_a_rule_costs_the_link_that_it_was_asked_for_and_nobody_else() {
+    let access = Access {
+        authorize: Some(Arc::new(Brittle(Mutex::new(0)))),
+        ..Access::allow_all()
+    };
+    let mut site = Site::new(BrokerConfig::default(), access, 2);
+    let s = join(&mut site, 1, "connect v5 id=s clean");
+    say(&mut site, s, "subscribe id=1 t panic/read");
+    hears(&mut site, s, "suback id=1 granted_qos0 granted_qos0");
+    for packet in [r#"publish panic "x" qos=1 id=1"#, "subscribe id=1 panic"] {
+        let a = join(&mut site, 0, "connect v5 id=a clean");
+        say(&mut site, a, packet);
+        hears(&mut site, a, "disconnect implementation_specific_error");
+        assert!(site.is_closed(a));
+    }
+    let b = join(&mut site, 0, "connect v5 id=b clean");
+    // Where somebody else is asked about, it counts as no.
+    say(
+        &mut site,
+        b,
+        r#"publish panic/read "x" qos=1 id=1 + publish t "x" qos=1 id=2"#,
+    );
+    hears(&mut site, b, "puback id=1");
+    hears(&mut site, b, "puback id=2");
+    hears(&mut site, s, r#"publish t "x""#);
+    site.publish("t", b"y", QoS::AtMostOnce, false).unwrap();
+    hears(&mut site, s, r#"publish t "y""#);
+    hears_nothing(&mut site, s);
+}
