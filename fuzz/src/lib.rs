@@ -25,6 +25,7 @@ targets! {
     acl,
     passwd,
     identity,
+    filter,
 }
 
 mod packets;
