@@ -1,4 +1,5 @@
-//! The program `komar` and clients that nobody of this project wrote: mosquitto's, paho-mqtt for Python, rumqttc.
+//! The program `komar` and clients that nobody of this project wrote: mosquitto's, paho-mqtt for Python, rumqttc,
+//! MQTT.js for node.
 //!
 //! Each test starts the real program on a free port of the loopback interface and talks to it as a user would. Two
 //! environment variables change what happens:
@@ -13,6 +14,7 @@ mod demo;
 mod effects;
 mod mosquitto_broker;
 mod mosquitto_clients;
+mod mqtt_js;
 mod paho;
 mod passwd;
 mod play;

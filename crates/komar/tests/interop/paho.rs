@@ -27,6 +27,16 @@ fn scenarios_with_client_certificates() {
     scenarios(Transport::MutualTls, "mutual-tls");
 }
 
+#[test]
+fn scenarios_over_websocket() {
+    scenarios(Transport::WebSocket, "websocket");
+}
+
+#[test]
+fn scenarios_over_websocket_with_client_certificates() {
+    scenarios(Transport::MutualWebSocket, "mutual-websocket");
+}
+
 fn scenarios(transport: Transport, word: &str) {
     if !Tool::Paho.is_installed() {
         return;
@@ -55,7 +65,10 @@ fn run(setting: &Setting, script: &str, versions: &str) {
     if setting.transport.is_encrypted() {
         command.arg("--tls").arg("--files").arg(setting.folder.path());
     }
-    if setting.transport == Transport::MutualTls {
+    if setting.transport.is_websocket() {
+        command.arg("--websocket");
+    }
+    if setting.transport.is_mutual() {
         command.arg("--certificates");
     }
     Program::run(&mut command).expect_status(0, format!("{script} over {setting}"));

@@ -14,6 +14,10 @@ pub(crate) enum Transport {
     Tls,
     /// TLS with certificates of both; the client's CN is its user name.
     MutualTls,
+    /// WebSocket over TCP; everybody is let in.
+    WebSocket,
+    /// WebSocket over TLS with certificates of both.
+    MutualWebSocket,
 }
 
 pub(crate) struct Setting {
@@ -67,7 +71,7 @@ impl Setting {
         if self.transport.is_encrypted() {
             add("--cafile", self.folder.file("ca.crt"));
         }
-        if self.transport == Transport::MutualTls {
+        if self.transport.is_mutual() {
             add("--cert", self.folder.file(&format!("{user}.crt")));
             add("--key", self.folder.file(&format!("{user}.key")));
         }
@@ -90,6 +94,7 @@ impl Drop for Setting {
 }
 
 impl Transport {
+    /// Those that every client knows.
     pub(crate) const ALL: [Transport; 4] = [
         Transport::Plain,
         Transport::Password,
@@ -98,7 +103,19 @@ impl Transport {
     ];
 
     pub(crate) fn is_encrypted(self) -> bool {
-        matches!(self, Transport::Tls | Transport::MutualTls)
+        matches!(
+            self,
+            Transport::Tls | Transport::MutualTls | Transport::MutualWebSocket
+        )
+    }
+
+    pub(crate) fn is_websocket(self) -> bool {
+        matches!(self, Transport::WebSocket | Transport::MutualWebSocket)
+    }
+
+    /// Whether clients have certificates.
+    pub(crate) fn is_mutual(self) -> bool {
+        matches!(self, Transport::MutualTls | Transport::MutualWebSocket)
     }
 
     fn configuration(self) -> &'static str {
@@ -111,6 +128,11 @@ impl Transport {
             Transport::MutualTls => {
                 "listener {port} 127.0.0.1\ncertfile broker.crt\nkeyfile broker.key\ncafile ca.crt\n\
                  require_certificate true\nuse_identity_as_username true\nacl_file acl.conf\n"
+            }
+            Transport::WebSocket => "listener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\n",
+            Transport::MutualWebSocket => {
+                "listener {port} 127.0.0.1\nprotocol websockets\ncertfile broker.crt\nkeyfile broker.key\n\
+                 cafile ca.crt\nrequire_certificate true\nuse_identity_as_username true\nacl_file acl.conf\n"
             }
         }
     }

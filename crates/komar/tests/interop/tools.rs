@@ -13,6 +13,8 @@ pub(crate) enum Tool {
     MosquittoPasswd,
     Openssl,
     Paho,
+    /// On node's path (NODE_PATH).
+    MqttJs,
 }
 
 impl Tool {
@@ -40,6 +42,7 @@ impl Tool {
             Tool::MosquittoPasswd => find("mosquitto_passwd").is_none().then_some("mosquitto_passwd"),
             Tool::Openssl => find("openssl").is_none().then_some("openssl"),
             Tool::Paho => (!has_paho()).then_some("paho-mqtt 2 for python3"),
+            Tool::MqttJs => (!has_mqtt_js()).then_some("the package mqtt for node (NODE_PATH)"),
         }
     }
 }
@@ -48,6 +51,17 @@ fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let candidates = std::env::split_paths(&path).map(|folder| folder.join(program));
     candidates.into_iter().find(|candidate| candidate.is_file())
+}
+
+fn has_mqtt_js() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        let status = Command::new("node")
+            .args(["-e", "require('mqtt')"])
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    })
 }
 
 fn has_paho() -> bool {

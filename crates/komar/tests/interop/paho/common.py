@@ -24,6 +24,7 @@ parser.add_argument("--versions", required=True, help="of MQTT: 3, 4 or 5, with 
 parser.add_argument("--files", help="folder with certificates")
 parser.add_argument("--tls", action="store_true")
 parser.add_argument("--certificates", action="store_true", help="clients have certificates")
+parser.add_argument("--websocket", action="store_true")
 parser.add_argument("--passwords", action="store_true", help="clients have passwords")
 
 
@@ -54,6 +55,8 @@ class Client:
         # An empty identifier without a clean session is refused: v3 [MQTT-3.1.3-8].
         client_id = client_id or f"{user}-{time.monotonic_ns()}"[:23]
         session = {} if version == V5 else {"clean_session": clean}
+        if arguments.websocket:
+            session["transport"] = "websockets"
         self.paho = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, reconnect_on_failure=False, **session
         )
@@ -128,7 +131,11 @@ class Client:
 
     def lose(self):
         """The connection is cut."""
-        self.paho.socket().shutdown(socket.SHUT_RDWR)
+        connection = self.paho.socket()
+        # paho's WebSocket knows no shutdown, the socket below it does.
+        if not hasattr(connection, "shutdown"):
+            connection = connection._socket
+        connection.shutdown(socket.SHUT_RDWR)
         return self.wait_for_end()
 
     def wait_for_end(self):
