@@ -199,7 +199,7 @@ impl Broker {
         let mut add = |body: &MessageBody| {
             if seen.insert(body.address()) {
                 stored.messages += 1;
-                stored.bytes += body.message().payload.len();
+                stored.bytes += body.payload_len();
             }
         };
         for (_, retained) in self.shared.retained.read().tree().iter() {

@@ -18,6 +18,8 @@ pub(crate) struct Message<'a> {
     pub(crate) retain: bool,
     /// When it expires; [`Millis::NEVER`] without a Message Expiry Interval.
     pub(crate) expires: Millis,
+    /// The shared copy that it is read from, if it is.
+    pub(crate) kept: Option<&'a MessageBody>,
 }
 
 impl Message<'_> {
@@ -34,8 +36,20 @@ impl Message<'_> {
         Some(u32::try_from(seconds).unwrap_or(u32::MAX).max(1))
     }
 
-    /// Copies the message into one allocation that any number of Sessions share.
+    /// The same message with another end.
+    pub(crate) fn expiring_at(self, expires: Millis) -> Self {
+        Message {
+            expires,
+            kept: None,
+            ..self
+        }
+    }
+
+    /// Copies the message into one allocation that any number of Sessions share, unless there is one already.
     pub(crate) fn to_body(self, scratch: &mut Vec<u8>) -> MessageBody {
+        if let Some(body) = self.kept {
+            return body.clone();
+        }
         let topic = self.topic_name.as_str().as_bytes();
         scratch.clear();
         scratch.reserve(HEADER + topic.len() + self.properties.len() + self.payload.len());
@@ -69,6 +83,7 @@ impl MessageBody {
             qos: QoS::AtMostOnce,
             retain: false,
             expires: Millis::NEVER,
+            kept: None,
         })
     }
 
@@ -82,10 +97,27 @@ impl MessageBody {
         self.0.as_ptr() as usize
     }
 
+    /// Bytes of the payload, without reading the rest.
+    pub(crate) fn payload_len(&self) -> usize {
+        self.lengths().map_or(0, |(topic, properties)| {
+            self.0.len().saturating_sub(HEADER + topic + properties)
+        })
+    }
+
     /// The bytes behind the message, and where its payload begins in them.
     pub(crate) fn payload_bytes(&self) -> (Arc<[u8]>, usize) {
-        let payload = self.message().payload.len();
+        let payload = self.payload_len();
         (Arc::clone(&self.0), self.0.len().saturating_sub(payload))
+    }
+
+    /// Of the Topic Name and of the properties.
+    fn lengths(&self) -> Option<(usize, usize)> {
+        let (topic, rest) = self.0.get(8..)?.split_first_chunk::<4>()?;
+        let properties = rest.first_chunk::<4>()?;
+        Some((
+            u32::from_be_bytes(*topic) as usize,
+            u32::from_be_bytes(*properties) as usize,
+        ))
     }
 
     fn read(&self) -> Option<Message<'_>> {
@@ -102,6 +134,7 @@ impl MessageBody {
             qos: QoS::from_u8(*qos)?,
             retain: *retain != 0,
             expires: Millis(u64::from_be_bytes(*expires)),
+            kept: Some(self),
         })
     }
 }

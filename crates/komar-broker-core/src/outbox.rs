@@ -321,7 +321,7 @@ impl State {
     }
 
     /// Brings this Connection's share of the total of slow Connections up to date.
-    fn recount(&mut self, total: &AtomicUsize) {
+    pub(crate) fn recount(&mut self, total: &AtomicUsize) {
         let now = if self.blocked { self.waiting() } else { 0 };
         if now > self.counted {
             total.fetch_add(now - self.counted, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use komar_topic::TopicName;
 
 use crate::access::{Access, Answer, Identity, Verdict};
 use crate::broker::{Broker, Shared};
-use crate::config::{BrokerConfig, ListenerPolicy};
+use crate::config::{BrokerConfig, Limits, ListenerPolicy};
 use crate::counts::{Counts, Tally};
 use crate::error::CloseCause;
 use crate::event::Event;
@@ -67,8 +67,7 @@ pub(crate) struct Effects {
     dirty: VecDeque<Arc<Outbox>>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) scratch: Vec<u8>,
-    /// See [`Limits::maximum_reply_bytes`](crate::Limits::maximum_reply_bytes).
-    pub(crate) maximum_reply_bytes: usize,
+    bounds: OutputBounds,
     pub(crate) encoded: Encoded,
     /// Sessions whose retained messages go on.
     pub(crate) walking: VecDeque<Arc<Session>>,
@@ -106,7 +105,7 @@ impl Worker {
         let shared = Arc::clone(&broker.shared);
         let now_millis = Millis::from(now);
         let (epoch, rules) = (shared.rules_epoch(), shared.rules());
-        let maximum_reply_bytes = rules.config.limits.maximum_reply_bytes;
+        let bounds = OutputBounds::from(&rules.config.limits);
         Worker {
             cache: TopicCache::new(shared.hasher.clone(), rules.config.limits.maximum_cached_targets),
             access: CurrentAccess {
@@ -133,7 +132,7 @@ impl Worker {
                 dirty: VecDeque::new(),
                 events: VecDeque::new(),
                 scratch: Vec::new(),
-                maximum_reply_bytes,
+                bounds,
                 encoded: Encoded::default(),
                 walking: VecDeque::new(),
                 broker: Arc::clone(&shared),
@@ -265,6 +264,7 @@ impl Worker {
             qos,
             retain,
             expires: Millis::NEVER,
+            kept: None,
         };
         Ok(self.route(Origin::EMBEDDER, message))
     }
@@ -317,7 +317,7 @@ impl Worker {
         if epoch != self.access.epoch {
             let rules = self.broker.rules();
             self.config = rules.config;
-            self.fx.maximum_reply_bytes = self.config.limits.maximum_reply_bytes;
+            self.fx.bounds = OutputBounds::from(&self.config.limits);
             self.access = CurrentAccess {
                 epoch,
                 access: rules.access,
@@ -385,6 +385,9 @@ impl Effects {
     /// Puts a Connection on the list of those to be written, once a turn.
     #[inline]
     pub(crate) fn mark_dirty(&mut self, outbox: &Arc<Outbox>, state: &mut State) {
+        if state.is_blocked() {
+            state.recount(&self.broker.slow_bytes);
+        }
         if state.mark_dirty() {
             self.dirty.push_back(Arc::clone(outbox));
         }
@@ -401,10 +404,36 @@ impl Effects {
         &self.broker.queued_bytes
     }
 
-    /// Whether slow Connections together hold more than they may.
-    pub(crate) fn total_is_exceeded(&self, config: &BrokerConfig) -> bool {
-        let total = self.broker.slow_bytes.load(core::sync::atomic::Ordering::Relaxed);
-        total > config.limits.maximum_total_outbox_bytes
+    /// Whether messages may be encoded for a Connection: neither it nor all slow ones together hold too much.
+    pub(crate) fn has_room(&self, out: &State) -> bool {
+        out.waiting() < self.bounds.one && !(out.is_blocked() && self.total_is_exceeded())
+    }
+
+    /// Whether a Connection lets answers pile up, which are never dropped.
+    pub(crate) fn has_too_many_replies(&self, out: &State) -> bool {
+        out.waiting() > self.bounds.replies || (out.is_blocked() && self.total_is_exceeded())
+    }
+
+    fn total_is_exceeded(&self) -> bool {
+        self.broker.slow_bytes.load(core::sync::atomic::Ordering::Relaxed) > self.bounds.total
+    }
+}
+
+/// Encoded bytes that may wait: for one Connection, as answers to one, and for all slow ones together.
+#[derive(Clone, Copy)]
+struct OutputBounds {
+    one: usize,
+    replies: usize,
+    total: usize,
+}
+
+impl From<&Limits> for OutputBounds {
+    fn from(limits: &Limits) -> Self {
+        OutputBounds {
+            one: limits.maximum_outbox_bytes,
+            replies: limits.maximum_reply_bytes,
+            total: limits.maximum_total_outbox_bytes,
+        }
     }
 }
 

@@ -66,8 +66,7 @@ impl Worker {
             state.unreleased().release(identifier)
         };
         if let Some(Some(body)) = released {
-            let publisher = Arc::clone(&established.identity);
-            self.route(Origin::client(&publisher), body.message());
+            self.route(Origin::client(&established.identity), body.message());
         }
         self.fx.reply(&link.outbox, |version, buffer| {
             // Mosquitto answers Success for unknown identifiers too, and so do we.

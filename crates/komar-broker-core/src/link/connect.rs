@@ -465,6 +465,7 @@ impl Worker {
             qos: will.qos,
             retain: will.retain,
             expires: Millis::NEVER,
+            kept: None,
         };
         let body: MessageBody = message.to_body(&mut self.fx.scratch);
         WillMessage {

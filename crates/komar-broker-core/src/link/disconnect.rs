@@ -189,7 +189,7 @@ impl Worker {
     pub(crate) fn publish_will(&mut self, identity: &Arc<Identity>, will: &WillMessage) {
         let mut message = will.body.message();
         if let Some(expiry) = will.expiry {
-            message.expires = self.fx.now.after(expiry);
+            message = message.expiring_at(self.fx.now.after(expiry));
         }
         if !self
             .access

@@ -15,7 +15,8 @@ use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use komar_codec::{
-    DecodeOptions, Frame, Framing, Packet, PacketType, ProtocolVersion, ReasonCode, Role, Utf8Policy, frame,
+    DecodeOptions, Frame, Framing, Packet, PacketType, ProtocolVersion, PubAck, PubComp, PubRec, PubRel,
+    ReasonCode, Role, Utf8Policy, frame,
 };
 use komar_passwd::PasswordVerdict;
 
@@ -307,14 +308,28 @@ impl Worker {
         raw: &[u8],
         options: &DecodeOptions,
     ) -> Result<(), ProtocolError> {
-        if whole.packet_type() == PacketType::Publish {
-            return self.publish_packet(link, whole, raw, options, &[]);
+        // The packets of every message are read as what they are; a Packet of any type is as large as its largest.
+        match whole.packet_type() {
+            PacketType::Publish => return self.publish_packet(link, whole, raw, options, &[]),
+            PacketType::PubAck => {
+                self.puback(link, &PubAck::decode(whole, options)?);
+                return Ok(());
+            }
+            PacketType::PubRec => {
+                self.pubrec(link, &PubRec::decode(whole, options)?);
+                return Ok(());
+            }
+            PacketType::PubRel => {
+                self.pubrel(link, &PubRel::decode(whole, options)?);
+                return Ok(());
+            }
+            PacketType::PubComp => {
+                self.pubcomp(link, &PubComp::decode(whole, options)?);
+                return Ok(());
+            }
+            _ => {}
         }
         match Packet::decode(whole, options)? {
-            Packet::PubAck(packet) => self.puback(link, &packet),
-            Packet::PubRec(packet) => self.pubrec(link, &packet),
-            Packet::PubRel(packet) => self.pubrel(link, &packet),
-            Packet::PubComp(packet) => self.pubcomp(link, &packet),
             Packet::Subscribe(packet) => self.subscribe(link, &packet, raw, &[])?,
             Packet::Unsubscribe(packet) => self.unsubscribe(link, &packet)?,
             Packet::PingReq => self.fx.reply(&link.outbox, |version, buffer| {
@@ -339,7 +354,7 @@ impl Effects {
     ) {
         let mut out = outbox.lock();
         self.reply_locked(outbox, &mut out, encode);
-        let too_much = out.waiting() > self.maximum_reply_bytes;
+        let too_much = self.has_too_many_replies(&out);
         drop(out);
         if too_much {
             self.close(outbox, CloseCause::QuotaExceeded);

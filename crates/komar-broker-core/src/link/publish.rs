@@ -113,13 +113,13 @@ impl Worker {
                 .properties
                 .message_expiry_interval
                 .map_or(Millis::NEVER, |seconds| self.fx.now.after_seconds(seconds)),
+            kept: None,
         };
-        let publisher = Arc::clone(&established.identity);
         let outcome = match (publish.qos, publish.packet_identifier) {
             (QoS::ExactlyOnce, Some(identifier)) => self.keep_unreleased(link, identifier, message, refusal),
             (qos, identifier) => {
                 let matched = match refusal {
-                    None => self.route(Origin::client(&publisher), message),
+                    None => self.route(Origin::client(&established.identity), message),
                     Some(_) => 0,
                 };
                 if let (QoS::AtLeastOnce, Some(identifier)) = (qos, identifier) {

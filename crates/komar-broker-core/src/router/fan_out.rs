@@ -22,19 +22,25 @@ pub(super) fn fan_out(
 ) -> usize {
     let mut body = None;
     let mut matched = 0;
-    if routes.len() > 1 {
+    let last = routes.len().saturating_sub(1);
+    if last > 0 {
         fx.encoded.begin();
     }
-    for route in routes {
+    for (number, route) in routes.iter_mut().enumerate() {
+        let mut offer = Offer {
+            message,
+            group: None,
+            is_last: number == last,
+        };
         match route {
             Route::One(target) => {
                 matched += 1;
-                deliver(fx, broker, rules, target, None, origin, message, &mut body);
+                deliver(fx, broker, rules, target, origin, offer, &mut body);
             }
             Route::Shared(group) => {
                 matched += group.len();
-                let id = Some(group.id());
-                group.offer(|member| deliver(fx, broker, rules, member, id, origin, message, &mut body));
+                offer.group = Some(group.id());
+                group.offer(|member| deliver(fx, broker, rules, member, origin, offer, &mut body));
             }
         }
     }
@@ -42,18 +48,26 @@ pub(super) fn fan_out(
     matched
 }
 
+/// A message for one route.
+#[derive(Clone, Copy)]
+struct Offer<'a> {
+    message: Message<'a>,
+    group: Option<GroupId>,
+    /// Nobody behind this route needs the shared copy.
+    is_last: bool,
+}
+
 /// Delivers to one Session. `false`: it did not take the message.
-#[allow(clippy::too_many_arguments)]
 fn deliver(
     fx: &mut Effects,
     broker: &Shared,
     rules: InForce<'_>,
     target: &mut Target,
-    group: Option<GroupId>,
     origin: Origin<'_>,
-    message: Message<'_>,
+    offer: Offer<'_>,
     body: &mut Option<MessageBody>,
 ) -> bool {
+    let message = offer.message;
     if target.no_local && origin.client_id() == Some(&*target.session.client_id) {
         return false;
     }
@@ -67,11 +81,12 @@ fn deliver(
         let delivery = Delivery {
             message,
             body,
+            is_last: offer.is_last,
             qos,
             // v5 [MQTT-3.3.1-12], v5 [MQTT-3.3.1-13]
             retain: message.retain && target.retain_as_published,
             identifiers: &target.identifiers,
-            group,
+            group: offer.group,
             identity_epoch: target.identity_epoch,
         };
         match target.session.lock().deliver(fx, rules.config, delivery) {

@@ -113,7 +113,7 @@ impl RetainedMessages {
 
 impl RetainedMessage {
     fn payload_len(&self) -> usize {
-        self.body.message().payload.len()
+        self.body.payload_len()
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Inflight {
     done: usize,
     /// Bytes of the messages among those that `outstanding` counts.
     outstanding_bytes: usize,
+    /// Where the next acknowledgement is looked for first: behind the one that the last was for.
+    expected: usize,
 }
 
 /// One message under way.
@@ -52,7 +54,7 @@ pub(crate) struct Queued {
 impl Queued {
     /// What the limit on messages under way counts: the payload.
     fn counted(&self) -> usize {
-        self.body.message().payload.len()
+        self.body.payload_len()
     }
 }
 
@@ -166,6 +168,7 @@ impl Inflight {
             self.entries.pop_front();
             self.done = self.done.saturating_sub(1);
             self.unsent_from = self.unsent_from.saturating_sub(1);
+            self.expected = self.expected.saturating_sub(1);
         }
         // A client that leaves its oldest message open must not make the finished ones behind it pile up.
         if self.done > self.entries.len() / 2 + FINISHED {
@@ -234,11 +237,15 @@ impl Inflight {
         self.done = 0;
     }
 
-    fn position(&self, identifier: PacketIdentifier) -> Option<usize> {
-        // Acknowledgements come in order almost always, so the first is the one. v5 [MQTT-4.6.0-2]
-        self.entries
-            .iter()
-            .position(|entry| entry.identifier == identifier && entry.stage != Stage::Done)
+    fn position(&mut self, identifier: PacketIdentifier) -> Option<usize> {
+        let is_it = |entry: &Entry| entry.identifier == identifier && entry.stage != Stage::Done;
+        // Acknowledgements come in order almost always. v5 [MQTT-4.6.0-2], v5 [MQTT-4.6.0-3]
+        let position = match self.entries.get(self.expected) {
+            Some(entry) if is_it(entry) => self.expected,
+            _ => self.entries.iter().position(is_it)?,
+        };
+        self.expected = position + 1;
+        Some(position)
     }
 }
 
@@ -265,6 +272,7 @@ mod tests {
             qos,
             retain: false,
             expires: Millis::NEVER,
+            kept: None,
         };
         Queued {
             body: message.to_body(&mut Vec::new()),

@@ -172,6 +172,8 @@ pub(crate) struct Delivery<'a, 'm> {
     pub(crate) message: Message<'m>,
     /// The shared copy of the message; made when the first receiver needs it.
     pub(crate) body: &'a mut Option<MessageBody>,
+    /// No other receiver needs the shared copy.
+    pub(crate) is_last: bool,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) identifiers: &'a SubscriptionIdentifiers,
@@ -183,9 +185,15 @@ pub(crate) struct Delivery<'a, 'm> {
 
 impl Delivery<'_, '_> {
     fn queued(&mut self, scratch: &mut Vec<u8>) -> Queued {
-        let body = self.body.get_or_insert_with(|| self.message.to_body(scratch));
+        let body = match self.body.take() {
+            Some(body) => body,
+            None => self.message.to_body(scratch),
+        };
+        if !self.is_last {
+            *self.body = Some(body.clone());
+        }
         Queued {
-            body: body.clone(),
+            body,
             qos: self.qos,
             retain: self.retain,
             identifiers: self.identifiers.clone(),
@@ -229,13 +237,13 @@ impl SessionState {
                 .as_ref()
                 .is_none_or(|exchange| !exchange.queue.has_qos0())
             {
-                return deliver_qos0(fx, config, outbox, &mut out, &mut delivery);
+                return deliver_qos0(fx, outbox, &mut out, &mut delivery);
             }
             drop(out);
             return self.keep(fx, config, delivery, true);
         }
         let ready = out.is_open()
-            && out.waiting() < config.limits.maximum_outbox_bytes
+            && fx.has_room(&out)
             && exchange
                 .as_ref()
                 .is_none_or(|exchange| exchange.may_send(Quota::of(config, *send_maximum)));
@@ -280,16 +288,20 @@ impl SessionState {
     /// Sends what waits, as far as the quota and the room in the Outbox go: first what is to be sent again, then
     /// what was never sent, in order. v5 [MQTT-4.4.0-1], v5 [MQTT-4.6.0-1]
     pub(crate) fn pump(&mut self, fx: &mut Effects, config: &BrokerConfig) {
-        let (Some(outbox), Some(exchange)) = (self.outbox.clone(), &mut self.exchange) else {
+        let (Some(outbox), Some(exchange)) = (&self.outbox, &mut self.exchange) else {
             return;
         };
-        let mut out = outbox.lock();
         let quota = Quota::of(config, self.send_maximum);
+        // Most acknowledgements make room that nobody waits for.
+        if !exchange.has_something_to_send(quota) {
+            return;
+        }
+        let mut out = outbox.lock();
         while exchange.has_something_to_send(quota) {
             if !out.is_open() {
                 break;
             }
-            if out.waiting() >= config.limits.maximum_outbox_bytes {
+            if !fx.has_room(&out) {
                 out.starved = true;
                 break;
             }
@@ -299,7 +311,7 @@ impl SessionState {
                 exchange.send(fx, &mut out, queued, None);
             }
         }
-        fx.mark_dirty(&outbox, &mut out);
+        fx.mark_dirty(outbox, &mut out);
     }
 
     /// Whether no Connection was bound since that of `epoch` went.
@@ -350,7 +362,7 @@ impl SessionState {
             return false;
         };
         let mut out = outbox.lock();
-        if !out.is_open() || out.waiting() >= config.limits.maximum_outbox_bytes {
+        if !out.is_open() || !fx.has_room(&out) {
             out.starved = true;
             return false;
         }
@@ -541,7 +553,6 @@ impl Exchange {
 /// Sends a QoS 0 message, or drops it where the Connection cannot keep up.
 pub(crate) fn deliver_qos0(
     fx: &mut Effects,
-    config: &BrokerConfig,
     outbox: &Arc<Outbox>,
     out: &mut State,
     delivery: &mut Delivery<'_, '_>,
@@ -549,9 +560,7 @@ pub(crate) fn deliver_qos0(
     if !out.is_open() {
         return Delivered::Skipped;
     }
-    if out.waiting() >= config.limits.maximum_outbox_bytes
-        || (out.is_blocked() && fx.total_is_exceeded(config))
-    {
+    if !fx.has_room(out) {
         return Delivered::Dropped(false);
     }
     if delivery.message.payload.len() >= crate::publish_out::SHARE_FROM && delivery.body.is_none() {
