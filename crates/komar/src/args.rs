@@ -82,12 +82,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Request, String> {
             Short('v') | Long("verbose") => options.verbose = true,
             Short('q') | Long("quiet") => options.quiet = true,
             Long("test-config") => options.test_config = true,
-            Long("reactors") => {
-                options.reactors = parser.value().and_then(|value| value.parse()).map_err(text)?;
-                if !(1..=MAXIMUM_REACTORS).contains(&options.reactors) {
-                    return Err(format!("--reactors takes a number from 1 to {MAXIMUM_REACTORS}"));
-                }
-            }
+            Long("reactors") => options.reactors = reactors(&mut parser)?,
             Long("placement") => {
                 options.placement = match parser.value().map_err(text)?.to_str() {
                     Some("pack") => Placement::Pack,
@@ -110,6 +105,16 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Request, String> {
         return Err("--test-config needs -c FILE".to_owned());
     }
     Ok(Request::Broker(options))
+}
+
+/// The value of `--reactors`.
+pub(crate) fn reactors(parser: &mut lexopt::Parser) -> Result<usize, String> {
+    let number = parser.value().and_then(|value| value.parse()).map_err(text)?;
+    if (1..=MAXIMUM_REACTORS).contains(&number) {
+        Ok(number)
+    } else {
+        Err(format!("--reactors takes a number from 1 to {MAXIMUM_REACTORS}"))
+    }
 }
 
 fn text(error: lexopt::Error) -> String {

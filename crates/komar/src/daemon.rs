@@ -8,6 +8,7 @@ use signal_hook::iterator::Signals;
 
 use crate::args::Options;
 use crate::logging;
+use crate::output::Streams;
 use crate::process::{self, PidFile, ProcessError};
 
 /// Why the broker did not run.
@@ -27,12 +28,12 @@ impl From<ProcessError> for Failure {
 }
 
 /// Runs the broker until it is told to stop. Returns the exit status.
-pub(crate) fn run(options: &Options) -> i32 {
-    let status = match serve(options) {
+pub(crate) fn run(options: &Options, streams: &mut Streams) -> i32 {
+    let status = match serve(options, streams) {
         Ok(()) => 0,
         Err(failure) => {
             let (text, status) = describe(&failure);
-            eprintln!("{text}");
+            streams.errors.line(text);
             status
         }
     };
@@ -55,13 +56,13 @@ fn load(options: &Options) -> Result<(Config, Vec<Warning>), ConfigErrors> {
     Ok((config, warnings))
 }
 
-fn serve(options: &Options) -> Result<(), Failure> {
+fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
     let (config, warnings) = load(options).map_err(Failure::Config)?;
     if options.test_config {
         for warning in &warnings {
-            eprintln!("{warning}");
+            streams.errors.line(warning);
         }
-        println!("Configuration file is OK.");
+        streams.output.line("Configuration file is OK.");
         return Ok(());
     }
     let remark = process::drop_privileges(&config.user)?;

@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use komar_acl::{Access, Acl, AclErrors, AclFile, Lint, Options, ParseOptions, Subject, Substitution};
 use komar_passwd::PasswordFile;
 use lexopt::prelude::*;
 use serde_json::{Value as Json, json};
+
+use crate::output::Streams;
 
 const HELP: &str = "\
 komar acl - check, question and format an ACL file
@@ -33,8 +35,8 @@ denied, the style is not right; 3 the file is not valid; 13 it cannot be read; 1
 ";
 
 /// Runs the command.
-pub(crate) fn run(arguments: &[OsString]) -> i32 {
-    run_with(arguments, &mut io::stdout(), &mut io::stderr())
+pub(crate) fn run(arguments: &[OsString], streams: &mut Streams) -> i32 {
+    run_with(arguments, &mut streams.output, &mut streams.errors)
 }
 
 fn run_with(arguments: &[OsString], output: &mut dyn Write, errors: &mut dyn Write) -> i32 {

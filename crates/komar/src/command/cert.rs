@@ -10,6 +10,7 @@ use komar_identity::tls::certificates_from_pem;
 use lexopt::prelude::*;
 
 use crate::certificates::Authority;
+use crate::output::Streams;
 
 const HELP: &str = "\
 komar cert - certificates for an MQTT site in one line each
@@ -43,8 +44,8 @@ certificate (show --ca); 1 anything wrong, and nothing was written.
 ";
 
 /// Runs the command.
-pub(crate) fn run(arguments: &[OsString]) -> i32 {
-    run_with(arguments, &mut io::stdout(), &mut io::stderr())
+pub(crate) fn run(arguments: &[OsString], streams: &mut Streams) -> i32 {
+    run_with(arguments, &mut streams.output, &mut streams.errors)
 }
 
 fn run_with(arguments: &[OsString], output: &mut dyn Write, errors: &mut dyn Write) -> i32 {

@@ -7,6 +7,8 @@ use komar_conf::{Disk, load};
 use komar_server::setup;
 use lexopt::prelude::*;
 
+use crate::output::Streams;
+
 const HELP: &str = "\
 komar check - read a configuration with every file that it names, and say what it means
 
@@ -19,15 +21,15 @@ Exit status: 0 if the broker would start, otherwise the one that it would end wi
 ";
 
 /// Runs the command.
-pub(crate) fn run(arguments: &[OsString]) -> i32 {
+pub(crate) fn run(arguments: &[OsString], streams: &mut Streams) -> i32 {
     match parse(arguments) {
-        Ok(Some(path)) => check(&path),
+        Ok(Some(path)) => check(&path, streams),
         Ok(None) => {
-            print!("{HELP}");
+            streams.output.text(HELP);
             0
         }
         Err(error) => {
-            eprintln!("Error: {error}.\n\n{HELP}");
+            streams.errors.text(format_args!("Error: {error}.\n\n{HELP}"));
             1
         }
     }
@@ -50,33 +52,37 @@ fn parse(arguments: &[OsString]) -> Result<Option<PathBuf>, String> {
         .ok_or_else(|| "name the configuration file".to_owned())
 }
 
-fn check(path: &std::path::Path) -> i32 {
+fn check(path: &std::path::Path, streams: &mut Streams) -> i32 {
+    let Streams {
+        output,
+        errors: complaints,
+    } = streams;
     let loaded = match load(path, &Disk) {
         Ok(loaded) => loaded,
         Err(errors) => {
             for warning in &errors.warnings {
-                println!("{warning}");
+                output.line(warning);
             }
-            eprintln!("{errors}");
+            complaints.line(&errors);
             return errors.exit_status().into();
         }
     };
     for warning in &loaded.warnings {
-        println!("{warning}");
+        output.line(warning);
     }
     match setup::prepare(&loaded.config) {
         Ok(setup) => {
             for warning in &setup.warnings {
-                println!("Warning: {warning}.");
+                output.line(format_args!("Warning: {warning}."));
             }
             for listener in &setup.listeners {
-                println!("{listener}");
+                output.line(listener);
             }
-            println!("{}: the broker would start.", path.display());
+            output.line(format_args!("{}: the broker would start.", path.display()));
             0
         }
         Err(errors) => {
-            eprintln!("{errors}");
+            complaints.line(&errors);
             errors.exit_status()
         }
     }

@@ -8,9 +8,11 @@ mod passwd;
 
 use std::ffi::OsString;
 
+use crate::output::Streams;
+
 /// Runs the command of that name and returns its exit status; `None` if there is no such command.
-pub(crate) fn run(name: &str, arguments: &[OsString]) -> Option<i32> {
-    let run: fn(&[OsString]) -> i32 = match name {
+pub(crate) fn run(name: &str, arguments: &[OsString], streams: &mut Streams) -> Option<i32> {
+    let run: fn(&[OsString], &mut Streams) -> i32 = match name {
         "demo" => demo::run,
         "check" => check::run,
         "passwd" => passwd::run,
@@ -18,5 +20,5 @@ pub(crate) fn run(name: &str, arguments: &[OsString]) -> Option<i32> {
         "cert" => cert::run,
         _ => return None,
     };
-    Some(run(arguments))
+    Some(run(arguments, streams))
 }

@@ -9,6 +9,8 @@ use komar_passwd::{Change, Create, Scheme, StoredHash, UpdateError, UpdateOption
 use lexopt::prelude::*;
 use zeroize::Zeroizing;
 
+use crate::output::Streams;
+
 const HELP: &str = "\
 komar passwd - set and delete passwords in a password file
 
@@ -34,9 +36,9 @@ Exit status: 0 done, 1 anything wrong (nothing was changed), 2 the two passwords
 ";
 
 /// Runs the command.
-pub(crate) fn run(arguments: &[OsString]) -> i32 {
+pub(crate) fn run(arguments: &[OsString], streams: &mut Streams) -> i32 {
     let mut ask = |prompt: &str| rpassword::prompt_password(prompt).map(Zeroizing::new);
-    run_with(arguments, &mut ask, &mut io::stdout(), &mut io::stderr())
+    run_with(arguments, &mut ask, &mut streams.output, &mut streams.errors)
 }
 
 /// How a password is asked for: given the prompt.
@@ -341,10 +343,15 @@ fn change<R, E: Display>(
         UpdateError::Edit(error) => Failure::wrong(format!("{}: {error}", file.display())),
         UpdateError::Io {
             action: "open",
-            path,
             source,
+            ..
         } if source.kind() == io::ErrorKind::NotFound => {
-            Failure::wrong(format!("{} does not exist; -c creates it", path.display()))
+            let folder = file.parent().unwrap_or(Path::new(""));
+            if create == Create::Never && (folder.as_os_str().is_empty() || folder.is_dir()) {
+                Failure::wrong(format!("{} does not exist; -c creates it", file.display()))
+            } else {
+                Failure::wrong(format!("the folder {} does not exist", folder.display()))
+            }
         }
         other => Failure::wrong(other),
     })

@@ -15,6 +15,7 @@ mod effects;
 mod mosquitto_broker;
 mod mosquitto_clients;
 mod mqtt_js;
+mod output;
 mod paho;
 mod passwd;
 mod play;

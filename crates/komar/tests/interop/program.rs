@@ -40,15 +40,26 @@ struct Written {
 impl Program {
     /// Starts a program; standard input is empty unless the command has another one.
     pub(crate) fn start(command: &mut Command) -> Program {
+        Program::start_as_is(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    /// The same with the streams that the command has. Those that are no pipes are not followed.
+    pub(crate) fn start_as_is(command: &mut Command) -> Program {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         let transcript = Arc::<Transcript>::default();
-        let (output, errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        for stream in [Box::new(output) as Box<dyn Read + Send>, Box::new(errors)] {
+        let output = child
+            .stdout
+            .take()
+            .map(|stream| Box::new(stream) as Box<dyn Read + Send>);
+        let errors = child
+            .stderr
+            .take()
+            .map(|stream| Box::new(stream) as Box<dyn Read + Send>);
+        for stream in [output, errors] {
+            let stream = stream.unwrap_or_else(|| Box::new(std::io::empty()));
             let transcript = Arc::clone(&transcript);
             std::thread::spawn(move || transcript.follow(stream));
         }
