@@ -178,12 +178,20 @@ impl core::error::Error for PasswordFileError {}
 
 /// Every error of a password file, in the order of its lines; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PasswordFileErrors(pub(crate) Vec<PasswordFileError>);
+pub struct PasswordFileErrors {
+    pub(crate) errors: Vec<PasswordFileError>,
+    pub(crate) warnings: Vec<Warning>,
+}
 
 impl PasswordFileErrors {
     /// The errors in the order of their lines.
     pub fn iter(&self) -> core::slice::Iter<'_, PasswordFileError> {
-        self.0.iter()
+        self.errors.iter()
+    }
+
+    /// What is odd in the other lines, in their order.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 }
 

@@ -235,7 +235,10 @@ impl<'a> Reader<'a> {
 
     fn finish(self) -> Result<PasswordFile, PasswordFileErrors> {
         if !self.errors.is_empty() {
-            return Err(PasswordFileErrors(self.errors));
+            return Err(PasswordFileErrors {
+                errors: self.errors,
+                warnings: self.warnings,
+            });
         }
         let mut decoys: Vec<_> = self.users.values().flatten().map(Arc::clone).collect();
         let key = decoys

@@ -37,7 +37,7 @@ pub enum StartError {
     #[error("no listener: add one with ServerBuilder::listener")]
     NoListener,
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is another broker running there?")]
+    #[error("cannot listen on {address}: {source}; another broker may be running there")]
     Bind {
         /// The address.
         address: ListenAddress,

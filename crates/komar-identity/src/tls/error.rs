@@ -9,7 +9,7 @@ use crate::IdentityError;
 #[non_exhaustive]
 pub enum TlsError {
     /// No certificate in a file.
-    #[error("{file}: no certificate (BEGIN CERTIFICATE) in it; is it the right file?")]
+    #[error("{file}: no certificate (BEGIN CERTIFICATE) in it; it may be the wrong file")]
     NoCertificate {
         /// The caller's label.
         file: String,
@@ -42,7 +42,7 @@ pub enum TlsError {
     },
     /// No private key in a file.
     #[error(
-        "{file}: no private key in it (BEGIN PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY); is it the right file?"
+        "{file}: no private key in it (BEGIN PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY); it may be the wrong file"
     )]
     NoKey {
         /// The caller's label.
@@ -106,7 +106,7 @@ pub enum TlsError {
         not_after: i64,
     },
     /// No revocation list in a file.
-    #[error("{file}: no revocation list (BEGIN X509 CRL) in it; is it the right file?")]
+    #[error("{file}: no revocation list (BEGIN X509 CRL) in it; it may be the wrong file")]
     NoRevocationList {
         /// The caller's label.
         file: String,

@@ -9,6 +9,8 @@ use komar_conf::Position;
 use komar_identity::tls::TlsError;
 use komar_passwd::PasswordFileErrors;
 
+use crate::listener::ListenAddress;
+
 /// One thing that is wrong.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -67,6 +69,21 @@ pub enum SetupError {
         /// What is wrong.
         problem: String,
     },
+    /// Two listeners want one address.
+    #[error(
+        "the listener on {second}{} wants an address that the listener on {first}{} has already",
+        Place(second_position.as_ref()), Place(first_position.as_ref())
+    )]
+    AddressTwice {
+        /// What the first one listens on.
+        first: ListenAddress,
+        /// Where it stands.
+        first_position: Option<Position>,
+        /// What the second one listens on.
+        second: ListenAddress,
+        /// Where it stands.
+        second_position: Option<Position>,
+    },
     /// Something that Komar cannot do yet and that must not be left out silently.
     #[error("{what} cannot be used yet{}", Place(position.as_ref()))]
     Unsupported {
@@ -93,27 +110,39 @@ impl SetupError {
 
 /// Everything that is wrong with a configuration's files; at least one thing.
 #[derive(Debug, thiserror::Error)]
-pub struct SetupErrors(Vec<SetupError>);
+pub struct SetupErrors {
+    errors: Vec<SetupError>,
+    warnings: Vec<String>,
+}
 
 impl SetupErrors {
-    pub(super) fn new(errors: Vec<SetupError>) -> Option<SetupErrors> {
-        (!errors.is_empty()).then_some(SetupErrors(errors))
+    /// `None` if there is no error.
+    pub(super) fn new(errors: Vec<SetupError>, warnings: &[String]) -> Option<SetupErrors> {
+        (!errors.is_empty()).then(|| SetupErrors {
+            errors,
+            warnings: warnings.to_vec(),
+        })
     }
 
     /// One after the other.
     pub fn iter(&self) -> impl Iterator<Item = &SetupError> {
-        self.0.iter()
+        self.errors.iter()
+    }
+
+    /// What is unusual besides.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Mosquitto's exit status for the first of them.
     pub fn exit_status(&self) -> i32 {
-        self.0.first().map_or(1, SetupError::exit_status)
+        self.errors.first().map_or(1, SetupError::exit_status)
     }
 }
 
 impl fmt::Display for SetupErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, error) in self.0.iter().enumerate() {
+        for (number, error) in self.errors.iter().enumerate() {
             if number > 0 {
                 f.write_str("\n")?;
             }

@@ -1,13 +1,15 @@
 //! ACL and password files, each read once whatever the number of listeners that name it.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use komar_acl::{Acl, AclFile, Options};
 use komar_broker_core::ListenerFiles;
 use komar_conf::Security;
-use komar_passwd::PasswordFile;
+use komar_passwd::{PasswordFile, Warning};
 
 use super::SetupError;
 
@@ -54,30 +56,87 @@ fn acl(path: &Path, warnings: &mut Vec<String>) -> Result<Acl, SetupError> {
     warnings.extend(
         file.warnings()
             .iter()
-            .map(|lint| format!("{}:{}: {lint}", path.display(), lint.line())),
+            .map(|lint| format!("{}:{}: {}", path.display(), lint.line(), lint.kind())),
     );
     Ok(Acl::compile_owned(file, Options::default()))
 }
 
 fn passwords(path: &Path, warnings: &mut Vec<String>) -> Result<PasswordFile, SetupError> {
     let text = read("password_file", path)?;
-    let file = PasswordFile::parse(&text).map_err(|errors| SetupError::Passwords {
-        path: path.to_owned(),
-        errors,
-    })?;
-    warnings.extend(
-        file.warnings()
-            .iter()
-            .map(|warning| format!("{}: {warning}", path.display())),
-    );
-    Ok(file)
+    let (file, found) = match PasswordFile::parse(&text) {
+        Ok(file) => {
+            let found = file.warnings().to_vec();
+            (Ok(file), found)
+        }
+        Err(errors) => {
+            let found = errors.warnings().to_vec();
+            let path = path.to_owned();
+            (Err(SetupError::Passwords { path, errors }), found)
+        }
+    };
+    let place = |warning: &Warning| format!("{}:{}: {}", path.display(), warning.line, warning.cause);
+    warnings.extend(found.iter().map(place));
+    file
 }
 
 /// Reads a file that an option names.
 pub(super) fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, SetupError> {
-    std::fs::read(path).map_err(|error| SetupError::Unreadable {
+    read_regular(path).map_err(|error| SetupError::Unreadable {
         option,
         path: path.to_owned(),
         error,
     })
+}
+
+/// Reads a file, but neither a pipe, which might never say anything, nor a device, which might never end.
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    // Looked at before it is opened: opening a pipe would wait for its writer.
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let too_large = || io::Error::other(format!("it has more than {MAXIMUM_SIZE} bytes"));
+    if metadata.len() > MAXIMUM_SIZE {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    // It may grow meanwhile, and half of a list of rights is worse than none.
+    let limit = MAXIMUM_SIZE.saturating_add(1);
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length < limit) {
+        Ok(bytes)
+    } else {
+        Err(too_large())
+    }
+}
+
+/// More than a million users with their hashes.
+const MAXIMUM_SIZE: u64 = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_of_some_size_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "text").unwrap();
+        assert_eq!(read("acl_file", &path).unwrap(), b"text");
+        // Without a block on the disk.
+        let large = File::options().write(true).open(&path).unwrap();
+        large.set_len(MAXIMUM_SIZE + 1).unwrap();
+        for (path, words) in [
+            (path.as_path(), "it has more than 268435456 bytes"),
+            (folder.path(), "is a directory"),
+            (Path::new("/dev/zero"), "not a regular file"),
+        ] {
+            let error = read("acl_file", path).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+            assert_eq!(error.exit_status(), 13);
+        }
+    }
 }

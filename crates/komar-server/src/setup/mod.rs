@@ -1,5 +1,6 @@
 //! From a `mosquitto.conf` that komar-conf has read to a server: opens every file that it names, all or nothing.
 
+mod addresses;
 mod error;
 mod files;
 mod listeners;
@@ -55,6 +56,7 @@ pub fn prepare(config: &Config) -> Result<Setup, SetupErrors> {
         });
     }
     let mut files = files::Files::default();
+    let mut addresses = addresses::Addresses::default();
     let default = files.of(&config.security, &mut errors, &mut warnings);
     let mut access = FileAccess::new(default);
     let mut builder = Server::builder().config(broker_config(config));
@@ -73,13 +75,14 @@ pub fn prepare(config: &Config) -> Result<Setup, SetupErrors> {
             &mut errors,
             &mut warnings,
         );
+        addresses.claim(listener, &opened, &mut errors);
         for open in opened {
             access = access.with_listener(komar_broker_core::ListenerId(number), own.clone());
             number = number.saturating_add(1);
             builder = builder.listener(open);
         }
     }
-    match SetupErrors::new(errors) {
+    match SetupErrors::new(errors, &warnings) {
         Some(errors) => Err(errors),
         None => Ok(Setup {
             builder: builder.access(access.into_access()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use komar_conf::{Tls, TlsVersion};
 use komar_identity::tls::{
-    ClientAuthentication, MinimumVersion, ServerTls, TlsError, certificates_from_pem,
+    ClientAuthentication, MinimumVersion, ServerTls, TlsError, certificates_from_pem, private_key_from_pem,
     revocation_lists_from_pem,
 };
 
@@ -19,9 +19,8 @@ pub(super) fn config(
     errors: &mut Vec<SetupError>,
     warnings: &mut Vec<String>,
 ) -> Option<Arc<rustls::ServerConfig>> {
-    let files = [("certfile", &tls.certfile), ("keyfile", &tls.keyfile)];
-    let [certificates, key] =
-        files.map(|(option, path)| read(option, path).map_err(|error| errors.push(error)).ok());
+    let certificates = looked_into("certfile", &tls.certfile, port, certificates_from_pem, errors);
+    let key = looked_into("keyfile", &tls.keyfile, port, private_key_from_pem, errors);
     let clients = client_authentication(port, tls, errors);
     let (certificates, key, clients) = (certificates?, key?, clients?);
     let minimum = match tls.minimum_version {
@@ -53,6 +52,21 @@ pub(super) fn config(
             None
         }
     }
+}
+
+/// The bytes of a file that has what it should have, so that each file's error is told and not only the first.
+fn looked_into<T>(
+    option: &'static str,
+    path: &Path,
+    port: u16,
+    parse: impl Fn(&[u8], &str) -> Result<T, TlsError>,
+    errors: &mut Vec<SetupError>,
+) -> Option<Vec<u8>> {
+    let result = read(option, path).and_then(|bytes| match parse(&bytes, &path.display().to_string()) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(SetupError::Tls { port, error }),
+    });
+    result.map_err(|error| errors.push(error)).ok()
 }
 
 fn client_authentication(port: u16, tls: &Tls, errors: &mut Vec<SetupError>) -> Option<ClientAuthentication> {

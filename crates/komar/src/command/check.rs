@@ -82,6 +82,9 @@ fn check(path: &std::path::Path, streams: &mut Streams) -> i32 {
             0
         }
         Err(errors) => {
+            for warning in errors.warnings() {
+                output.line(format_args!("Warning: {warning}."));
+            }
             complaints.line(&errors);
             errors.exit_status()
         }
