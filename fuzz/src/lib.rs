@@ -26,6 +26,8 @@ targets! {
     passwd,
     identity,
     filter,
+    websocket,
+    proxy,
 }
 
 mod packets;

@@ -21,6 +21,9 @@
 mod authenticate;
 mod connection;
 pub mod event_log;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod listener;
 mod listening_socket;
 mod mailbox;
