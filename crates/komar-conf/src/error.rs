@@ -159,6 +159,12 @@ pub enum ErrorKind {
         first: &'static str,
         second: &'static str,
     },
+    /// An option that a listener behind a proxy of version 2 cannot have.
+    #[error("{what} cannot be used with `enable_proxy_protocol 2`. {because}")]
+    NotBehindProxy {
+        what: &'static str,
+        because: &'static str,
+    },
     /// A `connection` that lacks something.
     #[error("the connection '{bridge}' has no '{missing}'")]
     IncompleteBridge { bridge: String, missing: &'static str },

@@ -227,11 +227,19 @@ fn check_listener(parser: &mut Parser<'_>, index: usize) {
         excludes("psk_hint", name);
     }
     if proxy_v2 {
-        for name in ["certfile", "keyfile"] {
-            excludes("enable_proxy_protocol", name);
+        if let Some(name) = ["certfile", "keyfile"].into_iter().find(|name| has(name)) {
+            let (what, because) = (
+                "certfile and keyfile",
+                "It is the proxy that speaks TLS with clients",
+            );
+            errors.push((name, ErrorKind::NotBehindProxy { what, because }));
         }
         if names.contains(&("use_subject_as_username", true)) {
-            excludes("enable_proxy_protocol", "use_subject_as_username");
+            let (what, because) = (
+                "use_subject_as_username",
+                "Its header says no more than the common name",
+            );
+            errors.push((what, ErrorKind::NotBehindProxy { what, because }));
         }
     }
 

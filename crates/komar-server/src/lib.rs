@@ -24,6 +24,8 @@ pub mod event_log;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod health;
+mod inherited;
 mod listener;
 mod listening_socket;
 mod mailbox;
@@ -33,6 +35,8 @@ mod server;
 pub mod setup;
 mod transport;
 
+pub use health::Health;
+pub use inherited::InheritedSockets;
 pub use ipnet::IpNet;
 pub use komar_broker_core::{Access, Broker, BrokerConfig, FileAccess, ListenerFiles, ListenerPolicy};
 pub use listener::{ListenAddress, Listener, ProxyProtocol, ProxyVersion, WebSocketOptions};

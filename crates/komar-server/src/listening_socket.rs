@@ -37,6 +37,21 @@ impl ListeningSocket {
         }
     }
 
+    /// A Unix socket that somebody else has opened, and will remove.
+    #[cfg(unix)]
+    pub(crate) fn inherited_unix(socket: std::os::unix::net::UnixListener) -> io::Result<ListeningSocket> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let path = address.as_pathname().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "an inherited Unix socket has no path",
+            )
+        })?;
+        let file = SocketFile::of_others(path);
+        Ok(ListeningSocket::Unix(UnixListener::from_std(socket), file))
+    }
+
     /// The next connection; would block if there is none.
     pub(crate) fn accept(&self) -> io::Result<(Socket, Peer)> {
         match self {
@@ -119,8 +134,18 @@ mod unix {
         pub(super) path: PathBuf,
         /// The path as it is logged.
         pub(super) name: Arc<str>,
-        /// Device and inode.
+        /// Device and inode; `None` if it is not ours to remove.
         identity: Option<(u64, u64)>,
+    }
+
+    impl SocketFile {
+        pub(super) fn of_others(path: &Path) -> SocketFile {
+            SocketFile {
+                path: path.to_owned(),
+                name: path.to_string_lossy().into(),
+                identity: None,
+            }
+        }
     }
 
     pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {

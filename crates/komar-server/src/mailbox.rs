@@ -21,6 +21,8 @@ pub(crate) enum Mail {
     Flush(Arc<Outbox>),
     /// A password was checked.
     Verdict(Arc<Outbox>, PasswordVerdict),
+    /// Answer, as a sign of life.
+    Echo(std::sync::mpsc::Sender<()>),
     /// The server stops: publish what Will Messages are still to be published, end all Connections and the thread.
     Stop,
 }

@@ -64,6 +64,8 @@ pub(crate) struct Reactor {
     accepting: Vec<usize>,
     /// Do not accept before: descriptors have run out.
     accept_after: Option<Instant>,
+    /// That they have run out is in the log.
+    accept_failed: bool,
     /// Connections that may have more to read.
     reading: Vec<usize>,
     /// Connections that are over; taken out at the end of the turn, so that no event of the turn meets a successor.
@@ -95,6 +97,7 @@ impl Reactor {
             sockets,
             accepting: Vec::new(),
             accept_after: None,
+            accept_failed: false,
             reading: Vec::new(),
             over: Vec::new(),
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
@@ -188,6 +191,10 @@ impl Reactor {
                 } => self.add(socket, peer, listener),
                 Mail::Flush(outbox) => self.flush(&outbox),
                 Mail::Verdict(outbox, verdict) => self.verdict(&outbox, verdict),
+                Mail::Echo(sender) => {
+                    // Nobody may wait for it any more.
+                    let _ = sender.send(());
+                }
                 Mail::Stop => self.stopping = true,
             }
         }
@@ -215,10 +222,19 @@ impl Reactor {
             };
             match socket.accept() {
                 Ok((socket, peer)) => self.place(socket, peer, index),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.accept_failed = false;
+                    return false;
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::error!(%error, "cannot accept connections; trying again in {ACCEPT_PAUSE:?}");
+                    // Once, until nobody waits any more: it is tried ten times a second.
+                    if !self.accept_failed {
+                        tracing::error!(
+                            "cannot accept connections: {error}; they wait until it is possible again"
+                        );
+                    }
+                    self.accept_failed = true;
                     self.accept_after = Some(Instant::now() + ACCEPT_PAUSE);
                     return true;
                 }

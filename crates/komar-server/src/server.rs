@@ -13,6 +13,8 @@ use mio::{Poll, Token};
 
 use crate::authenticate::PasswordPool;
 use crate::connection::Address;
+use crate::health::Health;
+use crate::inherited::{Found, InheritedSockets};
 use crate::listener::{ListenAddress, Listener};
 use crate::listening_socket::ListeningSocket;
 use crate::mailbox::{Mail, Mailbox};
@@ -61,6 +63,7 @@ pub struct ServerBuilder {
     placement: Placement,
     password_threads: usize,
     maximum_connections: usize,
+    inherited: InheritedSockets,
 }
 
 /// A running broker. Dropping it stops the broker.
@@ -81,6 +84,7 @@ impl Server {
             placement: Placement::default(),
             password_threads: 1,
             maximum_connections: usize::MAX,
+            inherited: InheritedSockets::default(),
         }
     }
 
@@ -92,6 +96,11 @@ impl Server {
     /// All that is listened on, in the order of the listeners, with the ports that were chosen.
     pub fn listen_addresses(&self) -> impl Iterator<Item = &ListenAddress> {
         self.common.listeners.iter().map(|listener| &listener.local)
+    }
+
+    /// To ask from a watchdog whether the reactors still turn.
+    pub fn health(&self) -> Health {
+        Health::new(&self.common.mailboxes)
     }
 
     /// The broker behind it: figures, and [`Broker::set_access`] for other rules.
@@ -170,6 +179,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Listening sockets that the process was started with: listeners take them instead of opening their own. Default:
+    /// none.
+    #[must_use]
+    pub fn inherited_sockets(mut self, sockets: InheritedSockets) -> Self {
+        self.inherited = sockets;
+        self
+    }
+
     /// Threads that check passwords. Default: 1.
     #[must_use]
     pub fn password_threads(mut self, threads: usize) -> Self {
@@ -182,7 +199,7 @@ impl ServerBuilder {
     /// # Errors
     ///
     /// [`StartError`] says what could not be had; nothing runs then.
-    pub fn start(self) -> Result<Server, StartError> {
+    pub fn start(mut self) -> Result<Server, StartError> {
         if self.listeners.is_empty() {
             return Err(StartError::NoListener);
         }
@@ -191,7 +208,12 @@ impl ServerBuilder {
         let (mut sockets, mut listeners) = (Vec::new(), Vec::new());
         for (number, listener) in self.listeners.into_iter().enumerate() {
             let address = listener.address;
-            let socket = match ListeningSocket::bind(&address) {
+            let opened = match self.inherited.find(&address) {
+                Found::Socket(socket) => Ok(socket),
+                Found::Served => continue,
+                Found::Nothing => ListeningSocket::bind(&address),
+            };
+            let socket = match opened {
                 Ok(socket) => socket,
                 Err(error) if listener.optional && error.kind() != io::ErrorKind::AddrInUse => {
                     tracing::warn!("cannot listen on {address}: {error}; the other addresses are served");
@@ -212,6 +234,9 @@ impl ServerBuilder {
                 no_delay: listener.no_delay,
             });
             sockets.push(socket);
+        }
+        for address in self.inherited.addresses() {
+            tracing::warn!("the socket {address} of the service manager is no listener's; it is closed");
         }
         let (mut polls, mut mailboxes) = (Vec::new(), Vec::new());
         for _ in 0..self.reactors {

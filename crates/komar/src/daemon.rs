@@ -2,7 +2,7 @@
 
 use komar_conf::{Config, ConfigErrors, Disk, Warning};
 use komar_server::setup::{self, SetupErrors};
-use komar_server::{Server, StartError};
+use komar_server::{InheritedSockets, Server, StartError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -10,6 +10,7 @@ use crate::args::Options;
 use crate::logging;
 use crate::output::Streams;
 use crate::process::{self, PidFile, ProcessError};
+use crate::service;
 
 /// Why the broker did not run.
 pub(crate) enum Failure {
@@ -18,6 +19,7 @@ pub(crate) enum Failure {
     Start(StartError),
     Log(std::io::Error),
     Signals(std::io::Error),
+    Inherited(std::io::Error),
     Process(ProcessError),
 }
 
@@ -87,12 +89,14 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::Signals)?;
     let server = start(&config, options)?;
     tracing::info!("komar version {} running", env!("CARGO_PKG_VERSION"));
+    service::ready(&server);
     for signal in signals.forever() {
         if signal != SIGHUP {
             break;
         }
         tracing::warn!("SIGHUP: reload is not available yet; nothing has changed. Restart to apply changes.");
     }
+    service::stopping();
     server.stop();
     Ok(())
 }
@@ -111,7 +115,11 @@ fn start(config: &Config, options: &Options) -> Result<Server, Failure> {
         .builder
         .reactors(options.reactors)
         .placement(options.placement);
-    let server = builder.start().map_err(Failure::Start)?;
+    let inherited = InheritedSockets::from_env().map_err(Failure::Inherited)?;
+    let server = builder
+        .inherited_sockets(inherited)
+        .start()
+        .map_err(Failure::Start)?;
     for address in server.listen_addresses() {
         match address.tcp() {
             Some(address) => {
@@ -134,6 +142,10 @@ fn describe(failure: &Failure) -> (String, i32) {
         Failure::Start(error) => (format!("Error: {error}."), 1),
         Failure::Log(error) => (format!("Error: cannot write the log: {error}."), 1),
         Failure::Process(error) => (format!("Error: {error}."), error.exit_status()),
+        Failure::Inherited(error) => (
+            format!("Error: a socket of the service manager cannot be used: {error}."),
+            1,
+        ),
         Failure::Signals(error) => (format!("Error: cannot watch for signals: {error}."), 1),
     }
 }

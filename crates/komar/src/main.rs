@@ -11,6 +11,7 @@ mod demo_client;
 mod logging;
 mod output;
 mod process;
+mod service;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -21,6 +21,7 @@ mod passwd;
 mod play;
 mod program;
 mod rumqttc;
+mod service_manager;
 mod setting;
 mod shutdown;
 mod table;

@@ -1,0 +1,42 @@
+//! What a service manager is told (sd_notify), and the watchdog. Without one, nothing happens.
+
+use std::time::Duration;
+
+use komar_server::{Health, Server};
+use sd_notify::NotifyState;
+
+/// The broker accepts connections. Starts the watchdog if the service manager wants one.
+pub(crate) fn ready(server: &Server) {
+    tell(NotifyState::Ready);
+    let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else {
+        return;
+    };
+    let health = server.health();
+    let thread = std::thread::Builder::new().name("komar-watchdog".to_owned());
+    if let Err(error) = thread.spawn(move || watch(&health, limit / 4)) {
+        tracing::error!("cannot start the watchdog: {error}; the service manager will restart the broker");
+    }
+}
+
+/// The broker is being stopped.
+pub(crate) fn stopping() {
+    tell(NotifyState::Stopping);
+}
+
+/// Says that all is well as long as the reactors answer. Ends with the process.
+fn watch(health: &Health, step: Duration) {
+    loop {
+        if health.answers_within(step) {
+            tell(NotifyState::Watchdog);
+        } else {
+            tracing::warn!("a reactor has not answered for {step:?}");
+        }
+        std::thread::sleep(step);
+    }
+}
+
+fn tell(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("the service manager cannot be told: {error}");
+    }
+}
