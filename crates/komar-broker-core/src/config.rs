@@ -169,6 +169,12 @@ pub struct ListenerPolicy {
     /// How a client certificate becomes the user name. `None`, the default: it does not. With a policy the
     /// certificate replaces user name and password, and a client without one is refused.
     pub identity: Option<IdentityPolicy>,
+    /// Whether user name and password are asked for in spite of [`identity`](Self::identity), and the user name must be
+    /// what that policy derives from the certificate. Default: `false`.
+    ///
+    /// A password that was stolen is of no use then to somebody who holds another valid certificate. A client with
+    /// another user name, or none, is refused like one without a certificate.
+    pub username_must_be_identity: bool,
     /// Whether a client may leave its Client Identifier empty and be given one. Default: `true`.
     pub allow_zero_length_client_id: bool,
     /// Whether the Client Identifier is replaced by the user name. Default: `false`.
@@ -192,6 +198,7 @@ impl Default for ListenerPolicy {
             id: ListenerId(0),
             allow_anonymous: false,
             identity: None,
+            username_must_be_identity: false,
             allow_zero_length_client_id: true,
             use_username_as_client_id: false,
             protocol_versions: vec![

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use komar_codec::{Auth, AuthProperties, Connect, Framing, ReasonCode, frame};
+use komar_identity::{IdentityError, require_user_name};
 
 use super::connect::{Refusal, refuse};
 use super::phase::{Enhanced, PendingConnect, Proof, Waiting};
@@ -42,8 +43,12 @@ pub(super) struct Question {
 impl Worker {
     /// Authenticates by certificate where the listener says so, otherwise by what CONNECT carries.
     pub(super) fn who_is_it(&mut self, link: &mut Link, connect: &Connect<'_>) -> Result<Outcome, Refusal> {
-        if link.policy.identity.is_some() {
+        if !link.policy.username_must_be_identity && link.policy.identity.is_some() {
             return who_by_certificate(link, connect);
+        }
+        if connect.properties.authentication_method.is_none() {
+            // Before the password is looked at: nobody tries those of others out with his own certificate.
+            require_identity(link, connect.username)?;
         }
         link.asked = link.asked.wrapping_add(1);
         let login = Login {
@@ -354,6 +359,21 @@ impl From<Panicked> for Refusal {
             ReasonCode::ImplementationSpecificError,
             "code that was to authenticate it panicked",
         )
+    }
+}
+
+/// Refuses another user name than the certificate's where the listener binds them together.
+pub(super) fn require_identity(link: &Link, username: Option<&str>) -> Result<(), Refusal> {
+    if !link.policy.username_must_be_identity {
+        return Ok(());
+    }
+    let refused = |error: IdentityError| refuse(ReasonCode::BadUserNameOrPassword, error.to_string());
+    match link.certificate.as_deref() {
+        Some(CertificateIdentity::Username(identity)) => {
+            require_user_name(identity, username).map_err(refused)
+        }
+        Some(CertificateIdentity::None(error)) => Err(refused(error.clone())),
+        None => Err(refuse(ReasonCode::BadUserNameOrPassword, "no client certificate")),
     }
 }
 

@@ -10,7 +10,7 @@ use komar_codec::{
 };
 use komar_topic::TopicName;
 
-use super::authenticate::{Accepted, Outcome, Question};
+use super::authenticate::{Accepted, Outcome, Question, require_identity};
 use super::topic_alias::TopicAliases;
 use super::{Established, Link, Phase};
 use crate::access::Identity;
@@ -179,6 +179,10 @@ impl Worker {
             proof,
             exchanged,
         } = accepted;
+        // Whoever authenticated it may have found another name than the one in CONNECT.
+        if let Err(refusal) = require_identity(link, username.as_deref()) {
+            return self.refuse(link, connect, refusal);
+        }
         let (client_id, assigned) = match self.client_id(link, connect, username.as_ref()) {
             Ok(client_id) => client_id,
             Err(refusal) => return self.refuse(link, connect, refusal),

@@ -36,9 +36,15 @@ impl Worker {
                 return;
             }
         };
+        let same_identity = policy.identity == link.policy.identity;
+        let bound = policy.username_must_be_identity;
         let refusal = match &established.proof {
-            Proof::Certificate if policy.identity == link.policy.identity => None,
-            Proof::Login(credential) if policy.identity.is_none() => {
+            Proof::Certificate if same_identity && !bound => None,
+            // A name that was bound to the certificate still is.
+            Proof::Login(credential)
+                if policy.identity.is_none()
+                    || (same_identity && bound && link.policy.username_must_be_identity) =>
+            {
                 let client = Known {
                     listener: policy,
                     identity: &established.identity,

@@ -86,6 +86,7 @@ impl Setup {
             match name {
                 "anonymous" => policy.allow_anonymous = flag(value)?,
                 "identity" => policy.identity = Some(identity(value)?),
+                "bound" => policy.username_must_be_identity = flag(value)?,
                 "empty_id" => policy.allow_zero_length_client_id = flag(value)?,
                 "username_is_id" => policy.use_username_as_client_id = flag(value)?,
                 "versions" => {
