@@ -66,6 +66,20 @@ pub struct Security {
     pub psk_file: Option<PathBuf>,
     /// The plugins that are asked, in this order, besides those that became `acl_file` and `password_file`.
     pub plugins: Vec<Plugin>,
+    /// What the ACL file may do beyond Mosquitto 2.1. Default: nothing.
+    pub acl_options: AclOptions,
+}
+
+/// What an ACL file may do beyond Mosquitto 2.1. Komar's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct AclOptions {
+    /// `acl_strict_subscribe`: a subscription under which nothing may be read is refused.
+    pub strict_subscribe: bool,
+    /// `acl_extensions`: the file may contain `group`, `member`, `readdeny` and `writedeny`.
+    pub extensions: bool,
+    /// `acl_substitute_anywhere`: `%u` and `%c` are replaced anywhere, as Mosquitto 2.0 did.
+    pub substitute_anywhere: bool,
 }
 
 /// Bounds on what one client, and all of them, may use.
@@ -264,6 +278,7 @@ impl Default for Security {
             allow_zero_length_clientid: true,
             auto_id_prefix: "auto-".to_owned(),
             acl_file: None,
+            acl_options: AclOptions::default(),
             password_file: None,
             psk_file: None,
             plugins: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Config, Listener, Logging, Plugin, Position, Proxy, ProxyVersion, Security, Tls};
+use crate::{AclOptions, Config, Listener, Logging, Plugin, Position, Proxy, ProxyVersion, Security, Tls};
 
 /// The global part.
 pub(crate) struct Draft {
@@ -44,6 +44,7 @@ pub(crate) struct SecurityDraft {
     pub(crate) allow_zero_length_clientid: Option<bool>,
     pub(crate) auto_id_prefix: Option<String>,
     pub(crate) acl_file: Option<PathBuf>,
+    pub(crate) acl_options: Option<AclOptions>,
     pub(crate) password_file: Option<PathBuf>,
     pub(crate) psk_file: Option<PathBuf>,
     /// Indexes into the list of plugins.
@@ -117,6 +118,7 @@ impl SecurityDraft {
                 .clone()
                 .unwrap_or_else(|| otherwise.auto_id_prefix.clone()),
             acl_file: either(&self.acl_file, &otherwise.acl_file),
+            acl_options: self.acl_options.unwrap_or(otherwise.acl_options),
             password_file: either(&self.password_file, &otherwise.password_file),
             psk_file: either(&self.psk_file, &otherwise.psk_file),
             plugins: otherwise.plugins.clone(),

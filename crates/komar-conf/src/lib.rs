@@ -92,7 +92,7 @@ pub use bridge::{
     TcpKeepAlive,
 };
 pub use config::{
-    Autosave, Config, Limits, LogDestination, LogTypes, Logging, Messages, Persistence, Security,
+    AclOptions, Autosave, Config, Limits, LogDestination, LogTypes, Logging, Messages, Persistence, Security,
 };
 pub use directive::{
     Deprecation, Directive, Group, Keyword, Repeat, Scope, Support, ValueType, directive, directives,

@@ -31,6 +31,9 @@ pub struct Listener {
     /// `use_subject_as_username`: the whole subject is the user name; the identity wins if both are on.
     /// Default: `false`.
     pub use_subject_as_username: bool,
+    /// `require_identity_as_username`: the user name in CONNECT must be the CN of the client's certificate, and its
+    /// password is asked for too. Default: `false`. Komar's own.
+    pub require_identity_as_username: bool,
     /// `use_username_as_clientid`: the user name replaces the client identifier. Default: `false`.
     pub use_username_as_clientid: bool,
     /// `max_connections`. Default: `None`, no bound.
@@ -162,6 +165,7 @@ impl Listener {
             proxy: None,
             use_identity_as_username: false,
             use_subject_as_username: false,
+            require_identity_as_username: false,
             use_username_as_clientid: false,
             max_connections: None,
             max_qos: 2,

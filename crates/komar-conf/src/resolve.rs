@@ -194,6 +194,10 @@ fn check_listener(parser: &mut Parser<'_>, index: usize) {
             draft.listener.use_identity_as_username,
         ),
         ("use_subject_as_username", draft.listener.use_subject_as_username),
+        (
+            "require_identity_as_username",
+            draft.listener.require_identity_as_username,
+        ),
     ];
     let has = |name| given.contains_key(name);
     let (certfile, cafile) = (has("certfile"), has("cafile") || has("capath"));
@@ -225,6 +229,14 @@ fn check_listener(parser: &mut Parser<'_>, index: usize) {
     };
     for name in ["cafile", "certfile"] {
         excludes("psk_hint", name);
+    }
+    if draft.listener.require_identity_as_username {
+        // These take the certificate instead of a password, that one with it.
+        for (name, on) in names.into_iter().take(2) {
+            if on {
+                excludes("require_identity_as_username", name);
+            }
+        }
     }
     if proxy_v2 {
         if let Some(name) = ["certfile", "keyfile"].into_iter().find(|name| has(name)) {

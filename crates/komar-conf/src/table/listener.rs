@@ -252,6 +252,13 @@ pub(super) fn tls_rows() -> Vec<Directive> {
         ),
         tls(
             Default,
+            "require_identity_as_username",
+            "false",
+            "the user name must be the certificate's CN, with its password (Komar's own)",
+            Boolean(|draft, value| draft.listener.require_identity_as_username = value),
+        ),
+        tls(
+            Default,
             "crlfile",
             "",
             "revoked certificates, PEM",

@@ -1,12 +1,12 @@
 //! Who may connect and do what; plugins.
 
-use crate::ErrorKind;
 use crate::arguments::Apply::{self, Boolean, Path, Special};
 use crate::arguments::{Arguments, Problem};
 use crate::directive::Support::NoEffect;
 use crate::directive::{Action, Directive, Group, Scope, Structure};
 use crate::draft::{PluginDraft, SecurityDraft};
 use crate::structure;
+use crate::{AclOptions, ErrorKind};
 
 pub(super) fn rows() -> Vec<Directive> {
     vec![
@@ -27,6 +27,24 @@ pub(super) fn rows() -> Vec<Directive> {
             "",
             "who may read and write which topics",
             Path(|security, value| security.acl_file = Some(value)),
+        ),
+        row(
+            "acl_strict_subscribe",
+            "false",
+            "refuse subscriptions under which nothing may be read (Komar's own)",
+            Boolean(|security, value| acl_options(security).strict_subscribe = value),
+        ),
+        row(
+            "acl_extensions",
+            "false",
+            "allow group, member, readdeny, writedeny in the ACL file (Komar's own)",
+            Boolean(|security, value| acl_options(security).extensions = value),
+        ),
+        row(
+            "acl_substitute_anywhere",
+            "false",
+            "replace %u and %c anywhere, as Mosquitto 2.0 does (Komar's own)",
+            Boolean(|security, value| acl_options(security).substitute_anywhere = value),
         ),
         row(
             "password_file",
@@ -102,6 +120,10 @@ pub(super) fn rows() -> Vec<Directive> {
 pub(super) fn id_prefix(security: &mut SecurityDraft, arguments: &mut Arguments<'_>) -> Result<(), Problem> {
     security.auto_id_prefix = Some(arguments.text_up_to(50)?);
     Ok(())
+}
+
+fn acl_options(security: &mut SecurityDraft) -> &mut AclOptions {
+    security.acl_options.get_or_insert_default()
 }
 
 fn row(

@@ -6,9 +6,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use komar_acl::{Acl, AclFile, Options};
+use komar_acl::{Acl, AclFile, Options, ParseOptions, Substitution};
 use komar_broker_core::ListenerFiles;
-use komar_conf::Security;
+use komar_conf::{AclOptions, Security};
 use komar_passwd::{PasswordFile, Warning};
 
 use super::SetupError;
@@ -16,7 +16,7 @@ use super::SetupError;
 /// What was read so far; `None` for a file whose error is reported already.
 #[derive(Default)]
 pub(super) struct Files {
-    acls: HashMap<PathBuf, Option<Arc<Acl>>>,
+    acls: HashMap<(PathBuf, AclOptions), Option<Arc<Acl>>>,
     passwords: HashMap<PathBuf, Option<Arc<PasswordFile>>>,
 }
 
@@ -29,8 +29,8 @@ impl Files {
     ) -> ListenerFiles {
         let acl = security.acl_file.as_ref().and_then(|path| {
             self.acls
-                .entry(path.clone())
-                .or_insert_with(|| note(acl(path, warnings), errors))
+                .entry((path.clone(), security.acl_options))
+                .or_insert_with(|| note(acl(path, security.acl_options, warnings), errors))
                 .clone()
         });
         let passwords = security.password_file.as_ref().and_then(|path| {
@@ -47,9 +47,10 @@ fn note<T>(result: Result<T, SetupError>, errors: &mut Vec<SetupError>) -> Optio
     result.map(Arc::new).map_err(|error| errors.push(error)).ok()
 }
 
-fn acl(path: &Path, warnings: &mut Vec<String>) -> Result<Acl, SetupError> {
+fn acl(path: &Path, given: AclOptions, warnings: &mut Vec<String>) -> Result<Acl, SetupError> {
     let text = read("acl_file", path)?;
-    let file = AclFile::parse(&text).map_err(|errors| SetupError::Acl {
+    let extensions = ParseOptions::default().extensions(given.extensions);
+    let file = AclFile::parse_with(&text, &extensions).map_err(|errors| SetupError::Acl {
         path: path.to_owned(),
         errors,
     })?;
@@ -58,7 +59,15 @@ fn acl(path: &Path, warnings: &mut Vec<String>) -> Result<Acl, SetupError> {
             .iter()
             .map(|lint| format!("{}:{}: {}", path.display(), lint.line(), lint.kind())),
     );
-    Ok(Acl::compile_owned(file, Options::default()))
+    let substitution = if given.substitute_anywhere {
+        Substitution::Anywhere
+    } else {
+        Substitution::WholeLevel
+    };
+    let options = Options::default()
+        .substitution(substitution)
+        .strict_subscribe(given.strict_subscribe);
+    Ok(Acl::compile_owned(file, options))
 }
 
 fn passwords(path: &Path, warnings: &mut Vec<String>) -> Result<PasswordFile, SetupError> {

@@ -192,8 +192,11 @@ fn policy(given: &Given) -> ListenerPolicy {
     } else if given.use_subject_as_username {
         Some(IdentityPolicy::Subject)
     } else {
-        None
+        given
+            .require_identity_as_username
+            .then_some(IdentityPolicy::CommonName)
     };
+    policy.username_must_be_identity = given.require_identity_as_username;
     policy.allow_zero_length_client_id = given.security.allow_zero_length_clientid;
     policy.use_username_as_client_id = given.use_username_as_clientid;
     let versions = given.accept_protocol_versions;
@@ -262,14 +265,17 @@ pub(super) fn summary(given: &Given, files: &ListenerFiles) -> ListenerSummary {
         if files.passwords.is_some() {
             parts.push("the password file is loaded but not consulted".to_owned());
         }
-        let by_proxy = given.proxy.is_some_and(|proxy| proxy.version == GivenVersion::V2);
-        if !by_proxy && !given.tls.as_ref().is_some_and(|tls| tls.require_certificate) {
-            parts.push(
-                "nobody can connect, because no certificate is asked for (require_certificate)".to_owned(),
-            );
-        }
     } else {
+        if given.require_identity_as_username {
+            parts.push("the user name must be the certificate's common name".to_owned());
+        }
         parts.push(login_requirement(given.security.allow_anonymous, files).to_owned());
+    }
+    let by_proxy = given.proxy.is_some_and(|proxy| proxy.version == GivenVersion::V2);
+    let asked = by_proxy || given.tls.as_ref().is_some_and(|tls| tls.require_certificate);
+    if !asked && (identity || given.require_identity_as_username) {
+        parts
+            .push("nobody can connect, because no certificate is asked for (require_certificate)".to_owned());
     }
     parts.push(match (&files.acl, &given.security.acl_file) {
         (Some(_), Some(path)) => format!("{} says who may do what", path.display()),
