@@ -39,9 +39,14 @@ fn identities(criterion: &mut criterion::Criterion<CpuTime>) {
             })
             .run(criterion);
         let certificate = Certificate::parse(&der).unwrap();
+        let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
         Row::new("access", &format!("CN of a parsed certificate: {name}"), 1)
             .with("komar", || {
                 mix_bytes(0, black_box(&certificate).common_name().unwrap().as_bytes())
+            })
+            .with("x509-parser", || {
+                let name = black_box(&parsed).subject().iter_common_name().next().unwrap();
+                mix_bytes(0, name.as_str().unwrap().as_bytes())
             })
             .run(criterion);
         Row::new("access", &format!("subject of a parsed certificate: {name}"), 1)

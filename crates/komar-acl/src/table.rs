@@ -50,6 +50,8 @@ struct Shape {
     literal: u16,
     /// Whether `#` follows.
     open: bool,
+    /// What all keys of this shape in its list begin with.
+    seed: u64,
 }
 
 /// A filter to be put into a list.
@@ -73,11 +75,11 @@ impl RuleTable {
         let first = self.shapes.len();
         for rule in rules {
             let levels = Levels::of(rule.filter);
-            let shape = Shape::of(rule.filter);
+            let shape = Shape::of(rule.filter, list);
             if !self.shapes.get(first..).unwrap_or_default().contains(&shape) {
                 self.shapes.push(shape);
             }
-            self.insert(list, &rule, shape.key(list, &levels));
+            self.insert(list, &rule, shape.key(&levels));
         }
         self.ends.push(self.shapes.len());
     }
@@ -95,7 +97,7 @@ impl RuleTable {
             if !shape.fits(levels) {
                 continue;
             }
-            let key = shape.key(number, levels);
+            let key = shape.key(levels);
             for entry in self
                 .entries
                 .iter_hash(key)
@@ -146,11 +148,12 @@ impl RuleTable {
 }
 
 impl Shape {
-    fn of(filter: &str) -> Self {
+    fn of(filter: &str, list: u32) -> Self {
         let mut shape = Self {
             levels: 0,
             literal: 0,
             open: false,
+            seed: 0,
         };
         for (number, level) in filter.split('/').enumerate() {
             if level == "#" {
@@ -162,6 +165,8 @@ impl Shape {
             }
             shape.levels = shape.levels.saturating_add(1);
         }
+        let parts = (u64::from(shape.levels) << 17) | (u64::from(shape.literal) << 1) | u64::from(shape.open);
+        shape.seed = mix(u64::from(list), parts);
         shape
     }
 
@@ -174,13 +179,13 @@ impl Shape {
         }
     }
 
-    fn key(self, list: u32, levels: &Levels<'_>) -> u64 {
-        let shape = (u64::from(self.levels) << 17) | (u64::from(self.literal) << 1) | u64::from(self.open);
-        let mut key = mix(u64::from(list), shape);
+    /// The sum of the seed and the hashes of the literal levels: each is random enough by itself.
+    fn key(self, levels: &Levels<'_>) -> u64 {
+        let mut key = self.seed;
         let mut left = self.literal;
         for hash in &levels.hashes {
             if left & 1 == 1 {
-                key = mix(key, *hash);
+                key = key.wrapping_add(*hash);
             }
             left >>= 1;
             if left == 0 {
@@ -194,6 +199,7 @@ impl Shape {
 /// The levels of a name or filter, hashed once for all shapes and lists.
 pub(crate) struct Levels<'a> {
     text: &'a str,
+    /// Of each level with its place, so that `a/b` and `b/a` have other sums.
     hashes: [u64; KEYED],
     count: u16,
 }
@@ -217,7 +223,7 @@ impl<'a> Levels<'a> {
             if let Some(hash) = hashes.get_mut(usize::from(count)) {
                 let mut hasher = FixedState::default().build_hasher();
                 hasher.write(level);
-                *hash = hasher.finish();
+                *hash = hasher.finish().rotate_left(u32::from(count).saturating_mul(7));
             }
             // A name of more levels than a filter may have is longer than any of them, however much.
             count = count.saturating_add(1);

@@ -27,31 +27,49 @@ pub(crate) fn display_name(oid: &Oid<'_>) -> String {
 /// Dotted number; `None` for a malformed or absurdly large one.
 pub(crate) fn dotted(oid: &[u8]) -> Option<String> {
     let mut text = String::new();
+    numbers(oid, |number| append(&mut text, number)).then_some(text)
+}
+
+/// Whether [`dotted`] has an answer.
+pub(crate) fn is_well_formed(oid: &[u8]) -> bool {
+    numbers(oid, |_| ())
+}
+
+/// Hands out the encoded numbers; `false` if there is none, one is malformed or absurdly large.
+fn numbers(oid: &[u8], mut each: impl FnMut(u128)) -> bool {
     let mut number: u128 = 0;
     let mut starts = true;
     for byte in oid {
-        if starts && *byte == 0x80 {
-            return None;
+        let next = number
+            .checked_mul(128)
+            .and_then(|number| number.checked_add(u128::from(byte & 0x7F)));
+        match next {
+            Some(next) if !starts || *byte != 0x80 => number = next,
+            _ => return false,
         }
-        number = number.checked_mul(128)?.checked_add(u128::from(byte & 0x7F))?;
         starts = byte & 0x80 == 0;
         if starts {
-            append(&mut text, number)?;
+            each(number);
             number = 0;
         }
     }
-    (starts && !text.is_empty()).then_some(text)
+    starts && !oid.is_empty()
 }
 
 /// The first number of the encoding holds the first two of the text.
-fn append(text: &mut String, number: u128) -> Option<()> {
+fn append(text: &mut String, number: u128) {
     use std::fmt::Write;
-    if text.is_empty() {
+    // Writing to a String cannot fail.
+    let _ = if text.is_empty() {
         let first = (number / 40).min(2);
-        write!(text, "{first}.{}", number.checked_sub(first.checked_mul(40)?)?).ok()
+        write!(
+            text,
+            "{first}.{}",
+            number.saturating_sub(first.saturating_mul(40))
+        )
     } else {
-        write!(text, ".{number}").ok()
-    }
+        write!(text, ".{number}")
+    };
 }
 
 type Arc = (&'static [u8], &'static [(u8, &'static str)]);

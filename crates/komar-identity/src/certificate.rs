@@ -38,7 +38,7 @@ impl<'a> Certificate<'a> {
             .chain(inner.issuer.iter_attributes())
         {
             if text::decode(part.attr_value()).is_err()
-                || attribute::dotted(part.attr_type().as_bytes()).is_none()
+                || !attribute::is_well_formed(part.attr_type().as_bytes())
             {
                 return Err(IdentityError::UnreadableName {
                     attribute: attribute::display_name(part.attr_type()),
