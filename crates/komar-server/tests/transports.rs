@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use komar_server::{
-    Listener, ListenerPolicy, Placement, ProxyProtocol, ProxyVersion, Server, WebSocketOptions,
+    BrokerConfig, Listener, ListenerPolicy, Placement, ProxyProtocol, ProxyVersion, Server, WebSocketOptions,
 };
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// A client that speaks through a byte stream; it fails instead of waiting for ever.
 struct Client<S>(S);
@@ -211,6 +214,105 @@ fn start(listener: Listener) -> (Server, SocketAddr) {
         .unwrap();
     let address = server.local_addresses().first().copied();
     (server, address.unwrap_or(([0, 0, 0, 0], 0).into()))
+}
+
+/// Whoever does not get as far as CONNECT in time is gone, in whatever layer it stays.
+#[test]
+fn slow_beginners_are_closed() {
+    let mut config = BrokerConfig::default();
+    config.limits.connect_timeout = Duration::from_millis(50);
+    let (certificate, key) = certificate();
+    let server = Server::builder()
+        .config(config)
+        .listener(tcp())
+        .listener(tcp().websocket(WebSocketOptions::default()))
+        .listener(tcp().proxy_protocol(ProxyProtocol::new(ProxyVersion::V2)))
+        .listener(tcp().tls(server_tls(certificate, key)))
+        .start()
+        .unwrap();
+    let beginnings = [
+        CONNECT,
+        &b"GET / HTTP/1.1\r\nHost"[..],
+        &b"\r\n\r\n\0\r\nQ"[..],
+        &b"\x16\x03\x01\x02\x00\x01"[..],
+    ];
+    let addresses = server.local_addresses();
+    let mut clients: Vec<_> = addresses
+        .into_iter()
+        .map(|address| Client(dial(address)))
+        .collect();
+    for (client, beginning) in clients.iter_mut().zip(beginnings) {
+        client.send(beginning);
+    }
+    for client in &mut clients {
+        client.expect_end();
+    }
+}
+
+/// Many handshakes at once all come to their end, and a plain pair is served meanwhile by the same reactor.
+#[test]
+fn a_storm_of_handshakes_is_served_to_its_end() {
+    let (certificate, key) = certificate();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client_tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client_tls = Arc::new(client_tls);
+    let server = Server::builder()
+        .listener(tcp())
+        .listener(
+            tcp()
+                .tls(server_tls(certificate, key))
+                .websocket(WebSocketOptions::default()),
+        )
+        .start()
+        .unwrap();
+    let [plain, tls] = server.local_addresses()[..] else {
+        panic!("two listeners")
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                let name = "localhost".try_into().unwrap();
+                let session = rustls::ClientConnection::new(Arc::clone(&client_tls), name).unwrap();
+                let mut client = Framed::upgrade(rustls::StreamOwned::new(session, dial(tls)));
+                // Without an identifier, so that none takes over from another.
+                client.send(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00");
+                client.expect(CONNACK);
+            });
+        }
+        let mut client = Plain(Client(dial(plain)));
+        client.send(&connect('p'));
+        client.expect(CONNACK);
+        for _ in 0..200 {
+            client.send(PINGREQ);
+            client.expect(PINGRESP);
+        }
+    });
+}
+
+fn certificate() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    (made.cert.der().clone(), key.into())
+}
+
+fn server_tls(
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+) -> Arc<rustls::ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    Arc::new(config)
 }
 
 fn dial(address: SocketAddr) -> TcpStream {

@@ -358,3 +358,118 @@ fn take(output: &mut Output, length: usize, mut put: impl FnMut(&[u8]) -> Option
 
 const WRAPPED_AT_ONCE: usize = 64 << 10;
 const KEPT_SCRATCH: usize = 256 << 10;
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::sync::Arc;
+
+    use mio::net::UnixStream;
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
+
+    fn ping(number: u32) -> Vec<u8> {
+        let mut frame = vec![0x89, 0x84, 0, 0, 0, 0];
+        frame.extend_from_slice(&number.to_be_bytes());
+        frame
+    }
+
+    fn read_all(stream: &mut UnixStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut buffer) {
+            all.extend_from_slice(&buffer[..count]);
+        }
+        all
+    }
+
+    /// Who sends pings and reads nothing makes nothing grow, and hears of the last one when it reads again.
+    #[test]
+    fn pongs_do_not_pile_up() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (socket, mut scratch) = (Socket::Unix(ours), Scratch::default());
+        let mut layers = Layers {
+            proxy: None,
+            tls: None,
+            websocket: Some(Box::new(WebSocket::accept(&Arc::new(websocket::Settings {
+                origins: Vec::new(),
+                maximum_head: 4096,
+            })))),
+            pending: Vec::new(),
+        };
+        assert!(
+            layers
+                .receive(&socket, &mut REQUEST.to_vec(), &mut scratch)
+                .end
+                .is_none()
+        );
+        let mut number = 0;
+        while layers.pending.is_empty() {
+            number += 1;
+            layers.receive(&socket, &mut ping(number), &mut scratch);
+        }
+        let pending = layers.pending.len();
+        for _ in 0..10_000 {
+            number += 1;
+            assert!(
+                layers
+                    .receive(&socket, &mut ping(number), &mut scratch)
+                    .end
+                    .is_none()
+            );
+        }
+        assert_eq!(layers.pending.len(), pending);
+        let mut heard = read_all(&mut theirs);
+        assert_eq!(layers.flush(&socket, &mut scratch), Sent::All);
+        heard.extend(read_all(&mut theirs));
+        let last = [&[0x8a, 4][..], &number.to_be_bytes()].concat();
+        assert!(heard.ends_with(&last), "{:02x?}", &heard[heard.len() - 12..]);
+        // Every frame is whole, though the socket took them in pieces.
+        let head = heard.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        assert!(
+            heard[head..]
+                .chunks(6)
+                .all(|frame| frame.len() == 6 && frame[..2] == [0x8a, 4])
+        );
+    }
+
+    #[test]
+    fn a_proxy_header_is_gone_when_it_is_read() {
+        let mut layers = Layers {
+            proxy: Some(proxy::Reader::new(crate::ProxyVersion::V1)),
+            tls: None,
+            websocket: None,
+            pending: Vec::new(),
+        };
+        assert!(layers.awaits_proxy_header() && !layers.wraps_output());
+        assert_eq!(layers.receive_proxy_header(b"PROXY UNKNO"), Ok(None));
+        let read = layers.receive_proxy_header(b"WN\r\nCONNECT").unwrap().unwrap();
+        assert_eq!(read, (4, proxy::Header::default()));
+        assert!(!layers.awaits_proxy_header());
+    }
+
+    #[test]
+    fn nothing_is_wrapped_after_the_end() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (socket, mut scratch) = (Socket::Unix(ours), Scratch::default());
+        let mut layers = Layers {
+            proxy: None,
+            tls: None,
+            websocket: Some(Box::new(WebSocket::accept(&Arc::new(websocket::Settings {
+                origins: Vec::new(),
+                maximum_head: 4096,
+            })))),
+            pending: Vec::new(),
+        };
+        layers.receive(&socket, &mut REQUEST.to_vec(), &mut scratch);
+        read_all(&mut theirs);
+        theirs.write_all(b"unread").unwrap();
+        layers.close(&socket, &mut scratch);
+        layers.close(&socket, &mut scratch);
+        assert_eq!(read_all(&mut theirs), [0x88, 2, 0x03, 0xe8]);
+        assert!(layers.wrap(&mut Output::default(), &mut scratch).is_none());
+    }
+}
