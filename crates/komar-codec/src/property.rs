@@ -134,6 +134,17 @@ impl PropertyId {
         PropertySet::WILL.contains(self)
     }
 
+    /// Whether a packet of that type may carry it more than once: User Properties wherever they are allowed (also among
+    /// the Will Properties), Subscription Identifiers in a PUBLISH. MQTT 5.0 §3.3.2.3.7, §3.3.2.3.8.
+    #[must_use]
+    pub const fn may_repeat_in(self, packet_type: PacketType) -> bool {
+        match self {
+            PropertyId::UserProperty => self.allowed_in(packet_type),
+            PropertyId::SubscriptionIdentifier => matches!(packet_type, PacketType::Publish),
+            _ => false,
+        }
+    }
+
     /// Whether a server passes it on to the subscribers byte by byte.
     // v5 [MQTT-3.3.2-4], v5 [MQTT-3.3.2-15], v5 [MQTT-3.3.2-16], v5 [MQTT-3.3.2-17], v5 [MQTT-3.3.2-20]
     pub(crate) const fn is_forwarded(self) -> bool {
@@ -288,7 +299,8 @@ impl<'a> PropertyReader<'a> {
                 .value
                 .error_at(offset, DecodeErrorKind::PropertyNotAllowed(property)));
         }
-        if self.seen.contains(property) && !self.may_repeat(property) {
+        // Who may send it at all was looked at above. The Will Properties are part of a CONNECT.
+        if self.seen.contains(property) && !property.may_repeat_in(self.value.context().packet_type) {
             return Err(self
                 .value
                 .error_at(offset, DecodeErrorKind::DuplicateProperty(property)));
@@ -321,17 +333,6 @@ impl<'a> PropertyReader<'a> {
 
     fn position(&self) -> usize {
         self.section.len().saturating_sub(self.value.rest().len())
-    }
-
-    fn may_repeat(&self, property: PropertyId) -> bool {
-        let context = self.value.context();
-        match property {
-            PropertyId::UserProperty => true,
-            PropertyId::SubscriptionIdentifier => {
-                context.packet_type == PacketType::Publish && context.receiver == Role::Client
-            }
-            _ => false,
-        }
     }
 }
 

@@ -164,6 +164,9 @@ fn every_property_in_every_packet() {
                         None => property.allowed_in_will(),
                     };
                     assert_eq!(claimed, anywhere, "{property:?} in {packet}");
+                    let repeats = row.3.iter().any(|name| name.split('/').next() == Some(packet));
+                    let claimed = property.may_repeat_in(packet_type.unwrap_or(PacketType::Connect));
+                    assert_eq!(claimed, repeats, "{property:?} in {packet}");
                 }
                 if !is_allowed {
                     continue;
