@@ -227,3 +227,117 @@ fn survives(bytes: &[u8], options: &DecodeOptions) -> Result<(), TestCaseError> 
     }
     Ok(())
 }
+
+/// What the generators promise: every packet, every property with every packet that may carry it, every Reason Code, and
+/// the lengths at which something changes.
+#[test]
+fn generators_reach_everything() {
+    use std::collections::BTreeSet;
+
+    use komar_codec::{PacketType, PropertyId, ReasonCode};
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let (mut properties, mut codes) = (BTreeSet::new(), BTreeSet::new());
+    let (mut lengths, mut types) = (BTreeSet::new(), BTreeSet::new());
+    let strategy = generate::packet(ProtocolVersion::V5);
+    for _ in 0..6_000 {
+        let packet = strategy.new_tree(&mut runner).unwrap().current();
+        let packet_type = packet.packet_type();
+        types.insert(packet_type);
+        codes.extend(reason_codes(&packet).into_iter().map(|code| (packet_type, code)));
+        let bytes = encode(&packet, ProtocolVersion::V5);
+        let options = DecodeOptions::new(
+            ProtocolVersion::V5,
+            *receivers(&packet, ProtocolVersion::V5)
+                .collect::<Vec<_>>()
+                .last()
+                .unwrap(),
+        );
+        let body = whole(&bytes, &options).unwrap().body();
+        lengths.insert(body.len());
+        properties.extend(
+            property_identifiers(packet_type, bytes[0], body)
+                .into_iter()
+                .map(|id| (packet_type, id)),
+        );
+    }
+    assert_eq!(types.len(), 15);
+    for length in generate::REMAINING_LENGTHS {
+        assert!(lengths.contains(&length), "{length}");
+    }
+    for packet_type in types {
+        for code in ReasonCode::ALL.iter().filter(|code| code.allowed_in(packet_type)) {
+            assert!(
+                codes.contains(&(packet_type, *code)),
+                "{code:?} in {packet_type:?}"
+            );
+        }
+        for property in PropertyId::ALL {
+            // A server's DISCONNECT is what is generated; the tables have the client's.
+            let is_clients =
+                packet_type == PacketType::Disconnect && *property == PropertyId::SessionExpiryInterval;
+            let is_expected = property.allowed_in(packet_type) && !is_clients;
+            assert_eq!(
+                properties.contains(&(packet_type, property.as_u8())),
+                is_expected,
+                "{property:?} in {packet_type:?}"
+            );
+        }
+    }
+}
+
+fn reason_codes(packet: &Packet<'_>) -> Vec<komar_codec::ReasonCode> {
+    match packet {
+        Packet::ConnAck(packet) => vec![packet.reason_code],
+        Packet::PubAck(packet) => vec![packet.reason_code],
+        Packet::PubRec(packet) => vec![packet.reason_code],
+        Packet::PubRel(packet) => vec![packet.reason_code],
+        Packet::PubComp(packet) => vec![packet.reason_code],
+        Packet::SubAck(packet) => packet.reason_codes.iter().collect(),
+        Packet::UnsubAck(packet) => packet.reason_codes.iter().collect(),
+        Packet::Disconnect(packet) => vec![packet.reason_code],
+        Packet::Auth(packet) => vec![packet.reason_code],
+        _ => Vec::new(),
+    }
+}
+
+/// The properties of a packet, found the plain way.
+fn property_identifiers(packet_type: komar_codec::PacketType, first: u8, body: &[u8]) -> Vec<u8> {
+    use komar_codec::PacketType::*;
+    let string = |at: usize| 2 + usize::from(u16::from_be_bytes([body[at], body[at + 1]]));
+    let number = |at: usize| 1 + body[at..].iter().take_while(|byte| **byte >= 0x80).count();
+    let mut at = match packet_type {
+        Connect => 10,
+        ConnAck | Subscribe | SubAck | Unsubscribe | UnsubAck => 2,
+        Publish => string(0) + if first & 0b0110 == 0 { 0 } else { 2 },
+        PubAck | PubRec | PubRel | PubComp => 3,
+        Disconnect | Auth => 1,
+        PingReq | PingResp => 0,
+    };
+    if at >= body.len() {
+        return Vec::new();
+    }
+    let length = body[at..at + number(at)]
+        .iter()
+        .rev()
+        .fold(0, |length, byte| (length << 7) | usize::from(byte & 0x7F));
+    at += number(at);
+    let end = at + length;
+    let mut found = Vec::new();
+    while at < end {
+        let id = body[at];
+        found.push(id);
+        at += 1;
+        at += match id {
+            0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2A => 1,
+            0x13 | 0x21 | 0x22 | 0x23 => 2,
+            0x02 | 0x11 | 0x18 | 0x27 => 4,
+            0x0B => number(at),
+            0x26 => string(at) + string(at + string(at)),
+            _ => string(at),
+        };
+    }
+    found
+}

@@ -236,18 +236,25 @@ pub fn publish(version: ProtocolVersion) -> impl Strategy<Value = Publish<'stati
         payload(),
     )
         .prop_map(
-            |((dup, qos, retain), (topic_name, by_alias, identifier), properties, payload)| Publish {
-                dup: dup && qos != QoS::AtMostOnce,
-                qos,
-                retain,
-                topic_name: if by_alias && properties.topic_alias.is_some() {
-                    ""
-                } else {
-                    topic_name
-                },
-                packet_identifier: Some(identifier).filter(|_| qos != QoS::AtMostOnce),
-                properties,
-                payload,
+            move |((dup, qos, retain), (topic_name, by_alias, identifier), properties, payload)| {
+                let mut publish = Publish {
+                    dup: dup && qos != QoS::AtMostOnce,
+                    qos,
+                    retain,
+                    topic_name: if by_alias && properties.topic_alias.is_some() {
+                        ""
+                    } else {
+                        topic_name
+                    },
+                    packet_identifier: Some(identifier).filter(|_| qos != QoS::AtMostOnce),
+                    properties,
+                    payload: b"",
+                };
+                publish.payload = match payload {
+                    Payload::Bytes(bytes) => bytes,
+                    Payload::UpTo(remaining_length) => fill(&publish, version, remaining_length),
+                };
+                publish
             },
         )
 }
@@ -493,14 +500,33 @@ fn binary() -> impl Strategy<Value = &'static [u8]> {
     ]
 }
 
-/// With lengths around the limits of the Remaining Length's one, two and three bytes.
-fn payload() -> impl Strategy<Value = &'static [u8]> {
+#[derive(Clone, Copy, Debug)]
+enum Payload {
+    Bytes(&'static [u8]),
+    /// As many bytes as it takes to this Remaining Length.
+    UpTo(usize),
+}
+
+/// The values of the Remaining Length between which it grows by a byte. MQTT 5.0 §1.5.5.
+pub const REMAINING_LENGTHS: [usize; 6] = [127, 128, 16_383, 16_384, 2_097_151, 2_097_152];
+
+fn payload() -> impl Strategy<Value = Payload> {
     prop_oneof![
-        60 => vec(any::<u8>(), 0..40).prop_map(|bytes| &*bytes.leak()),
-        20 => (100_usize..140).prop_map(|n| &*vec![1; n].leak()),
-        4 => (16_370_usize..16_390).prop_map(|n| &*vec![2; n].leak()),
-        1 => (2_097_130_usize..2_097_160).prop_map(|n| &*vec![3; n].leak()),
+        60 => vec(any::<u8>(), 0..40).prop_map(|bytes| Payload::Bytes(bytes.leak())),
+        16 => select(REMAINING_LENGTHS[..4].to_vec()).prop_map(Payload::UpTo),
+        1 => select(REMAINING_LENGTHS[4..].to_vec()).prop_map(Payload::UpTo),
     ]
+}
+
+/// A payload that brings the packet to this Remaining Length; none if it is longer already.
+fn fill(publish: &Publish<'_>, version: ProtocolVersion, remaining_length: usize) -> &'static [u8] {
+    static BYTES: [u8; 2_097_152] = [0xA5; 2_097_152];
+    let mut bytes = Vec::new();
+    publish
+        .encode(version, &mut bytes)
+        .expect("what is generated can be written");
+    let header = 1 + bytes[1..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
+    &BYTES[..remaining_length.saturating_sub(bytes.len() - header)]
 }
 
 fn user_properties() -> impl Strategy<Value = UserProperties<'static>> {
