@@ -2,6 +2,7 @@
 
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::primitive::{Context, Reader, variable_byte_integer};
+use crate::text;
 use crate::{DecodeOptions, ProtocolVersion, QoS, Role};
 
 /// What a packet is for. MQTT 5.0 §2.1.2.
@@ -114,6 +115,8 @@ pub struct Frame<'a> {
     first: u8,
     body: &'a [u8],
     bytes: &'a [u8],
+    /// Whether a packet was decoded from these bytes before, with the same options.
+    is_known: bool,
 }
 
 impl<'a> Frame<'a> {
@@ -153,6 +156,16 @@ impl<'a> Frame<'a> {
         self.bytes.len()
     }
 
+    /// The frame of a packet that was decoded from these bytes before, with the same options: strings need not be
+    /// looked at again.
+    #[inline]
+    pub(crate) const fn known(self) -> Self {
+        Frame {
+            is_known: true,
+            ..self
+        }
+    }
+
     /// A reader of the body, if the packet is of the type that is asked for.
     #[inline]
     pub(crate) fn reader(
@@ -167,7 +180,11 @@ impl<'a> Frame<'a> {
                 version: options.version,
                 packet_type: self.packet_type,
                 receiver: options.receiver,
-                utf8: options.utf8,
+                text: if self.is_known {
+                    text::Check::Known
+                } else {
+                    text::Check::All(options.utf8)
+                },
             },
         );
         if self.packet_type == packet_type {
@@ -230,6 +247,7 @@ pub fn frame<'a>(input: &'a [u8], options: &DecodeOptions) -> Result<Framing<'a>
             first: *first,
             body,
             bytes,
+            is_known: false,
         })),
         _ => Ok(Framing::Incomplete {
             needed: total.saturating_sub(input.len()).max(1),
@@ -292,6 +310,20 @@ pub(crate) fn publish_qos(flags: u8) -> Option<QoS> {
 
 /// Remembers how long a buffer has to be before it is worth looking for a frame again, for callers that get a packet
 /// in many small pieces: one comparison a piece, however long the packet.
+///
+/// ```
+/// use komar_codec::{DecodeOptions, Framer, Framing, ProtocolVersion, Role};
+///
+/// # fn main() -> Result<(), komar_codec::DecodeError> {
+/// let options = DecodeOptions::new(ProtocolVersion::V5, Role::Server);
+/// let packet = b"\x30\x07\x00\x03a/b\x00!";
+/// let mut framer = Framer::new();
+/// assert_eq!(framer.frame(&packet[..4], &options)?, Framing::Incomplete { needed: 5 });
+/// assert_eq!(framer.frame(&packet[..8], &options)?, Framing::Incomplete { needed: 1 });
+/// assert!(matches!(framer.frame(packet, &options)?, Framing::Complete(whole) if whole.len() == 9));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Framer {
     /// Bytes from the front of the packet; 0 between packets.

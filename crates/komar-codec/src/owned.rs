@@ -5,20 +5,29 @@ use core::fmt;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::error::DecodeError;
+use crate::packet::Start;
+use crate::text;
 use crate::{
-    DecodeOptions, Framing, Packet, PacketIdentifier, PacketType, ProtocolVersion, Publish, QoS, frame,
+    DecodeOptions, Frame, Framing, Packet, PacketIdentifier, PacketType, ProtocolVersion, Publish,
+    PublishProperties, QoS, frame,
 };
 
 /// A packet of any type with the bytes it was received in.
 ///
-/// Cloning and moving cost as much as for [`Bytes`]. [`OwnedPacket::get`] reads the bytes again; where that is too often,
-/// [`OwnedPublish`] remembers where the parts are.
+/// Cloning and moving cost as much as for [`Bytes`]. [`OwnedPacket::get`] reads the bytes again, without checking them
+/// again; of a PUBLISH it is remembered where the parts are ([`OwnedPacket::as_publish`]).
 #[derive(Clone, PartialEq, Eq)]
-pub struct OwnedPacket {
-    /// One frame that [`Packet::decode`] has accepted with `options`.
-    bytes: Bytes,
-    packet_type: PacketType,
-    options: DecodeOptions,
+pub struct OwnedPacket(Kind);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    Publish(OwnedPublish),
+    Other {
+        /// One frame that [`Packet::decode`] has accepted with `options`.
+        bytes: Bytes,
+        packet_type: PacketType,
+        options: DecodeOptions,
+    },
 }
 
 impl OwnedPacket {
@@ -27,45 +36,88 @@ impl OwnedPacket {
     /// # Errors
     ///
     /// What [`frame()`] and [`Packet::decode`] say; `buffer` stays as it is.
+    #[inline]
     pub fn split_from(buffer: &mut BytesMut, options: &DecodeOptions) -> Result<Option<Self>, DecodeError> {
         let Framing::Complete(whole) = frame(buffer, options)? else {
             return Ok(None);
         };
+        let length = whole.len();
+        let packet_type = whole.packet_type();
+        if packet_type == PacketType::Publish {
+            let parts = Parts::of(whole, options)?;
+            return Ok(Some(OwnedPacket(Kind::Publish(OwnedPublish {
+                bytes: buffer.split_to(length).freeze(),
+                parts,
+                options: *options,
+            }))));
+        }
         Packet::decode(whole, options)?;
-        let (packet_type, length) = (whole.packet_type(), whole.len());
-        Ok(Some(OwnedPacket {
+        Ok(Some(OwnedPacket(Kind::Other {
             bytes: buffer.split_to(length).freeze(),
             packet_type,
             options: *options,
-        }))
+        })))
     }
 
     /// The packet, borrowed.
     #[must_use]
     pub fn get(&self) -> Packet<'_> {
-        match frame(&self.bytes, &self.options) {
-            Ok(Framing::Complete(whole)) => Packet::decode(whole, &self.options).ok(),
-            _ => None,
+        match &self.0 {
+            Kind::Publish(publish) => Packet::Publish(publish.get()),
+            Kind::Other { bytes, options, .. } => {
+                known(bytes, options, Packet::decode).expect("split_from has decoded these bytes so")
+            }
         }
-        .expect("split_from has decoded these bytes with these options")
     }
 
     /// The packet's type.
     #[must_use]
     pub const fn packet_type(&self) -> PacketType {
-        self.packet_type
+        match &self.0 {
+            Kind::Publish(_) => PacketType::Publish,
+            Kind::Other { packet_type, .. } => *packet_type,
+        }
+    }
+
+    /// The PUBLISH, if it is one.
+    #[inline]
+    #[must_use]
+    pub const fn as_publish(&self) -> Option<&OwnedPublish> {
+        match &self.0 {
+            Kind::Publish(publish) => Some(publish),
+            Kind::Other { .. } => None,
+        }
     }
 
     /// The whole frame.
     #[must_use]
     pub const fn as_bytes(&self) -> &Bytes {
-        &self.bytes
+        match &self.0 {
+            Kind::Publish(publish) => &publish.bytes,
+            Kind::Other { bytes, .. } => bytes,
+        }
     }
 
     /// The whole frame.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
-        self.bytes
+        match self.0 {
+            Kind::Publish(publish) => publish.bytes,
+            Kind::Other { bytes, .. } => bytes,
+        }
+    }
+}
+
+/// Decodes what was decoded before with the same options.
+#[inline]
+fn known<'a, T>(
+    bytes: &'a Bytes,
+    options: &DecodeOptions,
+    decode: impl FnOnce(Frame<'a>, &DecodeOptions) -> Result<T, DecodeError>,
+) -> Option<T> {
+    match frame(bytes, options) {
+        Ok(Framing::Complete(whole)) => decode(whole.known(), options).ok(),
+        _ => None,
     }
 }
 
@@ -76,18 +128,68 @@ impl fmt::Debug for OwnedPacket {
 }
 
 /// A PUBLISH with the bytes it was received in, and where its parts are: reading a part costs no second decoding.
+///
+/// ```
+/// use bytes::BytesMut;
+/// use komar_codec::{DecodeOptions, OwnedPublish, ProtocolVersion, Role};
+///
+/// # fn main() -> Result<(), komar_codec::DecodeError> {
+/// let options = DecodeOptions::new(ProtocolVersion::V3_1_1, Role::Server);
+/// let mut buffer = BytesMut::from(&b"\x30\x06\x00\x01ahi!\x30"[..]);
+/// let publish = OwnedPublish::split_from(&mut buffer, &options)?.expect("it is whole");
+/// assert_eq!(OwnedPublish::split_from(&mut buffer, &options)?, None);
+/// drop(buffer);
+/// assert_eq!((publish.topic_name(), publish.payload()), ("a", &b"hi!"[..]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct OwnedPublish {
     /// One frame that [`Publish::decode`] has accepted with `options`; the offsets below lie in it.
     bytes: Bytes,
-    dup: bool,
-    qos: QoS,
-    retain: bool,
+    parts: Parts,
+    options: DecodeOptions,
+}
+
+/// What is known of a PUBLISH without looking at its bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Parts {
     packet_identifier: Option<PacketIdentifier>,
+    qos: QoS,
+    dup: bool,
+    retain: bool,
     topic_begin: u8,
     topic_length: u16,
     payload_begin: u32,
-    options: DecodeOptions,
+}
+
+impl Parts {
+    #[inline]
+    fn of(whole: Frame<'_>, options: &DecodeOptions) -> Result<Self, DecodeError> {
+        let (mut reader, start) = Start::read(whole, options)?;
+        let has_properties = options.version == ProtocolVersion::V5 && !reader.skip_zero();
+        if has_properties || start.topic_name.is_empty() {
+            let properties = if has_properties {
+                PublishProperties::read(&mut reader)?
+            } else {
+                PublishProperties::default()
+            };
+            start.check_topic_name(&properties, &reader, whole)?;
+        }
+        let length = whole.len();
+        let header = length.saturating_sub(whole.body().len());
+        let flags = whole.flags();
+        Ok(Parts {
+            packet_identifier: start.packet_identifier,
+            qos: start.qos,
+            dup: flags & 0b1000 != 0,
+            retain: flags & 0b0001 != 0,
+            // The header has 2 to 5 bytes, the length of the name 2; a frame is shorter than 2^29 bytes.
+            topic_begin: u8::try_from(header.saturating_add(2)).unwrap_or(u8::MAX),
+            topic_length: u16::try_from(start.topic_name.len()).unwrap_or(u16::MAX),
+            payload_begin: u32::try_from(reader.offset()).unwrap_or(u32::MAX),
+        })
+    }
 }
 
 impl OwnedPublish {
@@ -102,57 +204,43 @@ impl OwnedPublish {
         let Framing::Complete(whole) = frame(buffer, options)? else {
             return Ok(None);
         };
-        let publish = Publish::decode(whole, options)?;
+        let parts = Parts::of(whole, options)?;
         let length = whole.len();
-        let header = length.saturating_sub(whole.body().len());
-        let owned = OwnedPublish {
-            bytes: Bytes::new(),
-            dup: publish.dup,
-            qos: publish.qos,
-            retain: publish.retain,
-            packet_identifier: publish.packet_identifier,
-            // The header has 2 to 5 bytes, the length of the name 2; a frame is shorter than 2^29 bytes.
-            topic_begin: u8::try_from(header.saturating_add(2)).unwrap_or(u8::MAX),
-            topic_length: u16::try_from(publish.topic_name.len()).unwrap_or(u16::MAX),
-            payload_begin: u32::try_from(length.saturating_sub(publish.payload.len())).unwrap_or(u32::MAX),
+        Ok(Some(OwnedPublish {
+            bytes: buffer.split_to(length).freeze(),
+            parts,
             options: *options,
-        };
-        let bytes = buffer.split_to(length).freeze();
-        Ok(Some(OwnedPublish { bytes, ..owned }))
+        }))
     }
 
-    /// Everything, borrowed; decodes the bytes again.
+    /// Everything, borrowed; reads the bytes again, without checking them again.
     #[must_use]
     pub fn get(&self) -> Publish<'_> {
-        match frame(&self.bytes, &self.options) {
-            Ok(Framing::Complete(whole)) => Publish::decode(whole, &self.options).ok(),
-            _ => None,
-        }
-        .expect("split_from has decoded these bytes with these options")
+        known(&self.bytes, &self.options, Publish::decode).expect("split_from has decoded these bytes so")
     }
 
     /// Whether this may be a repetition.
     #[must_use]
     pub const fn dup(&self) -> bool {
-        self.dup
+        self.parts.dup
     }
 
     /// Quality of service.
     #[must_use]
     pub const fn qos(&self) -> QoS {
-        self.qos
+        self.parts.qos
     }
 
     /// Whether the message is to be retained.
     #[must_use]
     pub const fn retain(&self) -> bool {
-        self.retain
+        self.parts.retain
     }
 
     /// Present above QoS 0.
     #[must_use]
     pub const fn packet_identifier(&self) -> Option<PacketIdentifier> {
-        self.packet_identifier
+        self.parts.packet_identifier
     }
 
     /// The version it was received in.
@@ -165,8 +253,8 @@ impl OwnedPublish {
     #[inline]
     #[must_use]
     pub fn topic_name_bytes(&self) -> &[u8] {
-        let begin = usize::from(self.topic_begin);
-        let end = begin.saturating_add(usize::from(self.topic_length));
+        let begin = usize::from(self.parts.topic_begin);
+        let end = begin.saturating_add(usize::from(self.parts.topic_length));
         self.bytes.get(begin..end).unwrap_or_default()
     }
 
@@ -174,7 +262,7 @@ impl OwnedPublish {
     #[inline]
     #[must_use]
     pub fn topic_name(&self) -> &str {
-        core::str::from_utf8(self.topic_name_bytes()).unwrap_or_default()
+        text::known(self.topic_name_bytes()).unwrap_or_default()
     }
 
     /// The payload.
@@ -199,7 +287,7 @@ impl OwnedPublish {
     }
 
     fn payload_offset(&self) -> usize {
-        usize::try_from(self.payload_begin).unwrap_or(usize::MAX)
+        usize::try_from(self.parts.payload_begin).unwrap_or(usize::MAX)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::text;
-use crate::{PacketIdentifier, PacketType, PropertyId, ProtocolVersion, Role, Utf8Policy};
+use crate::{PacketIdentifier, PacketType, PropertyId, ProtocolVersion, Role};
 
 /// Largest value of a Variable Byte Integer. MQTT 5.0 §1.5.5.
 pub(crate) const VARIABLE_BYTE_INTEGER_MAXIMUM: u32 = 268_435_455;
@@ -13,7 +13,7 @@ pub(crate) struct Context {
     pub(crate) version: ProtocolVersion,
     pub(crate) packet_type: PacketType,
     pub(crate) receiver: Role,
-    pub(crate) utf8: Utf8Policy,
+    pub(crate) text: text::Check,
 }
 
 /// The rest of a frame, or of a part of it.
@@ -86,14 +86,14 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn string(&mut self) -> Result<&'a str, DecodeError> {
         let bytes = self.binary()?;
-        text::string(bytes, self.context.utf8).map_err(|fault| self.text_error(bytes, fault))
+        text::string(bytes, self.context.text).map_err(|fault| self.text_error(bytes, fault))
     }
 
     /// A Topic Name, which may be empty: a string without wildcards.
     #[inline]
     pub(crate) fn topic_name(&mut self) -> Result<&'a str, DecodeError> {
         let bytes = self.binary()?;
-        text::topic_name(bytes, self.context.utf8).map_err(|fault| self.text_error(bytes, fault))
+        text::topic_name(bytes, self.context.text).map_err(|fault| self.text_error(bytes, fault))
     }
 
     /// A Topic Name of at least one character. v5 [MQTT-4.7.3-1], v3 [MQTT-4.7.3-1]
@@ -184,6 +184,12 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
+    }
+
+    /// Whether the bytes have been decoded before: what is only walked over to be checked can be left out.
+    #[inline]
+    pub(crate) fn is_known(&self) -> bool {
+        self.context.text == text::Check::Known
     }
 
     #[inline]

@@ -1,8 +1,8 @@
 //! The properties of MQTT 5.0: what each holds and which packets may carry it. MQTT 5.0 §2.2.2.2.
 
+use crate::PacketType;
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::primitive::Reader;
-use crate::{PacketType, Role};
 
 macro_rules! properties {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $value:ident;)*) => {
@@ -311,8 +311,13 @@ impl<'a> PropertyReader<'a> {
 
     /// Reads and checks a User Property, and puts it into `span`. v5 [MQTT-1.5.7-1]
     pub(crate) fn user_property(&mut self, span: &mut Span) -> Result<(), DecodeError> {
-        self.value.string()?;
-        self.value.string()?;
+        if self.value.is_known() {
+            self.value.binary()?;
+            self.value.binary()?;
+        } else {
+            self.value.string()?;
+            self.value.string()?;
+        }
         self.extend(span);
         Ok(())
     }

@@ -6,6 +6,7 @@ use core::fmt;
 use crate::PropertyId;
 use crate::primitive::variable_byte_integer;
 use crate::property::Checked;
+use crate::text;
 use crate::write::Sink;
 
 /// The User Properties of a packet, in their order. MQTT 5.0 §3.1.2.11.8.
@@ -118,8 +119,8 @@ impl<'a> Iterator for UserPropertiesIter<'a> {
 #[inline]
 pub(crate) fn split_string(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
-    let (text, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-    Some((core::str::from_utf8(text).ok()?, rest))
+    let (bytes, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    Some((text::known(bytes)?, rest))
 }
 
 /// The Subscription Identifiers of a PUBLISH from a server. MQTT 5.0 §3.3.2.3.8.

@@ -21,6 +21,7 @@ pub use connack::{ConnAck, ConnAckProperties};
 pub use connect::{Connect, ConnectProperties};
 pub use disconnect::{Disconnect, DisconnectProperties};
 pub use outgoing::OutgoingPublish;
+pub(crate) use publish::Start;
 pub use publish::{PayloadFormat, Publish, PublishProperties};
 pub use suback::{ReasonCodes, ReasonCodesIter, SubAck};
 pub use subscribe::{RetainHandling, Subscribe, SubscribeFilters, SubscribeFiltersIter, SubscriptionOptions};

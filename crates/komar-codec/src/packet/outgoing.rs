@@ -14,6 +14,38 @@ use crate::{EncodeError, PacketIdentifier, PropertyId, ProtocolVersion, QoS};
 ///
 /// Properties are written in the order Subscription Identifiers, Topic Alias, [`forwarded`](Self::forwarded), Message
 /// Expiry Interval; 3.x has none of them, and they are left out there.
+///
+/// ```
+/// use komar_codec::{DecodeOptions, Framing, OutgoingPublish, ProtocolVersion, Publish, QoS, Role, frame};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Message Expiry Interval 60, then a User Property.
+/// let received = b"\x30\x14\x00\x01a\x0c\x02\x00\x00\x00\x3c\x26\x00\x01k\x00\x01vhi!!";
+/// let options = DecodeOptions::new(ProtocolVersion::V5, Role::Server);
+/// let Framing::Complete(whole) = frame(received, &options)? else { panic!("it is whole") };
+/// let publish = Publish::decode(whole, &options)?;
+///
+/// // What goes to every subscriber as it came, once per message; here it is one slice.
+/// let forwarded: Vec<u8> = publish.properties.forwarded().flatten().copied().collect();
+/// // Per subscriber: five seconds later, for the Subscription with identifier 7.
+/// let outgoing = OutgoingPublish {
+///     dup: false,
+///     qos: QoS::AtMostOnce,
+///     retain: false,
+///     topic_name: publish.topic_name,
+///     packet_identifier: None,
+///     topic_alias: None,
+///     message_expiry_interval: publish.properties.message_expiry_interval.map(|seconds| seconds - 5),
+///     subscription_identifiers: &[7],
+///     forwarded: &forwarded,
+///     payload_len: publish.payload.len(),
+/// };
+/// let mut out = Vec::new();
+/// outgoing.encode_header(ProtocolVersion::V5, &mut out)?;
+/// assert_eq!(out, b"\x30\x16\x00\x01a\x0e\x0b\x07\x26\x00\x01k\x00\x01v\x02\x00\x00\x00\x37");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutgoingPublish<'a> {
     /// Whether this is a repetition. v5 [MQTT-3.3.1-1]
@@ -69,7 +101,37 @@ impl OutgoingPublish<'_> {
     #[inline]
     pub fn encode_header(&self, version: ProtocolVersion, out: &mut impl BufMut) -> Result<(), EncodeError> {
         let lengths = self.lengths(version)?;
-        let needed = lengths.total.saturating_sub(self.payload_len);
+        self.put_header(
+            version,
+            &lengths,
+            lengths.total.saturating_sub(self.payload_len),
+            out,
+        )
+    }
+
+    /// Writes header and payload, or nothing; `payload` has as many bytes as was said.
+    #[inline]
+    pub(super) fn encode(
+        &self,
+        version: ProtocolVersion,
+        payload: &[u8],
+        out: &mut impl BufMut,
+    ) -> Result<(), EncodeError> {
+        let lengths = self.lengths(version)?;
+        self.put_header(version, &lengths, lengths.total, out)?;
+        out.put_slice(payload);
+        Ok(())
+    }
+
+    /// Writes the header if there is room for `needed` bytes.
+    #[inline]
+    fn put_header(
+        &self,
+        version: ProtocolVersion,
+        lengths: &Lengths,
+        needed: usize,
+        out: &mut impl BufMut,
+    ) -> Result<(), EncodeError> {
         if out.remaining_mut() < needed {
             return Err(EncodeError::BufferFull { needed });
         }

@@ -69,7 +69,7 @@ impl<'a> ReasonCodes<'a> {
         if payload.is_empty() && version != ProtocolVersion::V3_1 {
             return Err(reader.error(DecodeErrorKind::NoReasonCodes));
         }
-        while !reader.is_empty() {
+        while !reader.is_empty() && !reader.is_known() {
             let offset = reader.offset();
             let code = read_reason_code(&mut reader)?;
             // v3 [MQTT-3.9.3-2]

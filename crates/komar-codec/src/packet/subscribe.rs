@@ -164,7 +164,7 @@ impl<'a> SubscribeFilters<'a> {
         if payload.is_empty() && version != ProtocolVersion::V3_1 {
             return Err(reader.error(DecodeErrorKind::NoTopicFilters));
         }
-        while !reader.is_empty() {
+        while !reader.is_empty() && !reader.is_known() {
             // v5 [MQTT-3.8.3-1], v3 [MQTT-3.8.3-1]
             reader.string()?;
             let offset = reader.offset();

@@ -75,7 +75,7 @@ impl<'a> UnsubscribeFilters<'a> {
         if payload.is_empty() && reader.context().version != ProtocolVersion::V3_1 {
             return Err(reader.error(DecodeErrorKind::NoTopicFilters));
         }
-        while !reader.is_empty() {
+        while !reader.is_empty() && !reader.is_known() {
             // v5 [MQTT-3.10.3-1], v3 [MQTT-3.10.3-1]
             reader.string()?;
         }
