@@ -6,11 +6,15 @@
 //! cargo test -p komar-benches                                    # every row once: do the results agree?
 //! ```
 
+pub mod codec;
+#[cfg(feature = "peers")]
+pub mod peers;
+
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter};
-use criterion::{BenchmarkId, Criterion, Throughput};
+use criterion::{BatchSize, Bencher, BenchmarkId, Criterion, Throughput};
 use rustix::time::{ClockId, clock_gettime};
 
 /// The CPU time of the measuring thread: other processes of a busy machine do not count.
@@ -85,13 +89,22 @@ pub fn criterion() -> Criterion<CpuTime> {
 }
 
 type Work<'w> = Box<dyn FnMut() -> u64 + 'w>;
+type Measure<'w> = Box<dyn FnMut(&mut Bencher<'_, CpuTime>) + 'w>;
+
+struct Participant<'w> {
+    name: &'static str,
+    /// Does the work once.
+    once: Work<'w>,
+    /// Does it as often as Criterion wants, if more than the work is not to be measured.
+    measure: Option<Measure<'w>>,
+}
 
 /// A row of a table: one piece of work, done by everybody who can do it.
 pub struct Row<'w> {
     /// Suite and name.
     name: String,
     elements: u64,
-    participants: Vec<(&'static str, Work<'w>)>,
+    participants: Vec<Participant<'w>>,
 }
 
 impl<'w> Row<'w> {
@@ -107,7 +120,31 @@ impl<'w> Row<'w> {
     /// Adds a participant: `work` does all of it and returns a checksum of what came out.
     #[must_use]
     pub fn with(mut self, participant: &'static str, work: impl FnMut() -> u64 + 'w) -> Self {
-        self.participants.push((participant, Box::new(work)));
+        self.participants.push(Participant {
+            name: participant,
+            once: Box::new(work),
+            measure: None,
+        });
+        self
+    }
+
+    /// Adds a participant whose work uses something up that `setup` makes, `batch` of them at a time; the time for that
+    /// does not count.
+    #[must_use]
+    pub fn with_input<T: 'w>(
+        mut self,
+        participant: &'static str,
+        batch: u64,
+        setup: impl Fn() -> T + Copy + 'w,
+        work: impl Fn(T) -> u64 + Copy + 'w,
+    ) -> Self {
+        self.participants.push(Participant {
+            name: participant,
+            once: Box::new(move || work(setup())),
+            measure: Some(Box::new(move |bencher| {
+                bencher.iter_batched(setup, work, BatchSize::NumIterations(batch));
+            })),
+        });
         self
     }
 
@@ -118,18 +155,22 @@ impl<'w> Row<'w> {
     /// If two participants do not agree on the checksum, or one with itself.
     pub fn run(mut self, criterion: &mut Criterion<CpuTime>) {
         let mut expected = None;
-        for (participant, work) in &mut self.participants {
-            let checksum = work();
-            println!("{} / {participant}: checksum {checksum:016x}", self.name);
-            assert_eq!(work(), checksum, "{} / {participant} varies", self.name);
+        for participant in &mut self.participants {
+            let name = participant.name;
+            let checksum = (participant.once)();
+            println!("{} / {name}: checksum {checksum:016x}", self.name);
+            assert_eq!((participant.once)(), checksum, "{} / {name} varies", self.name);
             let expected = *expected.get_or_insert(checksum);
-            assert_eq!(checksum, expected, "{} / {participant} disagrees", self.name);
+            assert_eq!(checksum, expected, "{} / {name} disagrees", self.name);
         }
         let mut group = criterion.benchmark_group(&self.name);
         group.throughput(Throughput::Elements(self.elements));
-        for (participant, work) in &mut self.participants {
-            group.bench_function(BenchmarkId::from_parameter(participant), |bencher| {
-                bencher.iter(|| black_box(work()));
+        for participant in &mut self.participants {
+            group.bench_function(BenchmarkId::from_parameter(participant.name), |bencher| {
+                match &mut participant.measure {
+                    Some(measure) => measure(bencher),
+                    None => bencher.iter(|| black_box((participant.once)())),
+                }
             });
         }
         group.finish();

@@ -1,0 +1,140 @@
+//! What other codecs make of the packets of komar-codec's tables: the same, or there is a line in `data/differences.txt`
+//! that says why not. A line that nothing needs any more is a failure too.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use komar_benches::codec::{Decoder, of_packet};
+use komar_benches::peers::{
+    MqttbytesV4, MqttbytesV5, NtexV3, NtexV5, RmqttV3, RmqttV5, RumqttcV4, RumqttcV5,
+};
+use komar_codec::{DecodeOptions, Framing, Packet, PacketType, ProtocolVersion, Role, frame};
+
+const VALID: &str = include_str!("../../crates/komar-codec/tests/data/valid.txt");
+const MALFORMED: &str = include_str!("../../crates/komar-codec/tests/data/malformed.txt");
+const DIFFERENCES: &str = include_str!("data/differences.txt");
+
+/// Columns of a table, without comments.
+fn rows(table: &str) -> impl Iterator<Item = Vec<&str>> {
+    table
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.split('|').map(str::trim).collect())
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<char> = text.chars().collect();
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(&String::from_iter(pair), 16).unwrap())
+        .collect()
+}
+
+/// The name of the error, or the checksum of the packet.
+fn ours(bytes: &[u8], version: ProtocolVersion) -> Result<u64, String> {
+    let options = DecodeOptions::new(version, Role::Server);
+    let error = match frame(bytes, &options) {
+        Ok(Framing::Complete(whole)) => match Packet::decode(whole, &options) {
+            Ok(packet) => return Ok(of_packet(&packet)),
+            Err(error) => error,
+        },
+        Ok(Framing::Incomplete { .. }) => return Err("Incomplete".into()),
+        Err(error) => error,
+    };
+    let name = format!("{:?}", error.kind());
+    Err(name.split(['(', ' ']).next().unwrap().into())
+}
+
+/// The checksum of the packet; `Err` with how it was refused.
+fn theirs<D: Decoder>(bytes: &[u8]) -> Result<u64, &'static str> {
+    match catch_unwind(AssertUnwindSafe(|| D::default().next(&mut D::buffer(bytes)))) {
+        Ok(Some(sum)) => Ok(sum),
+        Ok(None) => Err("refuses"),
+        Err(_) => Err("panics"),
+    }
+}
+
+type Peer = (&'static str, fn(&[u8]) -> Result<u64, &'static str>);
+
+const V3: [Peer; 4] = [
+    ("rumqttc", theirs::<RumqttcV4>),
+    ("mqttbytes", theirs::<MqttbytesV4>),
+    ("ntex-mqtt", theirs::<NtexV3>),
+    ("rmqtt-codec", theirs::<RmqttV3>),
+];
+const V5: [Peer; 4] = [
+    ("rumqttc", theirs::<RumqttcV5<false>>),
+    ("mqttbytes", theirs::<MqttbytesV5<false>>),
+    ("ntex-mqtt", theirs::<NtexV5<false>>),
+    ("rmqtt-codec", theirs::<RmqttV5<false>>),
+];
+
+/// Packets that the adapters of the benchmarks know in each version; the others have no checksum to compare.
+fn is_compared(packet_type: PacketType, version: ProtocolVersion) -> bool {
+    match packet_type {
+        PacketType::Connect => version == ProtocolVersion::V5,
+        PacketType::Disconnect | PacketType::Auth => false,
+        _ => packet_type.may_be_sent_to(Role::Server, version),
+    }
+}
+
+#[test]
+fn every_difference_is_explained() {
+    // A peer that panics is a result, not a message.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut found: BTreeMap<[String; 5], Vec<&str>> = BTreeMap::new();
+    let mut agreed = 0;
+    for row in rows(VALID).chain(rows(MALFORMED)) {
+        let (hex, direction) = (row[0], row[2]);
+        let (version, name, peers) = match row[1] {
+            "3.1.1" => (ProtocolVersion::V3_1_1, "3.1.1", V3),
+            "5" => (ProtocolVersion::V5, "5", V5),
+            _ => continue,
+        };
+        let bytes = unhex(hex);
+        let Some(packet_type) = PacketType::from_u8(bytes[0] >> 4) else {
+            continue;
+        };
+        // One byte may be enough for us to refuse a packet; they want to see it whole.
+        if direction == "s2c" || bytes.len() < 2 || !is_compared(packet_type, version) {
+            continue;
+        }
+        let ours = ours(&bytes, version);
+        for (peer, decode) in peers {
+            let theirs = decode(&bytes);
+            let (we, they) = match (&ours, &theirs) {
+                (Ok(ours), Ok(theirs)) if ours == theirs => ("", ""),
+                (Ok(_), Ok(_)) => ("accept", "reads something else"),
+                (Ok(_), Err(how)) => ("accept", *how),
+                (Err(kind), Ok(_)) => (kind.as_str(), "accepts"),
+                (Err(kind), Err("panics")) => (kind.as_str(), "panics"),
+                (Err(_), Err(_)) => ("", ""),
+            };
+            if we.is_empty() {
+                agreed += 1;
+                continue;
+            }
+            let key = [peer, name, &format!("{packet_type:?}"), we, they].map(str::to_owned);
+            found.entry(key).or_default().push(hex);
+        }
+    }
+    drop(std::panic::take_hook());
+    let known: Vec<Vec<&str>> = rows(DIFFERENCES).collect();
+    let mut unused: Vec<_> = known.iter().collect();
+    let mut unexplained = Vec::new();
+    for (key, packets) in &found {
+        // "*" stands for every peer, version or packet type.
+        let covers = |line: &Vec<&str>| {
+            assert!(line.len() == 6 && !line[5].is_empty(), "{line:?} has no reason");
+            (0..5)
+                .all(|n| line[n] == "*" || line[n].split(' ').any(|word| word == key[n]) || line[n] == key[n])
+        };
+        if !known.iter().any(covers) {
+            unexplained.push(format!("{} | {}", key.join(" | "), packets.join(" ")));
+        }
+        unused.retain(|line| !covers(line));
+    }
+    assert!(unexplained.is_empty(), "unexplained:\n{}", unexplained.join("\n"));
+    assert!(unused.is_empty(), "nothing needs {unused:?}");
+    assert!(agreed > 500, "{agreed}");
+}
