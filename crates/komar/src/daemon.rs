@@ -107,7 +107,12 @@ fn start(config: &Config, options: &Options) -> Result<Server, Failure> {
         tracing::info!("Starting in local only mode. Connections will only be possible from this machine.");
         tracing::info!("Define a listener in a configuration file to accept others.");
     }
-    let setup = setup::prepare(config).map_err(Failure::Setup)?;
+    let setup = setup::prepare(config).map_err(|errors| {
+        for warning in errors.warnings() {
+            tracing::warn!("{warning}");
+        }
+        Failure::Setup(errors)
+    })?;
     for warning in &setup.warnings {
         tracing::warn!("{warning}");
     }

@@ -494,6 +494,18 @@ mod tests {
                 1,
                 "does not exist; -c creates it",
             ),
+            (
+                &["-b", "-c", "/nonexistent/pw", "u", "p"],
+                &[],
+                1,
+                "the folder /nonexistent does not exist",
+            ),
+            (
+                &["-b", "/nonexistent/pw", "u", "p"],
+                &[],
+                1,
+                "the folder /nonexistent does not exist",
+            ),
             (&["-c", "-D", file, "u"], &[], 1, "-c and -D"),
             (&["-c", "-U", file], &[], 1, "-c and -U"),
             (&["-D", "-U", file], &[], 1, "-D and -U"),

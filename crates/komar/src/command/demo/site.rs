@@ -235,6 +235,14 @@ mod tests {
     }
 
     #[test]
+    fn the_acl_file_is_the_tutorials() {
+        assert_eq!(
+            ACL,
+            include_str!("../../../tests/interop/data/tutorial/myacl.conf")
+        );
+    }
+
+    #[test]
     fn a_whole_folder_is_taken_as_it_is() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("site");
