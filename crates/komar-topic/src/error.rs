@@ -6,10 +6,10 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TopicError {
-    /// There is nothing. v5 [MQTT-4.7.3-1]
+    /// There is nothing. v3 [MQTT-4.7.3-1], v5 [MQTT-4.7.3-1]
     #[error("empty")]
     Empty,
-    /// More bytes than allowed. v5 [MQTT-4.7.3-3]
+    /// More bytes than allowed. v3 [MQTT-4.7.3-3], v5 [MQTT-4.7.3-3]
     #[error("{length} bytes, {maximum} are allowed")]
     TooLong {
         /// Bytes of the text.
@@ -25,25 +25,26 @@ pub enum TopicError {
         /// [`TopicLimits::maximum_levels`](crate::TopicLimits::maximum_levels).
         maximum: usize,
     },
-    /// U+0000. v5 [MQTT-4.7.3-2]
+    /// U+0000. v3 [MQTT-4.7.3-2], v5 [MQTT-4.7.3-2]
     #[error("U+0000 at byte {position}")]
     Null {
         /// Where it stands.
         position: usize,
     },
-    /// `+` or `#` in a Topic Name. v5 [MQTT-4.7.0-1]
+    /// `+` or `#` in a Topic Name. v3 [MQTT-4.7.1-1], v5 [MQTT-4.7.0-1]
     #[error("wildcard in a topic name at byte {position}")]
     WildcardInName {
         /// Where it stands.
         position: usize,
     },
-    /// `+` or `#` that shares its level with other characters. v5 [MQTT-4.7.1-1], v5 [MQTT-4.7.1-2]
+    /// `+` or `#` that shares its level with other characters. v3 [MQTT-4.7.1-2], v3 [MQTT-4.7.1-3], v5 [MQTT-4.7.1-1],
+    /// v5 [MQTT-4.7.1-2]
     #[error("wildcard that does not fill its level at byte {position}")]
     WildcardNotAlone {
         /// Where it stands.
         position: usize,
     },
-    /// `#` before the last level. v5 [MQTT-4.7.1-1]
+    /// `#` before the last level. v3 [MQTT-4.7.1-2], v5 [MQTT-4.7.1-1]
     #[error("`#` before the last level at byte {position}")]
     MultiLevelNotLast {
         /// Where it stands.

@@ -38,7 +38,7 @@
 //!   what a change may have made stale.
 //! - No choice among the members of a shared subscription, and no merging of overlapping subscriptions.
 //! - No rule about `$SYS` or `$share` as a Topic Name: who may publish there is the broker's business.
-//! - No case folding, no Unicode normalization. v5 [MQTT-4.7.3-4]
+//! - No case folding, no Unicode normalization. v3 [MQTT-4.7.3-4], v5 [MQTT-4.7.3-4]
 //!
 //! # Features
 //!

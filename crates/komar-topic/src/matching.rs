@@ -6,7 +6,7 @@ use crate::filter::is_wildcard;
 /// Whether the filter matches the name. Both were checked.
 pub(crate) fn matches(filter: &str, name: &str) -> bool {
     let (mut filter, mut name) = (filter.as_bytes(), name.as_bytes());
-    // v5 [MQTT-4.7.2-1]
+    // v3 [MQTT-4.7.2-1], v5 [MQTT-4.7.2-1]
     if name.first() == Some(&b'$') && filter.first().copied().is_some_and(is_wildcard) {
         return false;
     }
