@@ -2,7 +2,7 @@
 
 use core::num::NonZeroU16;
 
-use komar_codec::{DecodeError, ErrorClass, PacketType, ReasonCode};
+use komar_codec::{DecodeError, DecodeErrorKind, ErrorClass, PacketType, ReasonCode};
 use komar_topic::TopicError;
 
 use crate::guard::Panicked;
@@ -77,6 +77,19 @@ impl From<Panicked> for ProtocolError {
 }
 
 impl ProtocolError {
+    /// Whether a 5.0 peer is told at all. As Mosquitto does, a Connection is closed without a word where not even a packet
+    /// can be told from the next one, and for a PINGREQ with a body. MQTT 5.0 §4.13.1 leaves it open.
+    pub(crate) fn is_told(&self) -> bool {
+        let ProtocolError::Decode(error) = self else {
+            return true;
+        };
+        match error.kind() {
+            DecodeErrorKind::VariableByteIntegerTooLong => error.offset() != 1,
+            DecodeErrorKind::TrailingBytes => error.packet_type() != Some(PacketType::PingReq),
+            _ => true,
+        }
+    }
+
     /// What a 5.0 peer is told in DISCONNECT. MQTT 5.0 §3.14.2.1.
     pub fn reason_code(&self) -> ReasonCode {
         match self {

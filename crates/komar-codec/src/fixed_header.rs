@@ -277,11 +277,11 @@ fn check_first_byte(first: u8, options: &DecodeOptions) -> Result<PacketType, De
             DecodeErrorKind::ReservedPacketType
         }
         Some(packet_type) => {
-            if !packet_type.may_be_sent_to(options.receiver, options.version) {
-                DecodeErrorKind::WrongDirection
-            } else if flags != packet_type.fixed_flags() && !is_lenient(packet_type, options.version) {
+            if flags != packet_type.fixed_flags() && !is_lenient(packet_type, options.version) {
                 // v5 [MQTT-2.1.3-1], v3 [MQTT-2.2.2-2]
                 DecodeErrorKind::FixedHeaderFlags
+            } else if !packet_type.may_be_sent_to(options.receiver, options.version) {
+                DecodeErrorKind::WrongDirection
             } else {
                 return Ok(packet_type);
             }

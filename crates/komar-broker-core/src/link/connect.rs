@@ -483,7 +483,8 @@ impl Worker {
     }
 
     /// A CONNECT that is not one. Where its version can be read, a 5.0 client is told what is wrong with the meaning;
-    /// of wrong bytes, only those behind the last field are answered. v5 [MQTT-3.1.4-1], v3 [MQTT-3.1.4-1]
+    /// of wrong bytes, properties that do not belong here and what is behind the last field are answered. v5 [MQTT-3.1.4-1],
+    /// v3 [MQTT-3.1.4-1]
     fn refuse_undecodable(&mut self, link: &mut Link, error: DecodeError) {
         let is_v5 = error.version() == ProtocolVersion::V5;
         let answer = match error.kind() {
@@ -492,11 +493,14 @@ impl Worker {
             }
             | DecodeErrorKind::UnsupportedProtocolLevel { level: 3, .. } => Some(ProtocolVersion::V3_1_1),
             DecodeErrorKind::UnsupportedProtocolLevel { .. } => Some(ProtocolVersion::V5),
-            kind if is_v5
-                && (kind == DecodeErrorKind::TrailingBytes || error.class() == ErrorClass::ProtocolError) =>
+            DecodeErrorKind::TrailingBytes
+            | DecodeErrorKind::UnknownProperty
+            | DecodeErrorKind::PropertyNotAllowed(_)
+                if is_v5 =>
             {
                 Some(ProtocolVersion::V5)
             }
+            _ if is_v5 && error.class() == ErrorClass::ProtocolError => Some(ProtocolVersion::V5),
             _ => None,
         };
         if let Some(version) = answer {

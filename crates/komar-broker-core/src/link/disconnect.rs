@@ -63,6 +63,7 @@ impl Worker {
         tracing::debug!(%error, "connection ended for what its peer did");
         if let Phase::Established(established) = &link.phase
             && established.version == ProtocolVersion::V5
+            && error.is_told()
         {
             let outbox = Arc::clone(&link.outbox);
             self.leave(link, cause);
