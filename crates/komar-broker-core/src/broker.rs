@@ -10,6 +10,7 @@ use komar_topic::{FilterIndex, Handle, STRIPES, Stripe, TopicName};
 use crate::access::Access;
 use crate::config::BrokerConfig;
 use crate::counts::Tallies;
+use crate::hooks::Hooks;
 use crate::inbox::{Inbox, Letter};
 use crate::registry::Registry;
 use crate::router::cache::Stamp;
@@ -28,6 +29,7 @@ pub struct Broker {
 /// Locks are taken in the order of the fields: a registry shard, the index, one Session, then its Outbox or the retained
 /// messages. The turns are locked alone, or under the index.
 pub(crate) struct Shared {
+    pub(crate) hooks: Hooks,
     pub(crate) registry: Registry,
     pub(crate) index: RwLock<Index>,
     pub(crate) retained: RwLock<RetainedMessages>,
@@ -80,8 +82,14 @@ impl Broker {
     /// Makes a broker. `seed` keys its hash tables against clients that choose colliding names: take it from the
     /// system's source of randomness, or a fixed one to replay a run.
     pub fn new(config: BrokerConfig, access: Access, seed: u64) -> Broker {
+        Broker::with_hooks(config, access, Hooks::default(), seed)
+    }
+
+    /// As [`new`](Self::new), with code of the embedder's that runs where things happen.
+    pub fn with_hooks(config: BrokerConfig, access: Access, hooks: Hooks, seed: u64) -> Broker {
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
         let shared = Shared {
+            hooks,
             registry: Registry::new(hasher.clone()),
             index: RwLock::new(FilterIndex::with_hasher(hasher.clone())),
             retained: RwLock::new(RetainedMessages::with_hasher(hasher.clone())),

@@ -47,6 +47,7 @@ mod counts;
 mod error;
 mod event;
 mod guard;
+mod hooks;
 mod inbox;
 mod introspection;
 mod link;
@@ -71,9 +72,13 @@ pub use broker::Broker;
 pub use config::{BrokerConfig, Limits, ListenerId, ListenerPolicy};
 pub use error::{CloseCause, ProtocolError};
 pub use event::Event;
+pub use hooks::{
+    Actions, Connecting, Delivering, Disconnecting, Hooks, PublishError, Publishing, Subscribing,
+};
 pub use introspection::{
     RetainedInfo, RetainedPage, SessionInfo, Statistics, StoredMessages, SubscriptionInfo,
 };
+pub use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 pub use link::{Link, LinkState, Progress};
 pub use now::Now;
 pub use outbox::{Next, Outbox, Sent, Take};

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use komar_codec::QoS;
+use komar_codec::{QoS, ReasonCode};
 use komar_passwd::PasswordCheck;
 use komar_topic::TopicName;
 
@@ -17,7 +17,7 @@ use crate::error::CloseCause;
 use crate::event::Event;
 use crate::inbox::{Inbox, Letter};
 use crate::link::Link;
-use crate::message::Message;
+use crate::message::{Message, MessageBody};
 use crate::now::{Millis, Now};
 use crate::outbox::{Next, Outbox, Sent, State, Take};
 use crate::output::{Output, Pool};
@@ -48,6 +48,10 @@ pub struct Worker {
     pub(crate) wills: VecDeque<(Arc<Identity>, WillMessage)>,
     /// Messages of Shared Subscriptions whose members have ended.
     pub(crate) orphans: VecDeque<Queued>,
+    /// Messages of hooks, likewise.
+    pub(crate) posts: VecDeque<MessageBody>,
+    /// A hook wants the Connection closed that it was called for.
+    pub(crate) ending: Option<ReasonCode>,
     /// Properties of the PUBLISH that is being handled, as they are passed on.
     pub(crate) forwarded_buffer: Vec<u8>,
     tally: Arc<Tally>,
@@ -120,6 +124,8 @@ impl Worker {
             checks: VecDeque::new(),
             wills: VecDeque::new(),
             orphans: VecDeque::new(),
+            posts: VecDeque::new(),
+            ending: None,
             forwarded_buffer: Vec::new(),
             tally: shared.tallies.add(),
             inbox: shared.add_inbox(),
@@ -278,6 +284,9 @@ impl Worker {
         while let Some(orphan) = self.orphans.pop_front() {
             self.route_orphan(&orphan);
         }
+        while let Some(body) = self.posts.pop_front() {
+            self.route(Origin { publisher: None }, body.message());
+        }
         self.walk_retained();
     }
 
@@ -288,6 +297,7 @@ impl Worker {
         let at_rest = self.fx.walking.is_empty()
             && self.wills.is_empty()
             && self.orphans.is_empty()
+            && self.posts.is_empty()
             && self.verdicts.is_empty()
             && !self.inbox.has_letters();
         let wait = if at_rest {

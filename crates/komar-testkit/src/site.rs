@@ -65,8 +65,12 @@ struct Peer {
 impl Site {
     /// A broker with `workers` workers; the clock stands at 1000 s.
     pub fn new(config: BrokerConfig, access: Access, workers: usize) -> Site {
+        Site::with_broker(Broker::new(config, access, 7), workers)
+    }
+
+    /// A broker that was made elsewhere, with hooks for example.
+    pub fn with_broker(broker: Broker, workers: usize) -> Site {
         let now = Duration::from_secs(1000);
-        let broker = Broker::new(config, access, 7);
         let workers: Vec<Worker> = (0..workers.max(1))
             .map(|number| Worker::new(&broker, at(now), entropy(number)))
             .collect();

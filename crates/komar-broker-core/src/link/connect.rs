@@ -16,6 +16,7 @@ use super::{Established, Link, Phase};
 use crate::access::Identity;
 use crate::error::{CloseCause, ProtocolError};
 use crate::event::Event;
+use crate::hooks::{self, Connecting};
 use crate::link::phase::{Enhanced, PendingConnect, WriteVerdicts};
 use crate::link::publish::check_depth;
 use crate::message::{Message, MessageBody};
@@ -192,6 +193,21 @@ impl Worker {
             username,
             listener: link.policy.id,
         });
+        let connecting = Connecting {
+            identity: &identity,
+            version: connect.version,
+            clean_start: connect.clean_start,
+            keep_alive: connect.keep_alive,
+            outbox: &link.outbox,
+        };
+        match self.connect_hook(&connecting) {
+            Ok(Ok(())) => {}
+            Ok(Err(reason_code)) => {
+                let refusal = refuse(hooks::refusal(reason_code), "a connect hook refused it");
+                return self.refuse(link, connect, refusal);
+            }
+            Err(panicked) => return self.refuse(link, connect, panicked.into()),
+        }
         let v5 = connect.version == ProtocolVersion::V5;
         let (expiry, capped) = self.session_expiry(connect);
         let keep_alive = self.keep_alive(connect);

@@ -85,6 +85,7 @@ impl Worker {
                     cause,
                 });
                 self.detach(&established, cause);
+                self.disconnect_hook(&established.identity, cause);
             }
             Phase::AwaitingConnect | Phase::Authenticating(_) | Phase::Exchanging(_) => {
                 let outbox = Arc::clone(&link.outbox);
@@ -203,6 +204,13 @@ impl Worker {
             });
             return;
         }
+        let rewritten = match self.publish_hook(identity, message, true) {
+            Ok(Ok(rewritten)) => rewritten,
+            // Its Connection has ended already.
+            Ok(Err(_)) | Err(_) => return,
+        };
+        self.ending = None;
+        let message = rewritten.apply(message);
         // v5 [MQTT-3.1.2-14], v5 [MQTT-3.1.2-15], v3 [MQTT-3.1.2-16], v3 [MQTT-3.1.2-17]
         self.route(Origin::client(identity), message);
     }

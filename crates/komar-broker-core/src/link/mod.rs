@@ -189,6 +189,7 @@ impl Worker {
                 PasswordVerdict::Refused => Authentication::Refuse(ReasonCode::NotAuthorized),
             };
             self.connect_answered(link, *pending, Answer::Login(answer));
+            self.obey_hook(link);
         }
         self.resume(link)
     }
@@ -272,7 +273,8 @@ impl Worker {
             return self.fail(link, error);
         }
         if whole.packet_type() == PacketType::Connect {
-            return self.connect(link, whole, raw);
+            self.connect(link, whole, raw);
+            return self.obey_hook(link);
         }
         link.outbox.seen(self.fx.now);
         let result = match link.phase {
@@ -281,6 +283,17 @@ impl Worker {
         };
         if let Err(error) = result {
             self.fail(link, error);
+        }
+        self.obey_hook(link);
+    }
+
+    /// Ends the Connection if a hook said so.
+    #[inline]
+    fn obey_hook(&mut self, link: &mut Link) {
+        if let Some(reason_code) = self.ending.take()
+            && let Phase::Established(_) = link.phase
+        {
+            self.expel(link, reason_code);
         }
     }
 

@@ -11,6 +11,7 @@ use super::{Established, Link, Phase};
 use crate::access::{Action, Asking, Decision};
 use crate::error::ProtocolError;
 use crate::event::Event;
+use crate::hooks;
 use crate::link::phase::Waiting;
 use crate::message::Message;
 use crate::now::Millis;
@@ -115,6 +116,14 @@ impl Worker {
                 .map_or(Millis::NEVER, |seconds| self.fx.now.after_seconds(seconds)),
             kept: None,
         };
+        let (mut refusal, mut message, rewritten) = (refusal, message, &mut None);
+        if refusal.is_none() && self.broker.hooks.has_publish() {
+            let publisher = Arc::clone(&established.identity);
+            match self.publish_hook(&publisher, message, false)? {
+                Ok(changed) => message = rewritten.insert(changed).apply(message),
+                Err(reason_code) => refusal = Some(hooks::refusal(reason_code)),
+            }
+        }
         let outcome = match (publish.qos, publish.packet_identifier) {
             (QoS::ExactlyOnce, Some(identifier)) => self.keep_unreleased(link, identifier, message, refusal),
             (qos, identifier) => {

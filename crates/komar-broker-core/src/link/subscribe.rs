@@ -11,8 +11,9 @@ use komar_topic::{SubscriptionFilter, TopicFilter};
 
 use super::publish::check_depth;
 use super::{Established, Link, Phase};
-use crate::access::{Action, Asking, Decision};
+use crate::access::{Action, Asking, Decision, Identity};
 use crate::error::ProtocolError;
+use crate::hooks::{self, Subscribing};
 use crate::link::phase::Waiting;
 use crate::message::SubscriptionIdentifiers;
 use crate::router::Subscription;
@@ -83,6 +84,12 @@ impl Worker {
             self.wait(link, Waiting::for_packet(raw, decisions));
             return Ok(());
         }
+        if self.broker.hooks.has_subscribe() {
+            self.ask_hook(&Arc::clone(&established.identity), &mut wanted)?;
+        }
+        let Phase::Established(established) = &link.phase else {
+            return Ok(());
+        };
         let walks = self.insert(established, packet.subscription_identifier, &mut wanted);
         let codes: Vec<ReasonCode> = wanted.iter().map(|wanted| wanted.code).collect();
         self.fx.reply(&link.outbox, |version, buffer| {
@@ -100,6 +107,24 @@ impl Worker {
             if state.list_walks() {
                 drop(state);
                 self.fx.walking.push_back(Arc::clone(&established.session));
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_hook(&mut self, identity: &Identity, wanted: &mut [Wanted<'_>]) -> Result<(), ProtocolError> {
+        for wanted in wanted.iter_mut().filter(|wanted| !wanted.code.is_error()) {
+            let mut subscribing = Subscribing {
+                identity,
+                filter: wanted.text,
+                maximum_qos: wanted.options.maximum_qos,
+            };
+            match self.subscribe_hook(&mut subscribing)? {
+                Ok(()) => {
+                    wanted.options.maximum_qos = subscribing.maximum_qos;
+                    wanted.code = ReasonCode::granted(subscribing.maximum_qos);
+                }
+                Err(reason_code) => wanted.code = hooks::refusal(reason_code),
             }
         }
         Ok(())

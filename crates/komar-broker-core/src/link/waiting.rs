@@ -22,6 +22,7 @@ impl Worker {
             answer if verdict.ticket == link.asked => self.answered(link, verdict.place, answer),
             _ => {}
         }
+        self.obey_hook(link);
         self.resume(link)
     }
 

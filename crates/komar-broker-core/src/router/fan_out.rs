@@ -77,14 +77,18 @@ fn deliver(
         // v5 [MQTT-3.8.4-8]
         message.qos.min(target.maximum_qos)
     };
+    // v5 [MQTT-3.3.1-12], v5 [MQTT-3.3.1-13]
+    let retain = message.retain && target.retain_as_published;
     while target.is_readable(rules.access, message.topic_name) {
+        if !broker.hooks.delivers(&target.session, message, qos, retain) {
+            return false;
+        }
         let delivery = Delivery {
             message,
             body,
             is_last: offer.is_last,
             qos,
-            // v5 [MQTT-3.3.1-12], v5 [MQTT-3.3.1-13]
-            retain: message.retain && target.retain_as_published,
+            retain,
             identifiers: &target.identifiers,
             group: offer.group,
             identity_epoch: target.identity_epoch,

@@ -282,6 +282,9 @@ impl Worker {
             } else {
                 message.qos.min(maximum_qos)
             };
+            if !self.broker.hooks.delivers(session, message, qos, true) {
+                continue;
+            }
             // v3 [MQTT-3.3.1-8]
             let queued = Queued {
                 qos,

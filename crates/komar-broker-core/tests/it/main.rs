@@ -1,6 +1,7 @@
 //! The broker from outside: conversations, phases, violations.
 
 mod desk;
+mod hooks;
 mod introspection;
 mod phases;
 mod scenario;

@@ -1,0 +1,380 @@
+//! Hooks that watch, refuse, rewrite, publish, disconnect their own client, and panic; with one worker and with several.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use komar_broker_core::{Access, Broker, BrokerConfig, CloseCause, Hooks, PublishError};
+use komar_codec::{QoS, ReasonCode};
+use komar_testkit::{PeerId, Site};
+
+use crate::desk::{hears, hears_nothing, join, open, say};
+
+/// Plays with one worker and with three.
+fn with_sites(hooks: impl Fn() -> Hooks, play: impl Fn(&mut Site)) {
+    for workers in [1, 3] {
+        let broker = Broker::with_hooks(BrokerConfig::default(), Access::allow_all(), hooks(), 7);
+        play(&mut Site::with_broker(broker, workers));
+    }
+}
+
+fn subscriber(site: &mut Site, filters: &str) -> PeerId {
+    let s = join(site, 1, "connect v5 id=s clean");
+    say(site, s, &format!("subscribe id=1 {filters}"));
+    hears(site, s, "suback id=1 ...");
+    s
+}
+
+#[test]
+fn a_publish_hook_rewrites_and_refuses_whatever_the_qos() {
+    let hooks = || {
+        Hooks::default().on_publish(|publish, _| {
+            if publish.topic_name() == "no" {
+                return Err(ReasonCode::QuotaExceeded);
+            }
+            // A refusal that is none is one all the same.
+            if publish.topic_name() == "odd" {
+                return Err(ReasonCode::Success);
+            }
+            if publish.topic_name() == "old" {
+                assert!(publish.set_topic_name("#").is_err());
+                publish.set_topic_name("new").unwrap();
+                let mut payload = publish.payload().to_vec();
+                payload.reverse();
+                publish.set_payload(payload);
+                publish.set_retain(publish.is_will());
+            }
+            Ok(())
+        })
+    };
+    with_sites(hooks, |site| {
+        let s = subscriber(site, "#");
+        let a = join(site, 0, "connect v5 id=a clean will=old will_payload=abc");
+        say(
+            site,
+            a,
+            r#"publish old "123" retain + publish old "456" qos=1 id=1 + publish old "789" qos=2 id=2"#,
+        );
+        hears(site, a, "puback id=1");
+        hears(site, a, "pubrec id=2");
+        say(site, a, "pubrel id=2");
+        hears(site, a, "pubcomp id=2");
+        for payload in ["321", "654", "987"] {
+            hears(site, s, &format!("publish new \"{payload}\""));
+        }
+        say(
+            site,
+            a,
+            r#"publish no "x" + publish no "x" qos=1 id=1 + publish no "x" qos=2 id=2 + publish odd "x" qos=1 id=3"#,
+        );
+        hears(site, a, "puback id=1 quota_exceeded");
+        hears(site, a, "pubrec id=2 quota_exceeded");
+        hears(site, a, "puback id=3 unspecified_error");
+        hears_nothing(site, s);
+        // What is the broker's own does not come by.
+        site.publish("no", b"own", QoS::AtMostOnce, false).unwrap();
+        hears(site, s, r#"publish no "own""#);
+        site.hang_up(a);
+        hears(site, s, r#"publish new "cba""#);
+        assert_eq!(site.broker().statistics().retained_messages, 1);
+    });
+}
+
+#[test]
+fn hooks_publish_and_their_messages_come_after_what_caused_them() {
+    let hooks = || {
+        Hooks::default()
+            .on_connect(|connecting, actions| {
+                let text = connecting.identity().client_id.as_bytes();
+                actions
+                    .publish("log/connect", text, QoS::AtLeastOnce, false)
+                    .unwrap();
+                assert!(matches!(
+                    actions.publish("log/+", b"", QoS::AtMostOnce, false),
+                    Err(PublishError::TopicName(_))
+                ));
+                Ok(())
+            })
+            .on_publish(|publish, actions| {
+                // Its own messages do not come here, so this ends.
+                actions
+                    .publish("log/publish", publish.payload(), publish.qos(), false)
+                    .unwrap();
+                Ok(())
+            })
+            .on_subscribe(|subscribing, actions| {
+                if subscribing.filter() == "secret" {
+                    return Err(ReasonCode::NotAuthorized);
+                }
+                if subscribing.filter() == "low" {
+                    subscribing.set_maximum_qos(QoS::AtMostOnce);
+                    subscribing.set_maximum_qos(QoS::ExactlyOnce);
+                }
+                let filter = subscribing.filter().as_bytes().to_vec();
+                actions
+                    .publish("log/subscribe", &filter, QoS::AtMostOnce, false)
+                    .unwrap();
+                Ok(())
+            })
+            .on_disconnect(|disconnecting, actions| {
+                let text = format!(
+                    "{}: {}",
+                    disconnecting.identity().client_id,
+                    disconnecting.cause()
+                );
+                actions
+                    .publish("log/disconnect", text.as_bytes(), QoS::AtMostOnce, true)
+                    .unwrap();
+            })
+    };
+    with_sites(hooks, |site| {
+        let s = subscriber(site, "#");
+        hears(site, s, r##"publish log/subscribe "#""##);
+        let a = join(site, 0, "connect v5 id=a clean");
+        hears(site, s, r#"publish log/connect "a""#);
+        say(site, a, r#"publish t "1" + publish t "2""#);
+        for (topic, payload) in [("t", "1"), ("t", "2"), ("log/publish", "1"), ("log/publish", "2")] {
+            hears(site, s, &format!("publish {topic} \"{payload}\""));
+        }
+        say(site, a, "subscribe id=1 secret low qos=2 other qos=1");
+        hears(site, a, "suback id=1 not_authorized granted_qos0 granted_qos1");
+        hears(site, s, r#"publish log/subscribe "low""#);
+        hears(site, s, r#"publish log/subscribe "other""#);
+        say(site, a, "disconnect");
+        hears(site, s, r#"publish log/disconnect "a: disconnected""#);
+        hears_nothing(site, s);
+        assert_eq!(site.broker().statistics().retained_messages, 1);
+    });
+}
+
+#[test]
+fn what_a_hook_publishes_in_one_turn_is_bounded() {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refused);
+    let hooks = Hooks::default().on_publish(move |_, actions| {
+        for _ in 0..11_000 {
+            if actions.publish("t", b"", QoS::AtMostOnce, false) == Err(PublishError::Full) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    });
+    let broker = Broker::with_hooks(BrokerConfig::default(), Access::allow_all(), hooks, 7);
+    let mut site = Site::with_broker(broker, 1);
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    say(&mut site, a, r#"publish x "1""#);
+    assert_eq!(refused.load(Ordering::Relaxed), 1000);
+    hears_nothing(&mut site, a);
+}
+
+#[test]
+fn a_connect_hook_refuses_before_there_is_a_session() {
+    let hooks = || {
+        Hooks::default().on_connect(|connecting, _| {
+            if connecting.identity().client_id.starts_with("bad") {
+                Err(ReasonCode::Banned)
+            } else {
+                Ok(())
+            }
+        })
+    };
+    with_sites(hooks, |site| {
+        let first = join(site, 0, "connect v5 id=good clean");
+        let bad = open(site, 1, "connect v5 id=bad clean");
+        hears(site, bad, "connack banned session_present=0");
+        assert!(site.is_closed(bad));
+        assert_eq!(site.broker().statistics().sessions, 1);
+        hears_nothing(site, first);
+    });
+}
+
+#[test]
+fn hooks_disconnect_their_own_client_once_its_packet_is_answered() {
+    let hooks = || {
+        Hooks::default()
+            .on_connect(|connecting, actions| {
+                if &*connecting.identity().client_id == "brief" {
+                    actions.disconnect(ReasonCode::UseAnotherServer);
+                }
+                Ok(())
+            })
+            .on_publish(|publish, actions| {
+                if publish.topic_name() == "bye" {
+                    actions.disconnect(ReasonCode::QuotaExceeded);
+                }
+                Ok(())
+            })
+            .on_subscribe(|_, actions| {
+                actions.disconnect(ReasonCode::AdministrativeAction);
+                Err(ReasonCode::NotAuthorized)
+            })
+            .on_disconnect(|_, actions| actions.disconnect(ReasonCode::Banned))
+    };
+    with_sites(hooks, |site| {
+        let brief = join(site, 2, "connect v5 id=brief clean");
+        hears(site, brief, "disconnect use_another_server");
+        let other = join(site, 1, "connect v5 id=other clean");
+        let a = join(site, 0, "connect v5 id=a clean will=bye will_payload=x");
+        say(
+            site,
+            a,
+            r#"publish t "1" qos=1 id=1 + publish bye "2" qos=1 id=2 + publish t "3" qos=1 id=3"#,
+        );
+        hears(site, a, "puback id=1 no_matching_subscribers");
+        hears(site, a, "puback id=2 no_matching_subscribers");
+        hears(site, a, "disconnect quota_exceeded");
+        assert!(site.is_closed(a));
+        assert_eq!(site.close_cause(a), Some(CloseCause::AdministrativeAction));
+        let b = join(site, 0, "connect v5 id=b clean");
+        say(site, b, "subscribe id=1 t");
+        hears(site, b, "suback id=1 not_authorized");
+        hears(site, b, "disconnect administrative_action");
+        hears_nothing(site, other);
+    });
+}
+
+#[test]
+fn a_deliver_hook_leaves_messages_out_live_and_retained_for_one_client_only() {
+    let hooks = || {
+        Hooks::default().on_deliver(|delivering| {
+            !(&*delivering.identity().client_id == "s" && delivering.payload().starts_with(b"hidden"))
+        })
+    };
+    with_sites(hooks, |site| {
+        site.publish("r", b"hidden", QoS::AtMostOnce, true).unwrap();
+        let s = subscriber(site, "t qos=1 r $share/g/sh");
+        let a = join(site, 0, "connect v5 id=a clean");
+        say(site, a, "subscribe id=1 t r $share/g/sh");
+        hears(site, a, "suback id=1 ...");
+        hears(site, a, r#"publish r "hidden" retain"#);
+        for _ in 0..2 {
+            say(
+                site,
+                a,
+                r#"publish t "hidden" qos=1 id=1 + publish t "shown" qos=1 id=2"#,
+            );
+            hears(site, a, r#"publish t "hidden""#);
+            hears(site, a, "puback id=1");
+            hears(site, a, r#"publish t "shown""#);
+            hears(site, a, "puback id=2");
+            hears(site, s, r#"publish t "shown" qos=1 id=?"#);
+        }
+        // Of a Shared Subscription another member gets it.
+        for _ in 0..3 {
+            site.publish("sh", b"hidden", QoS::AtMostOnce, false).unwrap();
+            hears(site, a, r#"publish sh "hidden""#);
+        }
+        hears_nothing(site, s);
+    });
+}
+
+#[test]
+fn a_hook_that_panics_costs_the_link_that_it_was_called_for_and_nobody_else() {
+    fn panic_if(it: bool) {
+        if it {
+            std::panic::resume_unwind(Box::new("a hook panicked"));
+        }
+    }
+    let hooks = || {
+        Hooks::default()
+            .on_connect(|connecting, _| {
+                panic_if(&*connecting.identity().client_id == "panic");
+                Ok(())
+            })
+            .on_disconnect(|disconnecting, _| panic_if(&*disconnecting.identity().client_id == "x"))
+            .on_publish(|publish, _| {
+                panic_if(publish.topic_name() == "panic");
+                Ok(())
+            })
+            .on_subscribe(|subscribing, _| {
+                panic_if(subscribing.filter() == "panic");
+                Ok(())
+            })
+            .on_deliver(|delivering| {
+                panic_if(delivering.payload() == b"panic");
+                true
+            })
+    };
+    with_sites(hooks, |site| {
+        let s = subscriber(site, "#");
+        let p = open(site, 0, "connect v5 id=panic clean");
+        hears(site, p, "connack implementation_specific_error session_present=0");
+        for packet in [
+            r#"publish panic "x" qos=1 id=1"#,
+            r#"publish panic "x""#,
+            "subscribe id=1 panic",
+        ] {
+            let x = join(site, 0, "connect v5 id=x clean will=panic will_payload=x");
+            say(site, x, packet);
+            hears(site, x, "disconnect implementation_specific_error");
+            assert!(site.is_closed(x));
+        }
+        let a = join(site, 2, "connect v5 id=a clean");
+        say(
+            site,
+            a,
+            r#"publish t "panic" qos=1 id=1 + publish t "fine" qos=1 id=2"#,
+        );
+        hears(site, a, "puback id=1");
+        hears(site, a, "puback id=2");
+        hears(site, s, r#"publish t "fine""#);
+        hears_nothing(site, s);
+        assert_eq!(site.broker().statistics().connected, 2);
+    });
+}
+
+#[test]
+fn no_lock_is_held_while_a_hook_runs() {
+    // Each asks the broker what would wait for ever if the lock of the Session, the index or the registry was held.
+    let broker: Arc<Mutex<Option<Broker>>> = Arc::default();
+    let looked = Arc::new(AtomicUsize::new(0));
+    let look = {
+        let (broker, looked) = (Arc::clone(&broker), Arc::clone(&looked));
+        move || {
+            let broker = broker.lock().unwrap().clone().unwrap();
+            broker.for_each_session(|session| {
+                broker.subscriptions(&session.client_id);
+                broker.session(&session.client_id);
+            });
+            broker.statistics();
+            broker.stored_messages();
+            broker.delete_retained(komar_topic::TopicFilter::new("none").unwrap(), false);
+            looked.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let looks: [_; 5] = core::array::from_fn(|_| look.clone());
+    let [connect, disconnect, publish, subscribe, deliver] = looks;
+    let hooks = Hooks::default()
+        .on_connect(move |_, _| {
+            connect();
+            Ok(())
+        })
+        .on_disconnect(move |_, _| disconnect())
+        .on_publish(move |_, _| {
+            publish();
+            Ok(())
+        })
+        .on_subscribe(move |_, _| {
+            subscribe();
+            Ok(())
+        })
+        .on_deliver(move |_| {
+            deliver();
+            true
+        });
+    let made = Broker::with_hooks(BrokerConfig::default(), Access::allow_all(), hooks, 7);
+    *broker.lock().unwrap() = Some(made.clone());
+    let mut site = Site::with_broker(made, 2);
+    let s = subscriber(&mut site, "t");
+    let a = join(&mut site, 0, "connect v5 id=a clean will=t will_payload=w");
+    say(&mut site, a, r#"publish t "x" retain qos=1 id=1"#);
+    hears(&mut site, a, "puback id=1");
+    hears(&mut site, s, r#"publish t "x""#);
+    say(&mut site, s, "subscribe id=2 t");
+    hears(&mut site, s, "suback id=2 granted_qos0");
+    hears(&mut site, s, r#"publish t "x" retain"#);
+    site.hang_up(a);
+    hears(&mut site, s, r#"publish t "w""#);
+    // Two CONNECTs, two SUBSCRIBEs, a PUBLISH and a Will Message, three deliveries, an end.
+    assert_eq!(looked.load(Ordering::Relaxed), 2 + 2 + 2 + 3 + 1);
+    *broker.lock().unwrap() = None;
+}
