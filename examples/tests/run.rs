@@ -5,7 +5,12 @@ use std::process::Command;
 
 #[test]
 fn every_example_runs_to_its_end() {
-    for (example, says) in [("embed_std", "went from b"), ("embed_server", "listening on")] {
+    for (example, says) in [
+        ("embed_std", "went from b"),
+        ("embed_server", "listening on"),
+        ("in_process_client", "21.5 degrees, said sensor"),
+        ("custom_authorize", "bob writes shared/x: PUBACK 0x97"),
+    ] {
         let output = Command::new(path_of(example)).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);

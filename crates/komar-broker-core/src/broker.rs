@@ -12,6 +12,7 @@ use crate::config::BrokerConfig;
 use crate::counts::Tallies;
 use crate::hooks::Hooks;
 use crate::inbox::{Inbox, Letter};
+use crate::journal::Journal;
 use crate::registry::Registry;
 use crate::router::cache::Stamp;
 use crate::router::retained::RetainedMessages;
@@ -47,7 +48,14 @@ pub(crate) struct Shared {
     pub(crate) hasher: SeedableRandomState,
     pub(crate) counters: Counters,
     pub(crate) tallies: Tallies,
+    /// What is to be stored; `None`: nothing is.
+    pub(crate) journal: Option<Arc<Journal>>,
+    /// Number of the last change that is durable.
+    pub(crate) durable: AtomicU64,
     inboxes: Mutex<Vec<Weak<Inbox>>>,
+    /// Numbers clients of the same process.
+    #[cfg(feature = "in-process")]
+    pub(crate) next_local: AtomicU64,
     /// Encoded bytes that wait for Connections whose transport takes no more.
     pub(crate) slow_bytes: AtomicUsize,
     /// Bytes of packets that have arrived in part.
@@ -87,6 +95,7 @@ impl Broker {
 
     /// As [`new`](Self::new), with code of the embedder's that runs where things happen.
     pub fn with_hooks(config: BrokerConfig, access: Access, hooks: Hooks, seed: u64) -> Broker {
+        let journal = Journal::of(config.durable);
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
         let shared = Shared {
             hooks,
@@ -106,7 +115,11 @@ impl Broker {
             hasher,
             counters: Counters::default(),
             tallies: Tallies::default(),
+            journal,
+            durable: AtomicU64::new(0),
             inboxes: Mutex::default(),
+            #[cfg(feature = "in-process")]
+            next_local: AtomicU64::new(0),
             slow_bytes: AtomicUsize::new(0),
             reassembly_bytes: AtomicUsize::new(0),
             queued_bytes: Arc::default(),
@@ -146,10 +159,13 @@ impl Shared {
         inbox
     }
 
+    pub(crate) fn some_inbox(&self) -> Option<Arc<Inbox>> {
+        self.inboxes.lock().iter().find_map(Weak::upgrade)
+    }
+
     /// Leaves a letter for some worker. `false`: there is none.
     pub(crate) fn send(&self, letter: Letter) -> bool {
-        let inbox = self.inboxes.lock().iter().find_map(Weak::upgrade);
-        match inbox {
+        match self.some_inbox() {
             Some(inbox) => {
                 inbox.send(letter);
                 true

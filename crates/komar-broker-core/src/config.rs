@@ -35,6 +35,9 @@ pub struct BrokerConfig {
     /// Longest time that a Session is kept after its Connection closes; longer wishes are cut to it
     /// (`persistent_client_expiration`). Default: none (as long as the client asked for).
     pub session_expiry_maximum: Option<Duration>,
+    /// Whether changes are handed out to be stored, and acknowledgements wait for the store: see
+    /// [`store`](crate::store). Looked at once, when the broker is made. Default: `false`.
+    pub durable: bool,
     /// Whether more unacknowledged QoS 2 messages than our Receive Maximum are kept and counted
     /// ([`Statistics::receive_maximum_exceeded`](crate::Statistics::receive_maximum_exceeded)) instead of ending a
     /// 5.0 Connection with Reason Code 0x93. Default: `false`. Mosquitto 2.1 only warns. 3.x clients know no Receive
@@ -62,6 +65,7 @@ impl Default for BrokerConfig {
             retained_expiry_maximum: None,
             maximum_keep_alive: None,
             session_expiry_maximum: None,
+            durable: false,
             tolerate_receive_maximum: false,
             check_payload_format: false,
             response_information: None,

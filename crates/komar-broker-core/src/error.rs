@@ -128,6 +128,18 @@ impl ProtocolError {
     }
 }
 
+/// What a client is told of a refusal in a packet of that type: what the embedder said, if it is a refusal and the packet
+/// can carry it.
+pub(crate) fn refusal(reason_code: ReasonCode, packet_type: PacketType) -> ReasonCode {
+    if !reason_code.is_error() {
+        ReasonCode::UnspecifiedError
+    } else if reason_code.allowed_in(packet_type) {
+        reason_code
+    } else {
+        ReasonCode::NotAuthorized
+    }
+}
+
 /// Why a Connection ended. Displays as the words that Mosquitto writes into its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -37,16 +37,18 @@ use crate::worker::Worker;
 /// ```
 #[derive(Clone, Default)]
 pub struct Hooks {
-    connect: Option<Hook<dyn Fn(&Connecting<'_>, &mut Actions<'_>) -> Result<(), ReasonCode> + Send + Sync>>,
-    disconnect: Option<Hook<dyn Fn(&Disconnecting<'_>, &mut Actions<'_>) + Send + Sync>>,
-    publish:
-        Option<Hook<dyn Fn(&mut Publishing<'_>, &mut Actions<'_>) -> Result<(), ReasonCode> + Send + Sync>>,
-    subscribe:
-        Option<Hook<dyn Fn(&mut Subscribing<'_>, &mut Actions<'_>) -> Result<(), ReasonCode> + Send + Sync>>,
-    deliver: Option<Hook<dyn Fn(&Delivering<'_>) -> bool + Send + Sync>>,
+    connect: Option<Arc<ConnectHook>>,
+    disconnect: Option<Arc<DisconnectHook>>,
+    publish: Option<Arc<PublishHook>>,
+    subscribe: Option<Arc<SubscribeHook>>,
+    deliver: Option<Arc<DeliverHook>>,
 }
 
-type Hook<F> = Arc<F>;
+type ConnectHook = dyn Fn(&Connecting<'_>, &mut Actions<'_>) -> Result<(), ReasonCode> + Send + Sync;
+type DisconnectHook = dyn Fn(&Disconnecting<'_>, &mut Actions<'_>) + Send + Sync;
+type PublishHook = dyn Fn(&mut Publishing<'_>, &mut Actions<'_>) -> Result<(), ReasonCode> + Send + Sync;
+type SubscribeHook = dyn Fn(&mut Subscribing<'_>, &mut Actions<'_>) -> Result<(), ReasonCode> + Send + Sync;
+type DeliverHook = dyn Fn(&Delivering<'_>) -> bool + Send + Sync;
 
 impl Hooks {
     /// A client is authenticated and about to be let in. An error refuses it with that code.
@@ -452,15 +454,6 @@ impl Worker {
             self.ending = Some(reason_code);
         }
         result
-    }
-}
-
-/// A refusal is an error, whatever a hook says.
-pub(crate) fn refusal(reason_code: ReasonCode) -> ReasonCode {
-    if reason_code.is_error() {
-        reason_code
-    } else {
-        ReasonCode::UnspecifiedError
     }
 }
 

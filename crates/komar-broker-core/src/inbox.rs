@@ -18,6 +18,12 @@ pub(crate) enum Letter {
     Verdict(Verdict),
     /// The Connection of a Session is to be closed.
     Kick(Arc<Session>, ReasonCode),
+    /// A client of the same process is to be taken in.
+    #[cfg(feature = "in-process")]
+    LocalOpened(Box<crate::local::Opening>),
+    /// A client of the same process has something for its worker.
+    #[cfg(feature = "in-process")]
+    Local(u64),
 }
 
 /// The letters for one worker. Not bounded by itself: there are no more verdicts than questions, and those are bounded by

@@ -5,14 +5,16 @@ use core::time::Duration;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use komar_codec::{ProtocolVersion, QoS, ReasonCode};
+use komar_codec::{PacketType, ProtocolVersion, QoS, ReasonCode};
 use komar_topic::{Cursor, TopicFilter, TopicName};
 
 use crate::broker::Broker;
 use crate::config::ListenerId;
+use crate::error::refusal;
 use crate::inbox::Letter;
 use crate::message::MessageBody;
 use crate::outbox::Outbox;
+use crate::router::retained::cleared;
 use crate::session::Session;
 
 /// Figures about a broker at about one moment. Those that only grow begin at 0 with the broker; what a worker counts is
@@ -287,7 +289,10 @@ impl Broker {
     /// is connected.
     pub fn kick(&self, client_id: &str, reason_code: ReasonCode) -> bool {
         match self.shared.registry.find(client_id) {
-            Some(session) if session.is_online() => self.shared.send(Letter::Kick(session, reason_code)),
+            Some(session) if session.is_online() => {
+                let reason_code = refusal(reason_code, PacketType::Disconnect);
+                self.shared.send(Letter::Kick(session, reason_code))
+            }
             _ => false,
         }
     }
@@ -303,7 +308,11 @@ impl Broker {
         let shared = &self.shared;
         let mut retained = shared.retained.write();
         for name in names {
-            if retained.remove(TopicName::from_checked(name)) {
+            let name = TopicName::from_checked(name);
+            if retained.remove(name) {
+                if let Some(journal) = &shared.journal {
+                    journal.record(cleared(name));
+                }
                 // Whoever is about to send it looks again.
                 shared.retained_sequence.fetch_add(1, Ordering::Relaxed);
             }

@@ -47,10 +47,14 @@ mod counts;
 mod error;
 mod event;
 mod guard;
+mod held;
 mod hooks;
 mod inbox;
 mod introspection;
+mod journal;
 mod link;
+#[cfg(feature = "in-process")]
+mod local;
 mod message;
 mod now;
 mod outbox;
@@ -68,6 +72,8 @@ pub use access::{
     Access, Action, Authenticate, Authentication, Authorize, Credential, Decision, Exchange, ExchangeContext,
     FileAccess, Identity, Known, ListenerFiles, Login, Pending, Step, Subject, Verdict,
 };
+#[cfg(feature = "scram")]
+pub use access::{Scram, ScramCredential, ScramCredentials};
 pub use broker::Broker;
 pub use config::{BrokerConfig, Limits, ListenerId, ListenerPolicy};
 pub use error::{CloseCause, ProtocolError};
@@ -80,6 +86,8 @@ pub use introspection::{
 };
 pub use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 pub use link::{Link, LinkState, Progress};
+#[cfg(feature = "in-process")]
+pub use local::{LocalClient, LocalError, LocalEvent, LocalMessage, LocalOptions};
 pub use now::Now;
 pub use outbox::{Next, Outbox, Sent, Take};
 pub use output::Output;

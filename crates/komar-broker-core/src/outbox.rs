@@ -18,10 +18,12 @@ use std::sync::{Arc, Weak};
 use komar_codec::ProtocolVersion;
 
 use crate::error::CloseCause;
+use crate::held::Held;
 use crate::link::topic_alias::OutgoingAliases;
 use crate::now::Millis;
 use crate::output::{Output, Pool};
 use crate::session::Session;
+use crate::store::Sequence;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The output of one network connection, shared by all that send to it.
@@ -93,6 +95,10 @@ pub(crate) struct State {
     /// Bytes that are counted in the total of slow Connections.
     counted: usize,
     session: Weak<Session>,
+    /// Acknowledgements that the store has not come up to.
+    pub(crate) held: Option<Box<Held>>,
+    /// Nothing is written before this change is durable; 0: nothing is held up.
+    pub(crate) gate: Sequence,
 }
 
 impl Outbox {
@@ -117,6 +123,8 @@ impl Outbox {
                 taken: 0,
                 counted: 0,
                 session: Weak::new(),
+                held: None,
+                gate: Sequence(0),
             }),
         }
     }
@@ -161,6 +169,13 @@ impl Outbox {
         state.dirty = false;
         if state.sending || state.closed || state.blocked {
             return Take::Nothing;
+        }
+        if state.gate != Sequence(0) {
+            if state.closing.is_none() {
+                return Take::Nothing;
+            }
+            // The promise was not kept, so it is not made.
+            state.output = Output::default();
         }
         let output = match state.rest.take() {
             Some(rest) => *rest,
@@ -290,7 +305,12 @@ impl State {
     /// Encoded bytes that wait or are being written.
     pub(crate) fn waiting(&self) -> usize {
         let rest = self.rest.as_ref().map_or(0, |rest| rest.len());
-        self.output.len().saturating_add(rest).saturating_add(self.taken)
+        let held = self.held.as_ref().map_or(0, |held| held.len());
+        self.output
+            .len()
+            .saturating_add(rest)
+            .saturating_add(self.taken)
+            .saturating_add(held)
     }
 
     #[inline]
@@ -318,6 +338,20 @@ impl State {
 
     pub(crate) fn bind(&mut self, session: &Arc<Session>) {
         self.session = Arc::downgrade(session);
+    }
+
+    /// Everything up to `durable` is stored: lets go what rests on no more.
+    pub(crate) fn release(&mut self, durable: Sequence, pool: &mut Pool) {
+        if self.gate <= durable {
+            self.gate = Sequence(0);
+        }
+        if !self.is_open() {
+            self.held = None;
+        } else if let Some(held) = &mut self.held {
+            let free = held.release(durable);
+            self.output.ensure_buffer(pool);
+            self.output.buffer().extend_from_slice(free);
+        }
     }
 
     /// Brings this Connection's share of the total of slow Connections up to date.

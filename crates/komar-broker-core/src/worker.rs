@@ -15,7 +15,9 @@ use crate::config::{BrokerConfig, Limits, ListenerPolicy};
 use crate::counts::{Counts, Tally};
 use crate::error::CloseCause;
 use crate::event::Event;
+use crate::held::Waiter;
 use crate::inbox::{Inbox, Letter};
+use crate::journal::Journal;
 use crate::link::Link;
 use crate::message::{Message, MessageBody};
 use crate::now::{Millis, Now};
@@ -26,6 +28,7 @@ use crate::router::{Origin, TopicCache};
 use crate::session::Session;
 use crate::session::inflight::Queued;
 use crate::session::will::WillMessage;
+use crate::store::Sequence;
 use crate::timer::{Timer, Timers};
 
 /// A source of randomness: fills the slice.
@@ -59,10 +62,19 @@ pub struct Worker {
     pub(crate) inbox: Arc<Inbox>,
     /// Answers for Links, to be given to them by the driver.
     verdicts: VecDeque<Verdict>,
+    /// Clients of the same process that this worker drives.
+    #[cfg(feature = "in-process")]
+    pub(crate) locals: std::collections::HashMap<u64, crate::local::Local>,
 }
 
 /// What a step of the state machines leaves behind for the driver and for other workers.
 pub(crate) struct Effects {
+    /// `None`: nothing is stored.
+    pub(crate) journal: Option<Arc<Journal>>,
+    /// The change that the packet at hand has caused last; 0: none.
+    pub(crate) recorded: Sequence,
+    /// Who goes on when which change is durable, in the order of changes.
+    pub(crate) waiters: VecDeque<(Sequence, Waiter)>,
     pub(crate) counts: Counts,
     pub(crate) now: Millis,
     pub(crate) unix: Duration,
@@ -75,7 +87,7 @@ pub(crate) struct Effects {
     pub(crate) encoded: Encoded,
     /// Sessions whose retained messages go on.
     pub(crate) walking: VecDeque<Arc<Session>>,
-    broker: Arc<Shared>,
+    pub(crate) broker: Arc<Shared>,
 }
 
 /// The rules in force, with the epoch that remembered verdicts are marked with.
@@ -130,7 +142,12 @@ impl Worker {
             tally: shared.tallies.add(),
             inbox: shared.add_inbox(),
             verdicts: VecDeque::new(),
+            #[cfg(feature = "in-process")]
+            locals: std::collections::HashMap::new(),
             fx: Effects {
+                journal: shared.journal.clone(),
+                recorded: Sequence(0),
+                waiters: VecDeque::new(),
                 counts: Counts::default(),
                 now: now_millis,
                 unix: now.unix,
@@ -179,6 +196,12 @@ impl Worker {
     /// The next Connection that has something to be written or is to be closed. The driver calls
     /// [`take_output`](Self::take_output) for it, on this thread or on the one that owns the transport.
     pub fn next_dirty(&mut self) -> Option<Arc<Outbox>> {
+        #[cfg(feature = "in-process")]
+        while let Some(outbox) = self.fx.dirty.pop_front() {
+            if !self.write_locally(&outbox) {
+                return Some(outbox);
+            }
+        }
         self.fx.dirty.pop_front()
     }
 
@@ -237,6 +260,12 @@ impl Worker {
         if self.verdicts.is_empty() && self.inbox.has_letters() {
             self.read_letters();
         }
+        #[cfg(feature = "in-process")]
+        while let Some(verdict) = self.verdicts.pop_front() {
+            if let Some(verdict) = self.decide_locally(verdict) {
+                return Some(verdict);
+            }
+        }
         self.verdicts.pop_front()
     }
 
@@ -285,7 +314,7 @@ impl Worker {
             self.route_orphan(&orphan);
         }
         while let Some(body) = self.posts.pop_front() {
-            self.route(Origin { publisher: None }, body.message());
+            self.route(Origin::EMBEDDER, body.message());
         }
         self.walk_retained();
     }
@@ -307,7 +336,12 @@ impl Worker {
         };
         TurnEnd {
             wait,
-            persist: crate::store::PersistBatch::default(),
+            persist: self
+                .broker
+                .journal
+                .as_ref()
+                .map(|journal| journal.cut())
+                .unwrap_or_default(),
         }
     }
 
@@ -340,6 +374,10 @@ impl Worker {
         for letter in self.inbox.take() {
             match letter {
                 Letter::Verdict(verdict) => self.verdicts.push_back(verdict),
+                #[cfg(feature = "in-process")]
+                Letter::LocalOpened(opening) => self.open_local(*opening),
+                #[cfg(feature = "in-process")]
+                Letter::Local(id) => self.look_at_local(id),
                 Letter::Kick(session, reason_code) => {
                     let outbox = session.lock().outbox.clone();
                     if let Some(outbox) = outbox {

@@ -38,6 +38,6 @@ mod transport;
 pub use health::Health;
 pub use inherited::InheritedSockets;
 pub use ipnet::IpNet;
-pub use komar_broker_core::{Access, Broker, BrokerConfig, FileAccess, ListenerFiles, ListenerPolicy};
+pub use komar_broker_core::{Access, Broker, BrokerConfig, FileAccess, Hooks, ListenerFiles, ListenerPolicy};
 pub use listener::{ListenAddress, Listener, ProxyProtocol, ProxyVersion, WebSocketOptions};
 pub use server::{Placement, Server, ServerBuilder, StartError};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use komar_broker_core::{Access, Broker, BrokerConfig, ListenerId, Outbox, Worker};
+use komar_broker_core::{Access, Broker, BrokerConfig, Hooks, ListenerId, Outbox, Worker};
 use komar_passwd::PasswordVerdict;
 use mio::{Poll, Token};
 
@@ -58,6 +58,7 @@ pub enum StartError {
 pub struct ServerBuilder {
     config: BrokerConfig,
     access: Access,
+    hooks: Hooks,
     listeners: Vec<Listener>,
     reactors: usize,
     placement: Placement,
@@ -79,6 +80,7 @@ impl Server {
         ServerBuilder {
             config: BrokerConfig::default(),
             access: Access::allow_all(),
+            hooks: Hooks::default(),
             listeners: Vec::new(),
             reactors: 1,
             placement: Placement::default(),
@@ -150,6 +152,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Code of yours that runs where things happen. Default: none.
+    #[must_use]
+    pub fn hooks(mut self, hooks: Hooks) -> Self {
+        self.hooks = hooks;
+        self
+    }
+
     /// Adds a listener. Its policy gets the number of the listener as its [`ListenerId`].
     #[must_use]
     pub fn listener(mut self, listener: Listener) -> Self {
@@ -204,7 +213,7 @@ impl ServerBuilder {
             return Err(StartError::NoListener);
         }
         let started = Instant::now();
-        let broker = Broker::new(self.config, self.access, random_u64()?);
+        let broker = Broker::with_hooks(self.config, self.access, self.hooks, random_u64()?);
         let (mut sockets, mut listeners) = (Vec::new(), Vec::new());
         for (number, listener) in self.listeners.into_iter().enumerate() {
             let address = listener.address;

@@ -27,6 +27,8 @@
 #![warn(missing_docs)]
 
 mod site;
+mod store;
 pub mod words;
 
 pub use site::{Notice, PeerId, Reading, Site};
+pub use store::DelayedStore;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use komar_broker_core::store::Store;
 use komar_broker_core::{
     Access, Broker, BrokerConfig, CloseCause, Event, Link, LinkState, ListenerPolicy, Next, Now, Outbox,
     PasswordRequest, Sent, Take, Worker,
@@ -42,6 +43,7 @@ pub struct Site {
     notices: Vec<Notice>,
     /// Until when the workers want to wait, by the ends of their last turns.
     deadlines: Vec<Option<Duration>>,
+    store: Option<Box<dyn Store>>,
 }
 
 /// One Connection: the broker's Link and the bytes in both directions.
@@ -84,7 +86,18 @@ impl Site {
             checks: VecDeque::new(),
             hold_checks: false,
             notices: Vec::new(),
+            store: None,
         }
+    }
+
+    /// Where persist batches go from now on; without one they are forgotten.
+    pub fn set_store(&mut self, store: Box<dyn Store>) {
+        self.store = Some(store);
+    }
+
+    /// Why the store makes nothing durable any more.
+    pub fn store_failure(&self) -> Option<String> {
+        self.store.as_ref().and_then(|store| store.failure())
     }
 
     /// The broker.
@@ -306,6 +319,9 @@ impl Site {
     /// One turn of one worker. Says whether there was anything to do or is more.
     fn turn(&mut self, number: usize) -> bool {
         self.workers[number].turn_begin(at(self.now));
+        if let Some(store) = &self.store {
+            self.workers[number].durable(store.durable());
+        }
         let mut busy = self.hand_out_verdicts(number);
         busy |= self.read(number);
         self.workers[number].work();
@@ -322,7 +338,14 @@ impl Site {
             busy = true;
             self.checks.push_back(request);
         }
-        let wait = self.workers[number].turn_end().wait;
+        let end = self.workers[number].turn_end();
+        let wait = end.wait;
+        if let Some(store) = &self.store
+            && !end.persist.is_empty()
+        {
+            busy = true;
+            store.submit(end.persist);
+        }
         self.deadlines[number] = wait.map(|wait| self.now + wait);
         busy || wait == Some(Duration::ZERO)
     }

@@ -7,15 +7,18 @@ mod files;
 mod identity;
 mod later;
 mod password;
+#[cfg(feature = "scram")]
+mod scram;
 
 use core::any::Any;
 use std::sync::Arc;
 
-use komar_codec::ReasonCode;
+use komar_codec::{PacketType, ReasonCode};
 use komar_passwd::PasswordCheck;
 use komar_topic::{TopicFilter, TopicName};
 
 use crate::config::{ListenerId, ListenerPolicy};
+use crate::error::refusal;
 use crate::guard::{Panicked, guarded};
 
 pub use exchange::{Exchange, ExchangeContext, Step};
@@ -23,6 +26,8 @@ pub use files::{FileAccess, ListenerFiles};
 pub(crate) use identity::CertificateIdentity;
 pub(crate) use later::{Answer, Asking};
 pub use later::{Pending, Verdict};
+#[cfg(feature = "scram")]
+pub use scram::{Scram, ScramCredential, ScramCredentials};
 
 /// Who a Connection belongs to, once it is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,14 +230,12 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// What a 5.0 client is told of a refusal.
-    pub(crate) fn reason_code(self) -> ReasonCode {
+    /// What a 5.0 client is told of a refusal in a packet of that type.
+    pub(crate) fn reason_code(self, packet_type: PacketType) -> ReasonCode {
         match self {
             Decision::Allow | Decision::AllowOnce => ReasonCode::Success,
             Decision::Deny | Decision::Later => ReasonCode::NotAuthorized,
-            // Whatever an embedder says, a refusal is an error.
-            Decision::Refuse(reason_code) if reason_code.is_error() => reason_code,
-            Decision::Refuse(_) => ReasonCode::UnspecifiedError,
+            Decision::Refuse(reason_code) => refusal(reason_code, packet_type),
         }
     }
 }

@@ -7,6 +7,7 @@ use komar_codec::{AckProperties, PacketIdentifier, PubAck, PubComp, PubRec, PubR
 use super::{Link, Phase};
 use crate::router::Origin;
 use crate::session::inflight::Stage;
+use crate::store::Change;
 use crate::worker::Worker;
 
 impl Worker {
@@ -27,7 +28,7 @@ impl Worker {
         }
         let known = {
             let mut state = established.session.lock();
-            state.epoch == established.epoch && state.received(identifier)
+            state.epoch == established.epoch && state.received(&mut self.fx, identifier)
         };
         // An unknown identifier is answered as well, so that both sides forget it. MQTT 5.0 §3.6.2.1.
         let reason_code = if known {
@@ -35,7 +36,7 @@ impl Worker {
         } else {
             ReasonCode::PacketIdentifierNotFound
         };
-        self.fx.reply(&link.outbox, |version, buffer| {
+        self.fx.acknowledge(&link.outbox, |version, buffer| {
             let properties = AckProperties::default();
             PubRel {
                 packet_identifier: identifier,
@@ -58,17 +59,33 @@ impl Worker {
             return;
         };
         let identifier = packet.packet_identifier;
+        let mut grouped = false;
         let released = {
             let mut state = established.session.lock();
             if state.epoch != established.epoch {
                 return;
             }
-            state.unreleased().release(identifier)
+            let released = state.unreleased().release(identifier);
+            if let (Some(_), Some(client_id)) = (&released, state.durable.clone()) {
+                // With what it brings to others in one batch: either is stored with the other.
+                if let Some(journal) = &self.fx.journal {
+                    journal.open();
+                }
+                self.fx.record(|| Change::Released {
+                    client_id,
+                    packet_identifier: identifier,
+                });
+                grouped = true;
+            }
+            released
         };
         if let Some(Some(body)) = released {
             self.route(Origin::client(&established.identity), body.message());
         }
-        self.fx.reply(&link.outbox, |version, buffer| {
+        if let (true, Some(journal)) = (grouped, &self.fx.journal) {
+            journal.close();
+        }
+        self.fx.acknowledge(&link.outbox, |version, buffer| {
             // Mosquitto answers Success for unknown identifiers too, and so do we.
             let (reason_code, properties) = (ReasonCode::Success, AckProperties::default());
             PubComp {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use komar_codec::{
     ConnAck, ConnAckProperties, Connect, DecodeError, DecodeErrorKind, Disconnect, ErrorClass, Frame,
-    ProtocolVersion, ReasonCode, Will,
+    PacketType, ProtocolVersion, ReasonCode, Will,
 };
 use komar_topic::TopicName;
 
@@ -14,9 +14,11 @@ use super::authenticate::{Accepted, Outcome, Question, require_identity};
 use super::topic_alias::TopicAliases;
 use super::{Established, Link, Phase};
 use crate::access::Identity;
-use crate::error::{CloseCause, ProtocolError};
+use crate::error::{self, CloseCause, ProtocolError};
 use crate::event::Event;
-use crate::hooks::{self, Connecting};
+use crate::hooks::Connecting;
+#[cfg(feature = "in-process")]
+use crate::link::phase::Proof;
 use crate::link::phase::{Enhanced, PendingConnect, WriteVerdicts};
 use crate::link::publish::check_depth;
 use crate::message::{Message, MessageBody};
@@ -24,8 +26,9 @@ use crate::now::Millis;
 use crate::outbox::Outbox;
 use crate::session::will::WillMessage;
 use crate::session::{Binding, Remains, Session, SessionState};
+use crate::store::Change;
 use crate::timer::Timer;
-use crate::worker::Worker;
+use crate::worker::{Effects, Worker};
 
 /// Why a client is not let in: the code for it, and words for the operator.
 pub(super) struct Refusal {
@@ -61,6 +64,27 @@ impl Worker {
             Err(refusal) => Err(refusal),
         };
         self.connect_goes_on(link, &connect, raw, result);
+    }
+
+    /// CONNECT of a client that the embedder vouches for.
+    #[cfg(feature = "in-process")]
+    pub(crate) fn connect_trusted(
+        &mut self,
+        link: &mut Link,
+        connect: &Connect<'_>,
+        username: Option<Arc<str>>,
+    ) {
+        self.fx.counts.connects_received += 1;
+        link.outbox.lock().version = connect.version;
+        let accepted = Accepted {
+            username,
+            proof: Proof::Login(None),
+            exchanged: None,
+        };
+        match self.check_connect(link, connect) {
+            Ok(()) => self.accept(link, connect, accepted),
+            Err(refusal) => self.refuse(link, connect, refusal),
+        }
     }
 
     /// Lets the client in, refuses it, or keeps CONNECT until there is an answer.
@@ -203,7 +227,7 @@ impl Worker {
         match self.connect_hook(&connecting) {
             Ok(Ok(())) => {}
             Ok(Err(reason_code)) => {
-                let refusal = refuse(hooks::refusal(reason_code), "a connect hook refused it");
+                let refusal = refuse(reason_code, "a connect hook refused it");
                 return self.refuse(link, connect, refusal);
             }
             Err(panicked) => return self.refuse(link, connect, panicked.into()),
@@ -250,6 +274,7 @@ impl Worker {
             expiry,
             will,
             send_maximum: client_maximum.min(limits.receive_maximum()),
+            durable: expiry > 0 && self.fx.journal.is_some(),
         };
         let Some((session, epoch)) = self.bind(link, connect, binding, properties) else {
             let refusal = refuse(
@@ -322,7 +347,7 @@ impl Worker {
             // The lock is kept until the new Connection is bound, so that the Session cannot expire in between.
             let resumed = existing.and_then(|old| {
                 let mut state = old.lock();
-                take_over(&mut state, connect.clean_start, &mut superseded).then_some((old, state))
+                take_over(fx, &mut state, connect.clean_start, &mut superseded).then_some((old, state))
             });
             let full = config
                 .limits
@@ -352,7 +377,18 @@ impl Worker {
                 answer.encode(version, buffer)
             });
             drop(out);
+            // Of one that ended with its Connection in the store, too, if its Connection has gone on without expiry.
+            let was_durable = state.durable.is_some();
             let epoch = session.bind(&mut state, binding);
+            if was_durable || state.durable.is_some() {
+                fx.record(|| Change::SessionBound {
+                    client_id: Arc::clone(&session.client_id),
+                    username: state.identity.username.clone(),
+                    lease: epoch,
+                    session_expiry_interval: state.expiry,
+                });
+            }
+            fx.hold_connection(&link.outbox);
             drop(state);
             let session = Arc::clone(session);
             (fresh, (Some((session, epoch)), superseded))
@@ -530,7 +566,7 @@ impl Worker {
     }
 
     fn refuse(&mut self, link: &mut Link, connect: &Connect<'_>, refusal: Refusal) {
-        let reason_code = refusal.reason_code;
+        let reason_code = error::refusal(refusal.reason_code, PacketType::ConnAck);
         if connect.version == ProtocolVersion::V5 || has_return_code(reason_code) {
             self.fx.reply(&link.outbox, |version, buffer| {
                 refusal_packet(reason_code).encode(version, buffer)
@@ -555,7 +591,12 @@ impl Worker {
 }
 
 /// Takes a Session over from its Connection, if it has one. `true`: it goes on; `false`: it is over.
-fn take_over(state: &mut SessionState, clean_start: bool, superseded: &mut Superseded) -> bool {
+fn take_over(
+    fx: &mut Effects,
+    state: &mut SessionState,
+    clean_start: bool,
+    superseded: &mut Superseded,
+) -> bool {
     let was_online = state.outbox.is_some();
     superseded.outbox = state.outbox.take();
     // A Session that ends with its Connection ends now, and one that is over cannot be taken up. v5 [MQTT-3.1.2-4]
@@ -569,7 +610,7 @@ fn take_over(state: &mut SessionState, clean_start: bool, superseded: &mut Super
     }
     if !goes_on {
         state.epoch += 1;
-        superseded.remains = state.end();
+        superseded.remains = state.end(fx);
     }
     goes_on
 }

@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::router::Origin;
 use crate::session::will::WillMessage;
 use crate::session::{Remains, Session};
+use crate::store::Change;
 use crate::timer::Timer;
 use crate::worker::Worker;
 
@@ -113,7 +114,19 @@ impl Worker {
         let identity = Arc::clone(&state.identity);
         let delay = state.will.as_ref().map(|will| will.delay);
         let (epoch, expiry) = (state.epoch, state.expiry);
-        let remains = if ends { state.end() } else { Remains::default() };
+        let remains = if ends {
+            state.end(&mut self.fx)
+        } else {
+            if let Some(client_id) = state.durable.clone() {
+                let at = self.fx.unix;
+                self.fx.record(|| Change::SessionUnbound {
+                    client_id,
+                    session_expiry_interval: expiry,
+                    at,
+                });
+            }
+            Remains::default()
+        };
         state.trim();
         drop(state);
         if let Some(will) = will {
@@ -148,7 +161,7 @@ impl Worker {
         }
         let will = state.will.take();
         let identity = Arc::clone(&state.identity);
-        let remains = state.end();
+        let remains = state.end(&mut self.fx);
         drop(state);
         if let Some(will) = will {
             self.wills.push_back((identity, *will));

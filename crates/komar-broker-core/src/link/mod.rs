@@ -24,6 +24,7 @@ use crate::access::{Answer, Authentication, CertificateIdentity};
 use crate::config::ListenerPolicy;
 use crate::error::{CloseCause, ProtocolError};
 use crate::outbox::{Outbox, State};
+use crate::store::Sequence;
 use crate::worker::{Effects, Worker};
 
 pub(crate) use phase::{Established, Phase};
@@ -268,6 +269,7 @@ impl Worker {
     /// One whole packet.
     fn packet(&mut self, link: &mut Link, whole: Frame<'_>, raw: &[u8], options: &DecodeOptions) {
         self.fx.counts.packets_received += 1;
+        self.fx.recorded = Sequence(0);
         if !phase::is_legal(&link.phase, whole.packet_type()) {
             let error = ProtocolError::UnexpectedPacket(whole.packet_type());
             return self.fail(link, error);

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use komar_codec::{
-    AckProperties, DecodeOptions, Frame, PacketIdentifier, PubAck, PubRec, Publish, QoS, ReasonCode,
+    AckProperties, DecodeOptions, Frame, PacketIdentifier, PacketType, PubAck, PubRec, Publish, QoS,
+    ReasonCode,
 };
 use komar_topic::TopicName;
 
 use super::{Established, Link, Phase};
 use crate::access::{Action, Asking, Decision};
-use crate::error::ProtocolError;
+use crate::error::{ProtocolError, refusal as refused};
 use crate::event::Event;
-use crate::hooks;
 use crate::link::phase::Waiting;
 use crate::message::Message;
 use crate::now::Millis;
 use crate::outbox::Outbox;
 use crate::router::Origin;
 use crate::session::unreleased::Refused;
+use crate::store::Change;
 use crate::worker::Worker;
 
 impl Worker {
@@ -99,7 +100,7 @@ impl Worker {
                         client_id: Arc::clone(&established.session.client_id),
                         topic_name: name.to_owned(),
                     });
-                    Some(denied.reason_code())
+                    Some(denied.reason_code(PacketType::PubAck))
                 }
             }
         };
@@ -121,7 +122,7 @@ impl Worker {
             let publisher = Arc::clone(&established.identity);
             match self.publish_hook(&publisher, message, false)? {
                 Ok(changed) => message = rewritten.insert(changed).apply(message),
-                Err(reason_code) => refusal = Some(hooks::refusal(reason_code)),
+                Err(reason_code) => refusal = Some(refused(reason_code, PacketType::PubAck)),
             }
         }
         let outcome = match (publish.qos, publish.packet_identifier) {
@@ -201,7 +202,7 @@ impl Worker {
             None if matched == 0 => ReasonCode::NoMatchingSubscribers,
             None => ReasonCode::Success,
         };
-        self.fx.reply(&link.outbox, |version, buffer| {
+        self.fx.acknowledge(&link.outbox, |version, buffer| {
             let properties = AckProperties::default();
             PubAck {
                 packet_identifier,
@@ -241,13 +242,21 @@ impl Worker {
             }
             let kept = state.unreleased().insert(
                 identifier,
-                body,
+                body.clone(),
                 usize::from(maximum),
                 limits,
                 &self.broker.queued_bytes,
             );
             match kept {
                 Ok(()) => {
+                    if let Some(client_id) = state.durable.clone() {
+                        let message = body.map(|body| self.fx.stored_message(&body));
+                        self.fx.record(|| Change::Unreleased {
+                            client_id,
+                            packet_identifier: identifier,
+                            message,
+                        });
+                    }
                     if v5 && tolerant && state.unreleased().len() > usize::from(limits.receive_maximum()) {
                         let count = &self.broker.counters.receive_maximum_exceeded;
                         count.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
@@ -261,7 +270,7 @@ impl Worker {
             }
         }
         let reason_code = refusal.unwrap_or(ReasonCode::Success);
-        self.fx.reply(&link.outbox, |version, buffer| {
+        self.fx.acknowledge(&link.outbox, |version, buffer| {
             let properties = AckProperties::default();
             PubRec {
                 packet_identifier: identifier,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use komar_codec::ReasonCode;
+use komar_codec::{PacketType, ReasonCode};
 
 use super::{Link, Phase};
 use crate::access::Known;
 use crate::config::ListenerPolicy;
-use crate::error::CloseCause;
+use crate::error::{CloseCause, refusal};
 use crate::link::phase::Proof;
 use crate::worker::Worker;
 
@@ -65,6 +65,7 @@ impl Worker {
             ReasonCode::NotAuthorized => CloseCause::NotAuthorized,
             _ => CloseCause::AdministrativeAction,
         };
+        let reason_code = refusal(reason_code, PacketType::Disconnect);
         self.leave(link, cause);
         let outbox = Arc::clone(&link.outbox);
         self.say_goodbye(&outbox, reason_code, cause);

@@ -4,20 +4,21 @@ use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use komar_codec::{
-    AckProperties, ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscriptionOptions, UnsubAck,
-    Unsubscribe,
+    AckProperties, PacketType, ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe,
+    SubscriptionOptions, UnsubAck, Unsubscribe,
 };
 use komar_topic::{SubscriptionFilter, TopicFilter};
 
 use super::publish::check_depth;
 use super::{Established, Link, Phase};
 use crate::access::{Action, Asking, Decision, Identity};
-use crate::error::ProtocolError;
-use crate::hooks::{self, Subscribing};
+use crate::error::{ProtocolError, refusal};
+use crate::hooks::Subscribing;
 use crate::link::phase::Waiting;
 use crate::message::SubscriptionIdentifiers;
 use crate::router::Subscription;
 use crate::session::retained_walk;
+use crate::store::Change;
 use crate::worker::Worker;
 
 /// One filter of a SUBSCRIBE, parsed once.
@@ -71,7 +72,7 @@ impl Worker {
             decisions.push((decision != Decision::Later).then_some(decision));
             let code = match decision {
                 Decision::Allow | Decision::AllowOnce => ReasonCode::granted(options.maximum_qos),
-                denied => denied.reason_code(),
+                denied => denied.reason_code(PacketType::SubAck),
             };
             wanted.push(Wanted {
                 text,
@@ -92,7 +93,7 @@ impl Worker {
         };
         let walks = self.insert(established, packet.subscription_identifier, &mut wanted);
         let codes: Vec<ReasonCode> = wanted.iter().map(|wanted| wanted.code).collect();
-        self.fx.reply(&link.outbox, |version, buffer| {
+        self.fx.acknowledge(&link.outbox, |version, buffer| {
             // One code a filter, in their order. v5 [MQTT-3.8.4-6], v5 [MQTT-3.9.3-1]
             let answer = SubAck {
                 packet_identifier: packet.packet_identifier,
@@ -124,7 +125,7 @@ impl Worker {
                     wanted.options.maximum_qos = subscribing.maximum_qos;
                     wanted.code = ReasonCode::granted(subscribing.maximum_qos);
                 }
-                Err(reason_code) => wanted.code = hooks::refusal(reason_code),
+                Err(reason_code) => wanted.code = refusal(reason_code, PacketType::SubAck),
             }
         }
         Ok(())
@@ -172,6 +173,14 @@ impl Worker {
             if let Some(stripe) = stripe {
                 self.broker.changed(stripe);
             }
+            if let Some(client_id) = state.durable.clone() {
+                self.fx.record(|| Change::Subscribed {
+                    client_id,
+                    filter: wanted.text.into(),
+                    options,
+                    identifier,
+                });
+            }
             let send_retained = match options.retain_handling {
                 RetainHandling::SendAtSubscribe => true,
                 // v5 [MQTT-3.3.1-10]
@@ -212,6 +221,10 @@ impl Worker {
                     .subscriptions
                     .remove(text)
                     .and_then(|handle| index.remove(handle));
+                if let (Some(_), Some(client_id)) = (&removed, state.durable.clone()) {
+                    let filter = text.into();
+                    self.fx.record(|| Change::Unsubscribed { client_id, filter });
+                }
                 codes.push(match removed {
                     Some((_, stripe)) => {
                         self.broker.changed(stripe);
@@ -221,7 +234,7 @@ impl Worker {
                 });
             }
         }
-        self.fx.reply(&link.outbox, |version, buffer| {
+        self.fx.acknowledge(&link.outbox, |version, buffer| {
             // v5 [MQTT-3.10.4-4], v5 [MQTT-3.11.3-1]
             let answer = UnsubAck {
                 packet_identifier: packet.packet_identifier,

@@ -95,6 +95,10 @@ fn deliver(
         };
         match target.session.lock().deliver(fx, rules.config, delivery) {
             Delivered::Sent | Delivered::Queued => return true,
+            Delivered::Held => {
+                fx.wake_session(&target.session);
+                return true;
+            }
             Delivered::Skipped => return false,
             Delivered::Stale => {}
             Delivered::Dropped(first) => {

@@ -17,6 +17,7 @@ use crate::router::{Origin, may_receive};
 use crate::session::inflight::Queued;
 use crate::session::retained_walk::{Found, Looked, Progress, Slice};
 use crate::session::{Session, SessionState};
+use crate::store::Change;
 use crate::worker::{Effects, Worker};
 
 /// A retained message, who published it, and when it was stored in the order of all retained messages.
@@ -92,12 +93,15 @@ impl RetainedMessages {
     }
 
     /// Forgets messages that have expired, `budget` of them at the most.
-    fn expire(&mut self, now: Millis, budget: usize) {
+    fn expire(&mut self, fx: &mut Effects, budget: usize) {
         for _ in 0..budget {
             match self.expiries.first_entry() {
-                Some(first) if first.key().0 <= now => {
+                Some(first) if first.key().0 <= fx.now => {
                     let name = first.remove();
-                    self.remove(TopicName::from_checked(&name));
+                    let name = TopicName::from_checked(&name);
+                    if self.remove(name) {
+                        fx.record(|| cleared(name));
+                    }
                 }
                 _ => return,
             }
@@ -128,7 +132,9 @@ pub(super) fn keep(
     let mut retained = broker.retained.write();
     if message.payload.is_empty() {
         // v5 [MQTT-3.3.1-7]
-        retained.remove(message.topic_name);
+        if retained.remove(message.topic_name) {
+            fx.record(|| cleared(message.topic_name));
+        }
         broker.retained_sequence.fetch_add(1, Ordering::Relaxed);
         return;
     }
@@ -149,9 +155,20 @@ pub(super) fn keep(
     };
     let expires = message.expires;
     let body = message.body.clone();
+    if fx.journal.is_some() {
+        let message = fx.stored_message(&body);
+        fx.record(|| Change::Retained { message });
+    }
     retained.insert(body.message().topic_name, message);
     if expires != Millis::NEVER {
         broker.retained_expiry.fetch_min(expires.0, Ordering::Relaxed);
+    }
+}
+
+/// The retained message of a Topic Name is gone.
+pub(crate) fn cleared(name: TopicName<'_>) -> Change {
+    Change::RetainedCleared {
+        topic_name: name.as_str().into(),
     }
 }
 
@@ -174,7 +191,7 @@ impl Worker {
             return;
         }
         let mut retained = self.broker.retained.write();
-        retained.expire(self.fx.now, EXPIRED_A_TURN);
+        retained.expire(&mut self.fx, EXPIRED_A_TURN);
         let next = retained.next_expiry();
         self.broker.retained_expiry.store(next.0, Ordering::Relaxed);
     }
@@ -292,6 +309,7 @@ impl Worker {
                 identifiers: slice.wanted.identifiers.clone(),
                 group: None,
                 body: body.clone(),
+                stored: None,
             };
             slice.found.push_back(Found { sequence, queued });
         }

@@ -1,10 +1,12 @@
 //! QoS 1 and 2 messages that were sent, or are to be sent again, and are not acknowledged.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use komar_codec::{PacketIdentifier, QoS};
 use komar_topic::GroupId;
 
+use crate::journal::Stored;
 use crate::message::{MessageBody, SubscriptionIdentifiers};
 
 /// What a Session has under way to its client, in the order in which it was first sent. v5 [MQTT-4.6.0-6]
@@ -29,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) identifier: PacketIdentifier,
     pub(crate) stage: Stage,
     pub(crate) delivery: Option<Queued>,
+    /// The message in the store, until the exchange is over.
+    stored: Option<Arc<Stored>>,
 }
 
 /// Which acknowledgement is waited for.
@@ -49,6 +53,8 @@ pub(crate) struct Queued {
     pub(crate) identifiers: SubscriptionIdentifiers,
     /// The Shared Subscription that it is for: another member gets it if this one ends before it has it.
     pub(crate) group: Option<GroupId>,
+    /// The message in the store, if the Session survives.
+    pub(crate) stored: Option<Arc<Stored>>,
 }
 
 impl Queued {
@@ -60,7 +66,7 @@ impl Queued {
 
 impl Inflight {
     /// Notes a message that is being sent for the first time.
-    pub(crate) fn push(&mut self, identifier: PacketIdentifier, delivery: Queued) {
+    pub(crate) fn push(&mut self, identifier: PacketIdentifier, mut delivery: Queued) {
         let stage = if delivery.qos == QoS::ExactlyOnce {
             Stage::PubRec
         } else {
@@ -70,6 +76,7 @@ impl Inflight {
         self.entries.push_back(Entry {
             identifier,
             stage,
+            stored: delivery.stored.take(),
             delivery: Some(delivery),
         });
         self.unsent_from = self.entries.len();
@@ -136,7 +143,11 @@ impl Inflight {
         self.entries
             .into_iter()
             .filter(|entry| entry.stage == Stage::PubAck)
-            .filter_map(|entry| entry.delivery)
+            .filter_map(|entry| {
+                let mut queued = entry.delivery?;
+                queued.stored = entry.stored;
+                Some(queued)
+            })
             .filter(|queued| queued.group.is_some())
             .collect()
     }
@@ -155,6 +166,7 @@ impl Inflight {
         entry.stage = Stage::Done;
         self.done += 1;
         let delivery = entry.delivery.take();
+        entry.stored = None;
         if position < self.unsent_from {
             self.outstanding = self.outstanding.saturating_sub(1);
             let bytes = delivery.as_ref().map_or(0, Queued::counted);
@@ -178,8 +190,8 @@ impl Inflight {
     }
 
     /// PUBREC: the receiver has the message, so its body is given back and PUBREL is due. Says whether the
-    /// identifier is under way at QoS 2.
-    pub(crate) fn received(&mut self, identifier: PacketIdentifier) -> bool {
+    /// identifier is under way at QoS 2. `note` is called the first time, if the message is stored.
+    pub(crate) fn received(&mut self, identifier: PacketIdentifier, note: impl FnOnce(&Stored)) -> bool {
         let Some(position) = self.position(identifier) else {
             return false;
         };
@@ -190,6 +202,9 @@ impl Inflight {
             Stage::PubRec => {
                 // The identifier stays in use until PUBCOMP. v5 [MQTT-4.3.3-7]
                 entry.stage = Stage::PubComp;
+                if let Some(stored) = &entry.stored {
+                    note(stored);
+                }
                 let bytes = entry.delivery.take().as_ref().map_or(0, Queued::counted);
                 if position < self.unsent_from {
                     self.outstanding_bytes = self.outstanding_bytes.saturating_sub(bytes);
@@ -280,6 +295,7 @@ mod tests {
             retain: false,
             identifiers: SubscriptionIdentifiers::None,
             group: None,
+            stored: None,
         }
     }
 
@@ -290,7 +306,7 @@ mod tests {
         for number in 2..1000 {
             inflight.push(id(number), queued(QoS::ExactlyOnce));
             inflight.push(id(number + 2000), queued(QoS::AtLeastOnce));
-            assert!(inflight.received(id(number)));
+            assert!(inflight.received(id(number), |_| ()));
             assert!(inflight.complete(id(number), Stage::PubComp));
             assert!(inflight.complete(id(number + 2000), Stage::PubAck));
             assert_eq!((inflight.len(), inflight.outstanding()), (1, 1));
@@ -311,7 +327,7 @@ mod tests {
         assert_eq!(inflight.outstanding(), 3);
         assert!(inflight.complete(id(3), Stage::PubAck), "out of order");
         assert!(!inflight.complete(id(3), Stage::PubAck), "once only");
-        assert!(inflight.received(id(2)));
+        assert!(inflight.received(id(2), |_| ()));
         assert!(
             !inflight.complete(id(2), Stage::PubAck),
             "the wrong acknowledgement"

@@ -25,6 +25,7 @@ use crate::config::BrokerConfig;
 use crate::message::{Message, MessageBody, SubscriptionIdentifiers};
 use crate::outbox::{Outbox, State};
 use crate::publish_out::{Copy, append_publish};
+use crate::store::Change;
 use crate::sync::{Mutex, MutexGuard};
 use crate::worker::Effects;
 
@@ -52,6 +53,8 @@ pub(crate) struct SessionState {
     pub(crate) ended: bool,
     pub(crate) outbox: Option<Arc<Outbox>>,
     pub(crate) identity: Arc<Identity>,
+    /// The Client Identifier of a Session that survives the broker: its changes are stored.
+    pub(crate) durable: Option<Arc<str>>,
     /// See [`Session::identity_epoch`].
     identity_epoch: u32,
     /// Session Expiry Interval in seconds; `u32::MAX` for ever. MQTT 5.0 §3.1.2.11.2.
@@ -83,6 +86,8 @@ pub(crate) enum Delivered {
     Sent,
     /// Waits in the Session.
     Queued,
+    /// Waits in the Session until it is durable; whoever delivers it sees to that.
+    Held,
     /// Dropped for want of room; `true` for the first of an episode.
     Dropped(bool),
     /// Not for this Session: it is over, offline at QoS 0, or the packet is too large for it.
@@ -102,6 +107,7 @@ impl Session {
                 ended: false,
                 outbox: None,
                 identity,
+                durable: None,
                 identity_epoch: 0,
                 expiry: 0,
                 will: None,
@@ -133,6 +139,7 @@ impl Session {
         }
         state.epoch += 1;
         state.identity = binding.identity;
+        state.durable = binding.durable.then(|| Arc::clone(&self.client_id));
         state.expiry = binding.expiry;
         state.will = binding.will;
         state.send_maximum = binding.send_maximum;
@@ -165,6 +172,8 @@ pub(crate) struct Binding {
     pub(crate) expiry: u32,
     pub(crate) will: Option<Box<WillMessage>>,
     pub(crate) send_maximum: u16,
+    /// Whether the Session survives the broker.
+    pub(crate) durable: bool,
 }
 
 /// A message on its way to one Session.
@@ -198,6 +207,7 @@ impl Delivery<'_, '_> {
             retain: self.retain,
             identifiers: self.identifiers.clone(),
             group: self.group,
+            stored: None,
         }
     }
 }
@@ -216,6 +226,7 @@ impl SessionState {
             send_maximum,
             ended,
             identity_epoch,
+            durable,
             ..
         } = self;
         if *ended {
@@ -242,6 +253,11 @@ impl SessionState {
             drop(out);
             return self.keep(fx, config, delivery, true);
         }
+        if delivery.qos == QoS::ExactlyOnce && durable.is_some() {
+            // Once it is durable, so that a restart does not deliver it twice.
+            drop(out);
+            return self.keep(fx, config, delivery, true);
+        }
         let ready = out.is_open()
             && fx.has_room(&out)
             && exchange
@@ -253,9 +269,13 @@ impl SessionState {
             return self.keep(fx, config, delivery, true);
         }
         let queued = delivery.queued(&mut fx.scratch);
-        let sent = exchange
-            .get_or_insert_default()
-            .send(fx, &mut out, queued, Some(delivery.message));
+        let sent = exchange.get_or_insert_default().send(
+            fx,
+            &mut out,
+            queued,
+            Some(delivery.message),
+            durable.as_ref(),
+        );
         fx.mark_dirty(outbox, &mut out);
         sent
     }
@@ -280,7 +300,15 @@ impl SessionState {
         let queued = delivery.queued(&mut fx.scratch);
         let queue = &mut self.exchange.get_or_insert_default().queue;
         match queue.push(queued, bounds, fx.now, fx.queued_bytes()) {
-            Ok(()) => Delivered::Queued,
+            Ok(()) => {
+                if let (Some(client_id), Some(newest)) = (&self.durable, queue.newest()) {
+                    newest.stored = fx.enqueue(client_id, newest, None);
+                    if newest.qos == QoS::ExactlyOnce {
+                        return Delivered::Held;
+                    }
+                }
+                Delivered::Queued
+            }
             Err(first) => Delivered::Dropped(first),
         }
     }
@@ -293,11 +321,11 @@ impl SessionState {
         };
         let quota = Quota::of(config, self.send_maximum);
         // Most acknowledgements make room that nobody waits for.
-        if !exchange.has_something_to_send(quota) {
+        if !exchange.has_something_to_send(fx, quota) {
             return;
         }
         let mut out = outbox.lock();
-        while exchange.has_something_to_send(quota) {
+        while exchange.has_something_to_send(fx, quota) {
             if !out.is_open() {
                 break;
             }
@@ -308,7 +336,7 @@ impl SessionState {
             if exchange.inflight.has_unsent() {
                 exchange.resend_one(fx, &mut out);
             } else if let Some(queued) = exchange.queue.pop() {
-                exchange.send(fx, &mut out, queued, None);
+                exchange.send(fx, &mut out, queued, None, self.durable.as_ref());
             }
         }
         fx.mark_dirty(outbox, &mut out);
@@ -327,10 +355,12 @@ impl SessionState {
     }
 
     /// PUBREC that accepts. Says whether the identifier is known.
-    pub(crate) fn received(&mut self, identifier: PacketIdentifier) -> bool {
-        self.exchange
-            .as_mut()
-            .is_some_and(|exchange| exchange.inflight.received(identifier))
+    pub(crate) fn received(&mut self, fx: &mut Effects, identifier: PacketIdentifier) -> bool {
+        self.exchange.as_mut().is_some_and(|exchange| {
+            exchange
+                .inflight
+                .received(identifier, |stored| fx.record(|| stored.received()))
+        })
     }
 
     pub(crate) fn unreleased(&mut self) -> &mut Unreleased {
@@ -374,15 +404,18 @@ impl SessionState {
             if !exchange.may_send(Quota::of(config, self.send_maximum)) {
                 return false;
             }
-            exchange.send(fx, &mut out, queued.clone(), None);
+            exchange.send(fx, &mut out, queued.clone(), None, self.durable.as_ref());
         }
         fx.mark_dirty(&outbox, &mut out);
         true
     }
 
     /// Ends the Session and hands out what it leaves behind.
-    pub(crate) fn end(&mut self) -> Remains {
+    pub(crate) fn end(&mut self, fx: &mut Effects) -> Remains {
         self.ended = true;
+        if let Some(client_id) = self.durable.take() {
+            fx.record(|| Change::SessionEnded { client_id });
+        }
         let orphans = self.exchange.take().map_or_else(Vec::new, |exchange| {
             let Exchange { inflight, queue, .. } = *exchange;
             let mut orphans = inflight.into_orphans();
@@ -467,7 +500,7 @@ impl Exchange {
         !self.unreviewed && self.has_quota(quota) && self.queue.is_empty() && !self.inflight.has_unsent()
     }
 
-    fn has_something_to_send(&mut self, quota: Quota) -> bool {
+    fn has_something_to_send(&mut self, fx: &Effects, quota: Quota) -> bool {
         if self.unreviewed {
             return false;
         }
@@ -476,6 +509,7 @@ impl Exchange {
             return self.has_quota(quota) || self.inflight.releases_first();
         }
         match self.queue.front() {
+            Some(next) if next.qos == QoS::ExactlyOnce && !fx.is_durable(next.stored.as_ref()) => false,
             Some(next) => next.qos == QoS::AtMostOnce || self.has_quota(quota),
             None => false,
         }
@@ -486,8 +520,9 @@ impl Exchange {
         &mut self,
         fx: &mut Effects,
         out: &mut State,
-        queued: Queued,
+        mut queued: Queued,
         message: Option<Message<'_>>,
+        durable: Option<&Arc<str>>,
     ) -> Delivered {
         let identifier = match queued.qos {
             QoS::AtMostOnce => None,
@@ -506,6 +541,11 @@ impl Exchange {
             return Delivered::Skipped;
         }
         if let Some(identifier) = identifier {
+            match (&queued.stored, durable) {
+                (Some(stored), _) => fx.record(|| stored.sent(identifier)),
+                (None, Some(client_id)) => queued.stored = fx.enqueue(client_id, &queued, Some(identifier)),
+                (None, None) => {}
+            }
             self.inflight.push(identifier, queued);
         }
         Delivered::Sent

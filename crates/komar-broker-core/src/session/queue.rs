@@ -99,6 +99,10 @@ impl Queue {
         self.messages.iter()
     }
 
+    pub(crate) fn newest(&mut self) -> Option<&mut Queued> {
+        self.messages.back_mut()
+    }
+
     pub(crate) fn front(&self) -> Option<&Queued> {
         self.messages.front()
     }

@@ -1,0 +1,204 @@
+//! What is held back until the store has what it rests on.
+
+use core::sync::atomic::Ordering;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use komar_codec::ProtocolVersion;
+
+use crate::journal::{Journal, Stored};
+
+use crate::message::MessageBody;
+use crate::outbox::Outbox;
+use crate::session::Session;
+use crate::session::inflight::Queued;
+use crate::store::{Change, Sequence, StoredMessage};
+use crate::worker::{Effects, Worker};
+
+/// Who goes on when a change is durable.
+pub(crate) enum Waiter {
+    /// A Connection with acknowledgements, or with a CONNACK.
+    Outbox(Arc<Outbox>),
+    /// A Session with a QoS 2 message.
+    Session(Arc<Session>),
+}
+
+/// Encoded acknowledgements of one Connection.
+#[derive(Default)]
+pub(crate) struct Held {
+    bytes: Vec<u8>,
+    /// Up to which byte an acknowledgement goes, and which change it rests on. In the order of arrival, and so in that of
+    /// the changes.
+    marks: VecDeque<(Sequence, usize)>,
+    /// Bytes that have been given out.
+    released: usize,
+}
+
+impl Held {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.released
+    }
+
+    /// Adds what `encode` writes behind the others.
+    fn add(&mut self, sequence: Sequence, encode: impl FnOnce(&mut Vec<u8>) -> bool) {
+        if self.released > self.bytes.len() / 2 {
+            self.bytes.drain(..self.released);
+            for (_, end) in &mut self.marks {
+                *end -= self.released;
+            }
+            self.released = 0;
+        }
+        let before = self.bytes.len();
+        if !encode(&mut self.bytes) {
+            self.bytes.truncate(before);
+            return;
+        }
+        let behind = self.marks.back().map_or(Sequence(0), |(mark, _)| *mark);
+        self.marks.push_back((sequence.max(behind), self.bytes.len()));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// What is free now that everything up to `durable` is stored.
+    pub(crate) fn release(&mut self, durable: Sequence) -> &[u8] {
+        let start = self.released;
+        while let Some((mark, end)) = self.marks.front().copied()
+            && mark <= durable
+        {
+            self.marks.pop_front();
+            self.released = end;
+        }
+        self.bytes.get(start..self.released).unwrap_or_default()
+    }
+}
+
+impl Worker {
+    /// Tells how far the store has come: `sequence` and all changes before it are durable. What was held back for them goes
+    /// out with this turn's output. A driver calls this at the beginning of each turn, and begins one when the store has
+    /// come further.
+    pub fn durable(&mut self, sequence: Sequence) {
+        // Before anybody is told: who looks without being told sees it, too.
+        self.broker.durable.fetch_max(sequence.0, Ordering::AcqRel);
+        while let Some((waits_for, _)) = self.fx.waiters.front()
+            && *waits_for <= sequence
+        {
+            match self.fx.waiters.pop_front() {
+                Some((_, Waiter::Outbox(outbox))) => self.fx.release(&outbox, sequence),
+                Some((_, Waiter::Session(session))) => self.pump(&session),
+                None => return,
+            }
+        }
+    }
+}
+
+impl Effects {
+    /// Notes a change; what is acknowledged next rests on it. Called with what it changes locked.
+    pub(crate) fn record(&mut self, change: impl FnOnce() -> Change) {
+        if let Some(journal) = &self.journal {
+            self.recorded = journal.record(change());
+        }
+    }
+
+    /// Notes a message for a Session that survives.
+    pub(crate) fn enqueue(
+        &mut self,
+        client_id: &Arc<str>,
+        queued: &Queued,
+        packet_identifier: Option<komar_codec::PacketIdentifier>,
+    ) -> Option<Arc<Stored>> {
+        let journal = Arc::clone(self.journal.as_ref()?);
+        let message = self.stored_message(&queued.body);
+        self.record(|| Change::Enqueued {
+            client_id: Arc::clone(client_id),
+            message,
+            qos: queued.qos,
+            retain: queued.retain,
+            subscription_identifiers: queued.identifiers.as_slice().to_vec(),
+            packet_identifier,
+        });
+        Some(Stored::new(&journal, client_id, self.recorded))
+    }
+
+    pub(crate) fn stored_message(&self, body: &MessageBody) -> StoredMessage {
+        StoredMessage::new(body, self.now, self.unix)
+    }
+
+    /// Whether a change is durable. Without a store, everything is what it will ever be.
+    pub(crate) fn is_durable(&self, stored: Option<&Arc<Stored>>) -> bool {
+        stored.is_none_or(|stored| stored.number <= self.durable())
+    }
+
+    pub(crate) fn durable(&self) -> Sequence {
+        Sequence(self.broker.durable.load(Ordering::Acquire))
+    }
+
+    /// Has a Session pumped when what was noted last is durable.
+    pub(crate) fn wake_session(&mut self, session: &Arc<Session>) {
+        self.waiters
+            .push_back((self.recorded, Waiter::Session(Arc::clone(session))));
+    }
+
+    /// Appends an acknowledgement once what it rests on is durable, and never before those that came before it.
+    pub(crate) fn acknowledge<E>(
+        &mut self,
+        outbox: &Arc<Outbox>,
+        encode: impl FnOnce(ProtocolVersion, &mut Vec<u8>) -> Result<(), E>,
+    ) {
+        if self.journal.is_none() {
+            return self.reply(outbox, encode);
+        }
+        let sequence = core::mem::take(&mut self.recorded);
+        let mut out = outbox.lock();
+        let waits = sequence > self.durable();
+        let behind = out.held.as_ref().is_some_and(|held| !held.is_empty());
+        if !waits && !behind {
+            drop(out);
+            return self.reply(outbox, encode);
+        }
+        if !out.is_open() {
+            return;
+        }
+        let (version, maximum) = (out.version, out.maximum_packet_size as usize);
+        let held = out.held.get_or_insert_default();
+        let before = held.len();
+        held.add(sequence, |buffer| encode(version, buffer).is_ok());
+        self.counts.packets_sent += 1;
+        if held.len() - before > maximum {
+            out.close(crate::error::CloseCause::PacketTooLarge);
+            self.mark_dirty(outbox, &mut out);
+        }
+        let too_much = self.has_too_many_replies(&out);
+        drop(out);
+        if waits {
+            self.waiters
+                .push_back((sequence, Waiter::Outbox(Arc::clone(outbox))));
+        }
+        if too_much {
+            self.close(outbox, crate::error::CloseCause::QuotaExceeded);
+        }
+    }
+
+    /// Lets nothing go to a Connection before what was noted last is durable: its CONNACK rests on it.
+    pub(crate) fn hold_connection(&mut self, outbox: &Arc<Outbox>) {
+        let sequence = core::mem::take(&mut self.recorded);
+        if sequence > self.durable() {
+            outbox.lock().gate = sequence;
+            self.waiters
+                .push_back((sequence, Waiter::Outbox(Arc::clone(outbox))));
+        }
+    }
+
+    fn release(&mut self, outbox: &Arc<Outbox>, durable: Sequence) {
+        let mut out = outbox.lock();
+        out.release(durable, &mut self.pool);
+        self.mark_dirty(outbox, &mut out);
+    }
+}
+
+impl Journal {
+    pub(crate) fn of(durable: bool) -> Option<Arc<Journal>> {
+        durable.then(Arc::default)
+    }
+}

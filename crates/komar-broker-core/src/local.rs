@@ -1,0 +1,543 @@
+//! A client in the same process: no socket, the same rules. Feature `in-process`.
+//!
+//! It is a Connection like any other, with a Link that a worker owns and an Outbox; only its transport is two bounded
+//! buffers, and the worker itself drives it. So what holds for sockets holds for it: access, hooks, limits, flow control,
+//! order.
+
+use core::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Arc;
+
+use komar_codec::{
+    AckProperties, Connect, ConnectProperties, DecodeOptions, Disconnect, Framing, OutgoingPublish, Packet,
+    PacketIdentifier, ProtocolVersion, PubAck, QoS, ReasonCode, RetainHandling, Role, Subscribe,
+    SubscribeFilters, SubscriptionOptions, Unsubscribe, UnsubscribeFilters, frame,
+};
+use komar_topic::{SubscriptionFilter, TopicError, TopicName};
+use parking_lot::Condvar;
+
+use crate::access::Verdict;
+use crate::broker::Broker;
+use crate::config::{ListenerId, ListenerPolicy};
+use crate::error::CloseCause;
+use crate::inbox::{Inbox, Letter};
+use crate::link::{Link, LinkState};
+use crate::outbox::{Next, Outbox, Sent, Take};
+use crate::sync::Mutex;
+use crate::worker::Worker;
+
+/// How a client in the same process is let in. The embedder vouches for it: nobody asks for a password.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LocalOptions {
+    /// Its Client Identifier.
+    pub client_id: String,
+    /// The user that it counts as; `None`: an anonymous one.
+    pub username: Option<String>,
+    /// The listener that it counts as having come in by. Default: 65,535, which no listener has.
+    pub listener: ListenerId,
+    /// Bytes that may wait in either direction. Default: 1 MiB. Where the broker's output is full, QoS 0 messages are
+    /// dropped and others wait in the Session; where its input is, [`LocalError::Full`] is the answer.
+    pub maximum_bytes: usize,
+}
+
+impl LocalOptions {
+    /// Defaults with a Client Identifier.
+    pub fn new(client_id: impl Into<String>) -> LocalOptions {
+        LocalOptions {
+            client_id: client_id.into(),
+            username: None,
+            listener: ListenerId(u16::MAX),
+            maximum_bytes: 1 << 20,
+        }
+    }
+}
+
+/// A client in the same process, made by [`Broker::connect_local`]; for any thread. Dropping it ends its Connection and,
+/// with that, its Session.
+///
+/// It publishes and subscribes at QoS 0 and 1. Nothing it does blocks but [`receive`](Self::receive), and nothing it does
+/// makes a worker wait.
+pub struct LocalClient {
+    shared: Arc<LocalShared>,
+    identifiers: AtomicU16,
+}
+
+/// Why something was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocalError {
+    /// Too much waits for the broker. Try again later.
+    #[error("too much waits for the broker")]
+    Full,
+    /// The Connection has ended.
+    #[error("the connection has ended")]
+    Closed,
+    /// A Topic Name or Topic Filter is not valid.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// Larger than a packet can be.
+    #[error("larger than a packet can be")]
+    TooLarge,
+}
+
+/// What has come for a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LocalEvent {
+    /// A message.
+    Message(LocalMessage),
+    /// The answer to [`LocalClient::publish`] at QoS 1.
+    Published {
+        /// What `publish` returned.
+        identifier: u16,
+        /// Whether it was taken.
+        reason_code: ReasonCode,
+    },
+    /// The answer to [`LocalClient::subscribe`] and [`LocalClient::unsubscribe`].
+    Subscribed {
+        /// What they returned.
+        identifier: u16,
+        /// Whether it was done.
+        reason_code: ReasonCode,
+    },
+}
+
+/// A message that a client has received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LocalMessage {
+    /// Its Topic Name.
+    pub topic_name: String,
+    /// Its payload.
+    pub payload: Vec<u8>,
+    /// The QoS that it came with.
+    pub qos: QoS,
+    /// Whether it was retained.
+    pub retain: bool,
+}
+
+/// A worker's end of a client.
+pub(crate) struct Local {
+    link: Link,
+    shared: Arc<LocalShared>,
+}
+
+/// A client that a worker is to take in.
+pub(crate) struct Opening {
+    options: LocalOptions,
+    shared: Arc<LocalShared>,
+}
+
+/// The two buffers. Neither lock is held while the other, or one of the broker's, is taken.
+pub(crate) struct LocalShared {
+    id: u64,
+    inbox: Arc<Inbox>,
+    maximum: usize,
+    to_broker: Mutex<ToBroker>,
+    from_broker: Mutex<FromBroker>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct ToBroker {
+    bytes: Vec<u8>,
+    /// The worker knows that there is something.
+    told: bool,
+}
+
+#[derive(Default)]
+struct FromBroker {
+    bytes: Vec<u8>,
+    /// Bytes that the client has taken.
+    taken: usize,
+    /// The broker waits for room.
+    blocked: bool,
+    closed: bool,
+}
+
+/// What the Outbox of a client has as its handle.
+struct LocalHandle(Arc<LocalShared>);
+
+impl Broker {
+    /// Takes a client in that lives in the same process. It may publish and subscribe at once; a worker does it in its next
+    /// turn. `None`: there is no worker.
+    pub fn connect_local(&self, options: LocalOptions) -> Option<LocalClient> {
+        let inbox = self.shared.some_inbox()?;
+        let shared = Arc::new(LocalShared {
+            id: self.shared.next_local.fetch_add(1, Ordering::Relaxed),
+            inbox: Arc::clone(&inbox),
+            maximum: options.maximum_bytes,
+            to_broker: Mutex::default(),
+            from_broker: Mutex::default(),
+            arrived: Condvar::new(),
+        });
+        inbox.send(Letter::LocalOpened(Box::new(Opening {
+            options,
+            shared: Arc::clone(&shared),
+        })));
+        Some(LocalClient {
+            shared,
+            identifiers: AtomicU16::new(0),
+        })
+    }
+}
+
+impl LocalClient {
+    /// Publishes a message. At QoS 1 it returns the identifier that [`LocalEvent::Published`] will carry.
+    ///
+    /// # Errors
+    ///
+    /// The Topic Name is not valid, too much waits already, or the Connection has ended.
+    pub fn publish(
+        &self,
+        topic_name: &str,
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Option<u16>, LocalError> {
+        TopicName::new(topic_name)?;
+        let qos = qos.min(QoS::AtLeastOnce);
+        let packet_identifier = (qos == QoS::AtLeastOnce).then(|| self.next_identifier());
+        let packet = OutgoingPublish {
+            dup: false,
+            qos,
+            retain,
+            topic_name,
+            packet_identifier,
+            topic_alias: None,
+            message_expiry_interval: None,
+            subscription_identifiers: &[],
+            forwarded: &[],
+            payload_len: payload.len(),
+        };
+        self.shared.send(Bound::Keep, |bytes| {
+            packet.encode_header(VERSION, bytes).is_ok() && {
+                bytes.extend_from_slice(payload);
+                true
+            }
+        })?;
+        Ok(packet_identifier.map(PacketIdentifier::get))
+    }
+
+    /// Subscribes at QoS 0 or 1. Returns the identifier that [`LocalEvent::Subscribed`] will carry.
+    ///
+    /// # Errors
+    ///
+    /// The Topic Filter is not valid, too much waits already, or the Connection has ended.
+    pub fn subscribe(&self, filter: &str, maximum_qos: QoS) -> Result<u16, LocalError> {
+        SubscriptionFilter::parse(filter)?;
+        let options = SubscriptionOptions {
+            maximum_qos: maximum_qos.min(QoS::AtLeastOnce),
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: RetainHandling::SendAtSubscribe,
+        };
+        let filters = [(filter, options)];
+        let packet = Subscribe {
+            packet_identifier: self.next_identifier(),
+            subscription_identifier: None,
+            user_properties: Default::default(),
+            filters: SubscribeFilters::from_slice(&filters),
+        };
+        self.shared
+            .send(Bound::Keep, |bytes| packet.encode(VERSION, bytes).is_ok())?;
+        Ok(packet.packet_identifier.get())
+    }
+
+    /// Takes a Subscription back. Returns the identifier that [`LocalEvent::Subscribed`] will carry.
+    ///
+    /// # Errors
+    ///
+    /// The Topic Filter is not valid, too much waits already, or the Connection has ended.
+    pub fn unsubscribe(&self, filter: &str) -> Result<u16, LocalError> {
+        SubscriptionFilter::parse(filter)?;
+        let filters = [filter];
+        let packet = Unsubscribe {
+            packet_identifier: self.next_identifier(),
+            user_properties: Default::default(),
+            filters: UnsubscribeFilters::from_slice(&filters),
+        };
+        self.shared
+            .send(Bound::Keep, |bytes| packet.encode(VERSION, bytes).is_ok())?;
+        Ok(packet.packet_identifier.get())
+    }
+
+    /// What has come next, if anything has. A QoS 1 message is acknowledged by being taken.
+    ///
+    /// # Errors
+    ///
+    /// The Connection has ended, and everything that had come before is taken.
+    pub fn try_receive(&self) -> Result<Option<LocalEvent>, LocalError> {
+        let mut from_broker = self.shared.from_broker.lock();
+        let (mut event, mut acknowledge) = (None, None);
+        while event.is_none() && from_broker.next(&mut event, &mut acknowledge) {}
+        let has_room = from_broker.bytes.len() - from_broker.taken <= self.shared.maximum / 2;
+        let unblocked = has_room && core::mem::take(&mut from_broker.blocked);
+        let closed = from_broker.closed;
+        drop(from_broker);
+        if unblocked {
+            self.shared.inbox.send(Letter::Local(self.shared.id));
+        }
+        if let Some(packet_identifier) = acknowledge {
+            let packet = PubAck {
+                packet_identifier,
+                reason_code: ReasonCode::Success,
+                properties: AckProperties::default(),
+            };
+            // There are no more of these than messages under way. That the Connection has ended is said below.
+            let _ = self
+                .shared
+                .send(Bound::Exceed, |bytes| packet.encode(VERSION, bytes).is_ok());
+        }
+        match event {
+            None if closed => Err(LocalError::Closed),
+            event => Ok(event),
+        }
+    }
+
+    /// Waits for what comes next.
+    ///
+    /// # Errors
+    ///
+    /// The Connection has ended.
+    pub fn receive(&self) -> Result<LocalEvent, LocalError> {
+        loop {
+            if let Some(event) = self.try_receive()? {
+                return Ok(event);
+            }
+            let mut from_broker = self.shared.from_broker.lock();
+            if from_broker.bytes.len() == from_broker.taken && !from_broker.closed {
+                self.shared.arrived.wait(&mut from_broker);
+            }
+        }
+    }
+
+    fn next_identifier(&self) -> PacketIdentifier {
+        loop {
+            // 0 is no identifier.
+            if let Some(identifier) = PacketIdentifier::new(self.identifiers.fetch_add(1, Ordering::Relaxed))
+            {
+                return identifier;
+            }
+        }
+    }
+}
+
+impl Drop for LocalClient {
+    fn drop(&mut self) {
+        let packet = Disconnect {
+            reason_code: ReasonCode::Success,
+            properties: Default::default(),
+        };
+        // It may have ended already.
+        let _ = self
+            .shared
+            .send(Bound::Exceed, |bytes| packet.encode(VERSION, bytes).is_ok());
+    }
+}
+
+/// Whether the bound on waiting bytes holds for a packet.
+#[derive(PartialEq, Eq)]
+enum Bound {
+    Keep,
+    Exceed,
+}
+
+impl LocalShared {
+    fn send(&self, bound: Bound, encode: impl FnOnce(&mut Vec<u8>) -> bool) -> Result<(), LocalError> {
+        if self.from_broker.lock().closed {
+            return Err(LocalError::Closed);
+        }
+        let mut to_broker = self.to_broker.lock();
+        let before = to_broker.bytes.len();
+        if bound == Bound::Keep && before >= self.maximum {
+            return Err(LocalError::Full);
+        }
+        if !encode(&mut to_broker.bytes) {
+            to_broker.bytes.truncate(before);
+            return Err(LocalError::TooLarge);
+        }
+        let tell = !core::mem::replace(&mut to_broker.told, true);
+        drop(to_broker);
+        if tell {
+            self.inbox.send(Letter::Local(self.id));
+        }
+        Ok(())
+    }
+
+    /// Takes output over, whole, unless too much waits already.
+    fn take_over(&self, output: &mut crate::output::Output) -> Sent {
+        let mut from_broker = self.from_broker.lock();
+        if from_broker.taken > from_broker.bytes.len() / 2 {
+            let taken = core::mem::take(&mut from_broker.taken);
+            from_broker.bytes.drain(..taken);
+        }
+        if from_broker.bytes.len() - from_broker.taken >= self.maximum {
+            from_broker.blocked = true;
+            return Sent::Blocked;
+        }
+        while !output.is_empty() {
+            let chunk = output.chunk();
+            let count = chunk.len();
+            from_broker.bytes.extend_from_slice(chunk);
+            output.advance(count);
+        }
+        drop(from_broker);
+        self.arrived.notify_all();
+        Sent::All
+    }
+
+    fn close(&self) {
+        self.from_broker.lock().closed = true;
+        self.arrived.notify_all();
+    }
+}
+
+impl FromBroker {
+    /// Looks at the next packet. `false`: there is no whole one.
+    fn next(&mut self, event: &mut Option<LocalEvent>, acknowledge: &mut Option<PacketIdentifier>) -> bool {
+        let options = DecodeOptions::new(VERSION, Role::Client);
+        let unread = self.bytes.get(self.taken..).unwrap_or_default();
+        let Ok(Framing::Complete(whole)) = frame(unread, &options) else {
+            return false;
+        };
+        self.taken += whole.len();
+        match Packet::decode(whole, &options) {
+            Ok(Packet::Publish(publish)) => {
+                *acknowledge = publish.packet_identifier;
+                *event = Some(LocalEvent::Message(LocalMessage {
+                    topic_name: publish.topic_name.to_owned(),
+                    payload: publish.payload.to_vec(),
+                    qos: publish.qos,
+                    retain: publish.retain,
+                }));
+            }
+            Ok(Packet::PubAck(packet)) => {
+                *event = Some(LocalEvent::Published {
+                    identifier: packet.packet_identifier.get(),
+                    reason_code: packet.reason_code,
+                });
+            }
+            Ok(Packet::SubAck(packet)) => {
+                *event = packet
+                    .reason_codes
+                    .iter()
+                    .next()
+                    .map(|reason_code| LocalEvent::Subscribed {
+                        identifier: packet.packet_identifier.get(),
+                        reason_code,
+                    });
+            }
+            Ok(Packet::UnsubAck(packet)) => {
+                *event = packet
+                    .reason_codes
+                    .iter()
+                    .next()
+                    .map(|reason_code| LocalEvent::Subscribed {
+                        identifier: packet.packet_identifier.get(),
+                        reason_code,
+                    });
+            }
+            // CONNACK and DISCONNECT; whether the Connection has ended is seen elsewhere.
+            _ => {}
+        }
+        true
+    }
+}
+
+impl Worker {
+    /// Takes a client in.
+    pub(crate) fn open_local(&mut self, opening: Opening) {
+        let Opening { options, shared } = opening;
+        let policy = ListenerPolicy {
+            id: options.listener,
+            topic_alias_maximum: 0,
+            ..ListenerPolicy::default()
+        };
+        let handle = LocalHandle(Arc::clone(&shared));
+        let mut link = self.open(Box::new(handle), &Arc::new(policy));
+        let connect = Connect {
+            version: VERSION,
+            bridge: false,
+            clean_start: true,
+            keep_alive: 0,
+            client_id: &options.client_id,
+            username: None,
+            password: None,
+            will: None,
+            properties: ConnectProperties::default(),
+        };
+        self.connect_trusted(&mut link, &connect, options.username.map(Arc::from));
+        let id = shared.id;
+        self.locals.insert(id, Local { link, shared });
+        self.look_at_local(id);
+    }
+
+    /// Does what there is to do for a client of this worker: reads, writes on, ends.
+    pub(crate) fn look_at_local(&mut self, id: u64) {
+        let Some(mut local) = self.locals.remove(&id) else {
+            return;
+        };
+        let outbox = Arc::clone(local.link.outbox());
+        self.writable(&outbox);
+        while local.link.state() == LinkState::Open {
+            let bytes = {
+                let mut to_broker = local.shared.to_broker.lock();
+                to_broker.told = !to_broker.bytes.is_empty();
+                core::mem::take(&mut to_broker.bytes)
+            };
+            if bytes.is_empty() {
+                break;
+            }
+            self.input(&mut local.link, &bytes);
+        }
+        if local.shared.from_broker.lock().closed {
+            self.close(&mut local.link, CloseCause::ConnectionClosed);
+        } else {
+            self.locals.insert(id, local);
+        }
+    }
+
+    /// Hands output to a client of the same process. `false`: the Connection is another one's, and its driver's to write.
+    pub(crate) fn write_locally(&mut self, outbox: &Arc<Outbox>) -> bool {
+        let Some(LocalHandle(shared)) = outbox.handle().downcast_ref::<LocalHandle>() else {
+            return false;
+        };
+        loop {
+            let next = match self.take_output(outbox) {
+                Take::Output(mut output) => {
+                    let sent = shared.take_over(&mut output);
+                    self.output_done(outbox, output, sent)
+                }
+                Take::Close => Next::Close,
+                Take::Nothing => Next::Idle,
+            };
+            match next {
+                Next::Again => {}
+                Next::Close => {
+                    shared.close();
+                    // Its worker ends the Link.
+                    shared.inbox.send(Letter::Local(shared.id));
+                    return true;
+                }
+                Next::Idle => return true,
+            }
+        }
+    }
+
+    /// Gives a verdict to a client of this worker; gives it back if it is for another Connection.
+    pub(crate) fn decide_locally(&mut self, verdict: Verdict) -> Option<Verdict> {
+        let id = match verdict.outbox.handle().downcast_ref::<LocalHandle>() {
+            Some(LocalHandle(shared)) => shared.id,
+            None => return Some(verdict),
+        };
+        if let Some(mut local) = self.locals.remove(&id) {
+            self.verdict(&mut local.link, verdict);
+            self.locals.insert(id, local);
+            self.look_at_local(id);
+        }
+        None
+    }
+}
+
+const VERSION: ProtocolVersion = ProtocolVersion::V5;

@@ -1,0 +1,234 @@
+//! Enhanced authentication: an exchange of AUTH packets, at CONNECT and again. MQTT 5.0 §4.12.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use komar_broker_core::{
+    Access, Authenticate, Authentication, BrokerConfig, CloseCause, Exchange, ExchangeContext, LinkState,
+    Login, Pending, Step,
+};
+use komar_codec::ReasonCode;
+use komar_testkit::Site;
+
+use crate::desk::{hears, hears_nothing, join, open, say};
+
+/// The method `echo`: says what it was told until it is told a word that it knows.
+#[derive(Default)]
+struct Echo {
+    later: Mutex<Vec<Pending<Step>>>,
+}
+
+struct Steps(Arc<Echo>);
+
+#[derive(Clone, Default)]
+struct Methods(Arc<Echo>);
+
+impl Methods {
+    fn site(&self) -> Site {
+        let access = Access {
+            authenticate: Arc::new(self.clone()),
+            authorize: None,
+        };
+        Site::new(BrokerConfig::default(), access, 1)
+    }
+
+    fn answer(&self, step: Step) {
+        self.0.later.lock().unwrap().remove(0).answer(step);
+    }
+}
+
+impl Authenticate for Methods {
+    fn authenticate(&self, _: &Login<'_>) -> Authentication {
+        Authentication::AcceptAnonymous
+    }
+
+    fn begin(&self, login: &Login<'_>, method: &str) -> Option<Box<dyn Exchange>> {
+        let is_known = method == "echo" && login.client_id != "stranger";
+        is_known.then(|| Box::new(Steps(Arc::clone(&self.0))) as Box<dyn Exchange>)
+    }
+}
+
+impl Exchange for Steps {
+    fn step(&mut self, data: Option<&[u8]>, context: &mut ExchangeContext<'_>) -> Step {
+        match data.unwrap_or_default() {
+            b"yes" => accept("alice"),
+            b"other" => accept("bob"),
+            b"no" => Step::Refuse(ReasonCode::Banned),
+            b"later" => {
+                self.0.later.lock().unwrap().push(context.later());
+                Step::Later
+            }
+            b"panic" => std::panic::resume_unwind(Box::new("an exchange panicked")),
+            other => Step::Continue(other.to_ascii_uppercase()),
+        }
+    }
+}
+
+fn accept(username: &str) -> Step {
+    Step::Accept {
+        username: Some(username.into()),
+        data: Some(b"welcome".to_vec()),
+    }
+}
+
+#[test]
+fn a_client_is_let_in_after_as_many_steps_as_it_takes() {
+    let mut site = Methods::default().site();
+    let a = open(
+        &mut site,
+        0,
+        "connect v5 id=a clean method=echo data=one + pingreq",
+    );
+    hears(&mut site, a, "auth continue_authentication method=echo data=ONE");
+    // What is neither AUTH nor DISCONNECT has no place before CONNACK. v5 [MQTT-3.1.2-30]
+    assert!(site.is_closed(a));
+
+    let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=one");
+    hears(&mut site, a, "auth continue_authentication method=echo data=ONE");
+    assert_eq!(site.link_state(a), LinkState::Open);
+    say(&mut site, a, "auth continue_authentication method=echo data=two");
+    hears(&mut site, a, "auth continue_authentication method=echo data=TWO");
+    say(
+        &mut site,
+        a,
+        "auth continue_authentication method=echo data=yes + pingreq",
+    );
+    hears(&mut site, a, "connack success method=echo data=welcome ...");
+    hears(&mut site, a, "pingresp");
+    assert_eq!(
+        site.broker().session("a").unwrap().username.as_deref(),
+        Some("alice")
+    );
+
+    let b = open(&mut site, 0, "connect v5 id=b clean method=echo data=yes");
+    hears(&mut site, b, "connack success method=echo data=welcome ...");
+    // Without a method there is no exchange.
+    let c = join(&mut site, 0, "connect v5 id=c clean");
+    say(&mut site, c, "auth re_authenticate method=echo data=yes");
+    hears(&mut site, c, "disconnect protocol_error");
+}
+
+#[test]
+fn it_is_refused_for_a_wrong_method_a_wrong_step_and_a_wrong_answer() {
+    let mut site = Methods::default().site();
+    for connect in [
+        "connect v5 id=a clean method=other data=yes",
+        "connect v5 id=stranger clean method=echo data=yes",
+    ] {
+        let a = open(&mut site, 0, connect);
+        hears(
+            &mut site,
+            a,
+            "connack bad_authentication_method session_present=0",
+        );
+        assert!(site.is_closed(a));
+    }
+    let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=no");
+    hears(&mut site, a, "connack banned session_present=0");
+    let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=panic");
+    hears(
+        &mut site,
+        a,
+        "connack implementation_specific_error session_present=0",
+    );
+    for wrong in [
+        "auth continue_authentication method=other data=yes",
+        "auth re_authenticate method=echo data=yes",
+        "auth success method=echo data=yes",
+        "connect v5 id=a clean",
+    ] {
+        let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=one");
+        hears(&mut site, a, "auth ...");
+        say(&mut site, a, wrong);
+        site.settle();
+        assert!(site.is_closed(a) && site.unread(a) == 0, "{wrong}");
+    }
+    let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=one");
+    hears(&mut site, a, "auth ...");
+    say(&mut site, a, "disconnect");
+    assert!(site.is_closed(a));
+    // A client that does not go on is given up by the CONNECT timeout.
+    let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=one");
+    hears(&mut site, a, "auth ...");
+    site.advance(Duration::from_secs(32));
+    assert_eq!(site.close_cause(a), Some(CloseCause::KeepAliveTimeout));
+    assert_eq!(site.broker().statistics().sessions, 0);
+}
+
+#[test]
+fn a_step_may_be_answered_later() {
+    let methods = Methods::default();
+    let mut site = methods.site();
+    let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=later");
+    hears_nothing(&mut site, a);
+    assert_eq!(site.link_state(a), LinkState::Paused);
+    methods.answer(Step::Continue(b"go on".to_vec()));
+    hears(
+        &mut site,
+        a,
+        "auth continue_authentication method=echo data=\"go on\"",
+    );
+    say(
+        &mut site,
+        a,
+        "auth continue_authentication method=echo data=later",
+    );
+    hears_nothing(&mut site, a);
+    methods.answer(accept("alice"));
+    hears(&mut site, a, "connack success method=echo data=welcome ...");
+
+    let b = open(&mut site, 0, "connect v5 id=b clean method=echo data=later");
+    hears_nothing(&mut site, b);
+    methods.answer(Step::Later);
+    hears(&mut site, b, "connack server_unavailable session_present=0");
+    let c = open(&mut site, 0, "connect v5 id=c clean method=echo data=later");
+    site.advance(Duration::from_secs(32));
+    hears(&mut site, c, "connack server_unavailable session_present=0");
+}
+
+#[test]
+fn a_client_authenticates_again_while_it_goes_on() {
+    let methods = Methods::default();
+    let mut site = methods.site();
+    let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=yes");
+    hears(&mut site, a, "connack success ...");
+    say(&mut site, a, "auth re_authenticate method=echo data=one");
+    hears(&mut site, a, "auth continue_authentication method=echo data=ONE");
+    // It keeps its rights meanwhile. v5 [MQTT-4.12.1-2]
+    say(&mut site, a, "publish t x qos=1 id=1");
+    hears(&mut site, a, "puback id=1 no_matching_subscribers");
+    say(&mut site, a, "auth continue_authentication method=echo data=yes");
+    hears(&mut site, a, "auth success method=echo data=welcome");
+
+    say(
+        &mut site,
+        a,
+        "auth re_authenticate method=echo data=later + pingreq",
+    );
+    hears_nothing(&mut site, a);
+    methods.answer(accept("alice"));
+    hears(&mut site, a, "auth success method=echo data=welcome");
+    hears(&mut site, a, "pingresp");
+
+    for (last, code) in [
+        // DISCONNECT cannot carry 0x8A.
+        ("auth re_authenticate method=echo data=no", "not_authorized"),
+        // Another user than the one that it has.
+        ("auth re_authenticate method=echo data=other", "not_authorized"),
+        ("auth re_authenticate method=other data=yes", "protocol_error"),
+        (
+            "auth continue_authentication method=echo data=yes",
+            "protocol_error",
+        ),
+        (
+            "auth re_authenticate method=echo data=panic",
+            "implementation_specific_error",
+        ),
+    ] {
+        let b = open(&mut site, 0, "connect v5 id=b clean method=echo data=yes");
+        hears(&mut site, b, "connack success ...");
+        say(&mut site, b, last);
+        hears(&mut site, b, &format!("disconnect {code}"));
+        assert!(site.is_closed(b), "{last}");
+    }
+}

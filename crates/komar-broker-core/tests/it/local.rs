@@ -1,0 +1,194 @@
+//! Clients in the same process: the rules of all others, bounded in both directions.
+
+use std::sync::Arc;
+
+use komar_broker_core::{
+    Access, Broker, BrokerConfig, Decision, Hooks, LocalClient, LocalError, LocalEvent, LocalOptions,
+};
+use komar_codec::{QoS, ReasonCode};
+use komar_testkit::Site;
+
+use crate::desk::{Desk, hears, hears_nothing, join, say};
+
+fn connect(site: &mut Site, name: &str, maximum_bytes: usize) -> LocalClient {
+    let mut options = LocalOptions::new(name);
+    options.username = Some(name.to_owned());
+    options.maximum_bytes = maximum_bytes;
+    let client = site.broker().connect_local(options).unwrap();
+    site.settle();
+    client
+}
+
+fn message(client: &LocalClient) -> Option<(String, String)> {
+    match client.try_receive().unwrap()? {
+        LocalEvent::Message(message) => {
+            let payload = String::from_utf8(message.payload).unwrap();
+            Some((message.topic_name, payload))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn it_talks_with_clients_behind_sockets_and_ends_with_its_last_reference() {
+    for workers in [1, 3] {
+        let mut site = Site::new(BrokerConfig::default(), Access::allow_all(), workers);
+        let client = connect(&mut site, "inner", 1 << 20);
+        let asked = client.subscribe("t/#", QoS::ExactlyOnce).unwrap();
+        site.settle();
+        let granted = LocalEvent::Subscribed {
+            identifier: asked,
+            reason_code: ReasonCode::GrantedQoS1,
+        };
+        assert_eq!(client.try_receive(), Ok(Some(granted)));
+        let outer = join(&mut site, 2, "connect v5 id=outer clean");
+        say(&mut site, outer, "subscribe id=1 u");
+        hears(&mut site, outer, "suback id=1 granted_qos0");
+        say(
+            &mut site,
+            outer,
+            r#"publish t/1 "in" + publish t/2 "in" qos=1 id=1"#,
+        );
+        hears(&mut site, outer, "puback id=1");
+        assert_eq!(message(&client), Some(("t/1".into(), "in".into())));
+        assert_eq!(message(&client), Some(("t/2".into(), "in".into())));
+        assert_eq!(message(&client), None);
+        let asked = client.publish("u", b"out", QoS::AtLeastOnce, false).unwrap();
+        hears(&mut site, outer, r#"publish u "out""#);
+        let published = LocalEvent::Published {
+            identifier: asked.unwrap(),
+            reason_code: ReasonCode::Success,
+        };
+        assert_eq!(client.try_receive(), Ok(Some(published)));
+        // It is a Session like any other.
+        let info = site.broker().session("inner").unwrap();
+        assert_eq!(
+            (info.username.as_deref(), info.inflight_messages),
+            (Some("inner"), 0)
+        );
+        let asked = client.unsubscribe("t/#").unwrap();
+        site.settle();
+        assert!(matches!(
+            client.try_receive(),
+            Ok(Some(LocalEvent::Subscribed { identifier, reason_code: ReasonCode::Success })) if identifier == asked
+        ));
+        assert!(client.publish("+", b"", QoS::AtMostOnce, false).is_err());
+        assert!(client.subscribe("a#", QoS::AtMostOnce).is_err());
+        drop(client);
+        site.settle();
+        assert_eq!(site.broker().statistics().connected, 1);
+        assert_eq!(site.broker().statistics().connections, 1);
+    }
+}
+
+#[test]
+fn the_same_rules_and_hooks_hold_for_it_and_answers_may_come_later() {
+    let desk = Arc::new(Desk::default());
+    let hooks = Hooks::default().on_publish(|publish, _| {
+        if publish.topic_name() == "no" {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        Ok(())
+    });
+    let broker = Broker::with_hooks(BrokerConfig::default(), desk.access(), hooks, 7);
+    let mut site = Site::with_broker(broker, 2);
+    // Nobody asks whether it may log in.
+    let client = connect(&mut site, "inner", 1 << 20);
+    let expected = |answer: (u16, ReasonCode)| {
+        Ok(Some(LocalEvent::Published {
+            identifier: answer.0,
+            reason_code: answer.1,
+        }))
+    };
+    let answers = [
+        ("t", Decision::Deny, ReasonCode::NotAuthorized),
+        ("no", Decision::Allow, ReasonCode::QuotaExceeded),
+        ("u", Decision::Allow, ReasonCode::NoMatchingSubscribers),
+    ];
+    let asked: Vec<u16> = answers
+        .iter()
+        .map(|(topic, ..)| {
+            client
+                .publish(topic, b"x", QoS::AtLeastOnce, false)
+                .unwrap()
+                .unwrap()
+        })
+        .collect();
+    site.settle();
+    for ((topic, decision, reason_code), identifier) in answers.into_iter().zip(asked) {
+        assert_eq!(client.try_receive(), Ok(None));
+        desk.answer(&format!("inner writes {topic}"), decision);
+        site.settle();
+        assert_eq!(client.try_receive(), expected((identifier, reason_code)));
+    }
+}
+
+#[test]
+fn a_full_mailbox_says_so_and_a_slow_one_loses_qos_0_only() {
+    let mut config = BrokerConfig::default();
+    config.limits.maximum_outbox_bytes = 1000;
+    let mut site = Site::new(config, Access::allow_all(), 1);
+    let client = connect(&mut site, "inner", 500);
+    client.subscribe("t", QoS::AtLeastOnce).unwrap();
+    site.settle();
+    client.try_receive().unwrap();
+    // The worker does not come to it.
+    let mut taken = 0;
+    let full = loop {
+        match client.publish("u", &[b'x'; 50], QoS::AtMostOnce, false) {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full, LocalError::Full);
+    assert!((5..20).contains(&taken), "{taken}");
+    site.settle();
+    assert!(client.publish("u", b"x", QoS::AtMostOnce, false).is_ok());
+
+    // The client does not come to what it gets.
+    for number in 0..200 {
+        let payload = format!("{number:0>50}");
+        site.publish("t", payload.as_bytes(), QoS::AtMostOnce, false)
+            .unwrap();
+        site.publish("t", payload.as_bytes(), QoS::AtLeastOnce, false)
+            .unwrap();
+        site.settle();
+    }
+    let (mut qos0, mut qos1) = (0, Vec::new());
+    loop {
+        site.settle();
+        match client.try_receive().unwrap() {
+            Some(LocalEvent::Message(message)) if message.qos == QoS::AtMostOnce => qos0 += 1,
+            Some(LocalEvent::Message(message)) => qos1.push(message.payload),
+            Some(other) => panic!("{other:?}"),
+            None => break,
+        }
+    }
+    assert!(qos0 < 100, "{qos0}");
+    let all: Vec<Vec<u8>> = (0..200)
+        .map(|number| format!("{number:0>50}").into_bytes())
+        .collect();
+    assert_eq!(qos1, all);
+}
+
+#[test]
+fn it_is_kicked_and_taken_over_like_any_other() {
+    let mut site = Site::new(BrokerConfig::default(), Access::allow_all(), 2);
+    let client = connect(&mut site, "inner", 1 << 20);
+    assert!(site.broker().kick("inner", ReasonCode::AdministrativeAction));
+    site.settle();
+    assert_eq!(client.try_receive(), Err(LocalError::Closed));
+    assert_eq!(client.receive(), Err(LocalError::Closed));
+    assert_eq!(
+        client.publish("t", b"", QoS::AtMostOnce, false),
+        Err(LocalError::Closed)
+    );
+
+    let client = connect(&mut site, "inner", 1 << 20);
+    let other = join(&mut site, 1, "connect v5 id=inner clean");
+    site.settle();
+    assert_eq!(client.try_receive(), Err(LocalError::Closed));
+    drop(client);
+    hears_nothing(&mut site, other);
+    assert_eq!(site.broker().statistics().connections, 1);
+}
