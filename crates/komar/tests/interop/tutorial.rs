@@ -241,3 +241,31 @@ fn the_acl_files_mean_what_the_table_says() {
         .expect_text("myacl.conf:2:7: warning: ", "`topic deny`");
     acl(&["check", "sparkplug.conf"]).expect_status(0, "sparkplug.conf");
 }
+
+/// What Mosquitto lacks: each name is bound to its own certificate, and the password is still asked for.
+#[test]
+fn a_stolen_password_needs_its_owners_certificate() {
+    if !is_komar() || !Tool::MosquittoClients.is_installed() {
+        return;
+    }
+    let folder = Folder::new();
+    copy_certificates(&folder);
+    folder.write("myacl.conf", ACL);
+    for user in ["myPLC", "myD2000"] {
+        add_user(&folder, "pwfile", user, &format!("{user}'s secret")).expect_status(0, user);
+    }
+    let configuration = CONFIGURATION
+        .replace("use_identity_as_username", "require_identity_as_username")
+        .replace("#password_file", "password_file");
+    let broker = Broker::start(&folder, &configuration, Reactors::One);
+    let publish = |certificate: &str, user: &str, password: &str| {
+        let mut command = client("mosquitto_pub", &broker, &folder, certificate);
+        command.args(["-V", "mqttv311", "-q", "1", "-t", "PLC1/out", "-m", "hello"]);
+        Program::run(command.args(["-u", user, "-P", password]))
+    };
+    publish("myPLC", "myPLC", "myPLC's secret").expect_status(0, "its own certificate and password");
+    // mosquitto_pub ends with the return code of CONNACK.
+    publish("myD2000", "myPLC", "myPLC's secret").expect_status(4, "somebody else's certificate");
+    publish("myPLC", "myPLC", "guessed").expect_status(5, "a wrong password");
+    publish("myPLC", "myD2000", "myD2000's secret").expect_status(4, "somebody else's name");
+}
