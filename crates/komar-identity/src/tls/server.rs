@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, GetRandomFailed};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::ticketer::TicketRotator;
@@ -102,6 +103,7 @@ pub fn default_provider() -> CryptoProvider {
 #[derive(Debug, Clone)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
+    client_verifier: Option<Arc<ClientVerifier>>,
     warnings: Vec<TlsWarning>,
 }
 
@@ -118,6 +120,13 @@ impl ServerTls {
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// What verifies clients' certificates, to look at those of connected clients again after a reload; `None` if
+    /// clients are not asked for any.
+    #[must_use]
+    pub fn client_verifier(&self) -> Option<Arc<ClientVerifier>> {
+        self.client_verifier.clone()
     }
 
     /// What works, but not as the operator may think.
@@ -273,6 +282,7 @@ impl<'a> ServerTlsBuilder<'a> {
                 let config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key_pair)));
                 return Ok(ServerTls {
                     config: finish(config)?,
+                    client_verifier: None,
                     warnings,
                 });
             }
@@ -296,11 +306,13 @@ impl<'a> ServerTlsBuilder<'a> {
             crls_file: &self.crls_label,
             now,
         };
-        let verifier = ClientVerifier::with_settings(settings, &provider, &mut warnings)?;
-        let builder = builder.with_client_cert_verifier(Arc::new(verifier));
+        let verifier = Arc::new(ClientVerifier::with_settings(settings, &provider, &mut warnings)?);
+        let for_handshakes: Arc<dyn ClientCertVerifier> = verifier.clone();
+        let builder = builder.with_client_cert_verifier(for_handshakes);
         let config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key_pair)));
         Ok(ServerTls {
             config: finish(config)?,
+            client_verifier: Some(verifier),
             warnings,
         })
     }

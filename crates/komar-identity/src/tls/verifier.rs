@@ -1,5 +1,6 @@
 //! The verifier of client certificates.
 
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -41,6 +42,8 @@ pub struct ClientVerifier {
     mandatory: bool,
     ignore_dates: bool,
     algorithms: WebPkiSupportedAlgorithms,
+    /// Of everything that a verdict rests on, but the time.
+    digest: u64,
 }
 
 /// What a [`ClientVerifier`] is made of.
@@ -90,6 +93,7 @@ impl ClientVerifier {
         warnings: &mut Vec<TlsWarning>,
     ) -> Result<Self, TlsError> {
         let algorithms = provider.signature_verification_algorithms;
+        let digest = digest(&settings);
         let authorities = Authorities::new(settings.cas, settings.cas_file, algorithms.all, warnings)?;
         let now = i64::try_from(settings.now.as_secs()).unwrap_or(i64::MAX);
         if !settings.ignore_dates {
@@ -105,6 +109,7 @@ impl ClientVerifier {
             }
         }
         Ok(Self {
+            digest,
             hints: hints(&authorities),
             anchors,
             authorities,
@@ -264,6 +269,28 @@ impl ClientVerifier {
                 && root.anchor.subject_public_key_info == anchor.subject_public_key_info
         })
     }
+}
+
+impl ClientVerifier {
+    /// Whether both rest on the same files and settings, so that what one of them has accepted is accepted by the other
+    /// too, as far as the time does not matter.
+    #[must_use]
+    pub fn judges_like(&self, other: &ClientVerifier) -> bool {
+        self.digest == other.digest
+    }
+}
+
+/// Two verifiers with the same digest let the same clients in. Files of the operator's own make no collisions.
+fn digest(settings: &VerifierSettings<'_>) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    for certificate in &settings.cas {
+        certificate.as_ref().hash(&mut hasher);
+    }
+    for list in &settings.crls {
+        list.as_ref().hash(&mut hasher);
+    }
+    (settings.cas.len(), settings.ignore_dates, settings.mandatory).hash(&mut hasher);
+    hasher.finish()
 }
 
 impl ClientCertVerifier for ClientVerifier {
