@@ -101,7 +101,13 @@ impl Worker {
             Authentication::Accept => accept(connect.username.filter(|name| !name.is_empty()).map(Arc::from)),
             Authentication::AcceptAs(username) => accept(Some(username)),
             Authentication::AcceptAnonymous => accept(None),
-            Authentication::Refuse(reason_code) => Err(refuse(reason_code, "credentials are required")),
+            Authentication::Refuse(reason_code) => Err(refuse(
+                reason_code,
+                match connect.username {
+                    Some(_) => "unknown user name or wrong password",
+                    None => "credentials are required",
+                },
+            )),
             Authentication::Check(check) => {
                 self.checks.push_back(PasswordRequest {
                     outbox: Arc::clone(&link.outbox),

@@ -59,16 +59,22 @@ impl Worker {
         }
     }
 
-    /// Ends a Connection for what somebody else decided.
-    pub(crate) fn expel(&mut self, link: &mut Link, reason_code: ReasonCode) {
+    /// Ends a Connection for what the driver has decided: a 5.0 client that is connected is sent DISCONNECT with this
+    /// code. Its Session goes on as after any other end of a Connection, and its Will Message is published.
+    pub fn expel(&mut self, link: &mut Link, reason_code: ReasonCode) {
         let cause = match reason_code {
             ReasonCode::NotAuthorized => CloseCause::NotAuthorized,
             _ => CloseCause::AdministrativeAction,
         };
         let reason_code = refusal(reason_code, PacketType::Disconnect);
-        self.leave(link, cause);
         let outbox = Arc::clone(&link.outbox);
-        self.say_goodbye(&outbox, reason_code, cause);
+        let is_connected = matches!(link.phase, Phase::Established(_));
+        self.leave(link, cause);
+        if is_connected {
+            self.say_goodbye(&outbox, reason_code, cause);
+        } else {
+            self.fx.close(&outbox, cause);
+        }
     }
 }
 
