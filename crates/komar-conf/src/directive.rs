@@ -1,5 +1,7 @@
 //! What a directive is. The rows are in [`table`](crate::table).
 
+use std::fmt;
+
 use crate::Bridge;
 use crate::arguments::{Apply, Arguments, Problem};
 use crate::draft::{Draft, ListenerDraft, PluginDraft, SecurityDraft};
@@ -128,6 +130,41 @@ impl Keyword {
 
     pub(crate) const fn with(word: &'static str, support: Support) -> Keyword {
         Keyword { word, support }
+    }
+}
+
+impl fmt::Display for ValueType {
+    /// `a whole number from 0 to 65535`, `true or false`: what may be written, in words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ValueType::Boolean => f.write_str("true or false"),
+            ValueType::Integer { minimum, maximum } if *minimum <= i64::from(i32::MIN) => {
+                write!(f, "a whole number up to {maximum}")
+            }
+            ValueType::Integer { minimum, maximum } => {
+                write!(f, "a whole number from {minimum} to {maximum}")
+            }
+            ValueType::Text => f.write_str("text to the end of the line"),
+            ValueType::Path => f.write_str("a path, to the end of the line"),
+            ValueType::Words(words) => words.iter().enumerate().try_for_each(|(number, keyword)| {
+                let between = if number == 0 { "" } else { ", " };
+                write!(f, "{between}{}", keyword.word)
+            }),
+            ValueType::Form(form) => f.write_str(form),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    /// What it belongs to, as the end of a sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scope::Global => "the whole broker",
+            Scope::Listener => "the listener above it",
+            Scope::Security => "the whole broker; with per_listener_settings the listener above it",
+            Scope::Bridge => "the connection above it",
+            Scope::Plugin => "the plugin above it",
+        })
     }
 }
 

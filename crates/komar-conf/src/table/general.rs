@@ -73,10 +73,7 @@ pub(super) fn rows() -> Vec<Directive> {
             Integer(MINIMUM, MAXIMUM, |draft, value| {
                 draft.config.limits.max_inflight_bytes = bound(value)
             }),
-        )
-        .support(NoEffect(
-            "'max_inflight_messages' and 'max_packet_size' are what bounds it yet",
-        )),
+        ),
         row(
             "max_inflight_messages",
             "20",
@@ -151,7 +148,6 @@ pub(super) fn rows() -> Vec<Directive> {
             "every listener has security of its own; must stand before every option of security",
             structure::per_listener_settings,
         )
-        .restart()
         .until_3(Some("'listener_allow_anonymous' and 'plugin_use'")),
         row(
             "persistent_client_expiration",

@@ -118,8 +118,7 @@ pub(super) fn rows() -> Vec<Directive> {
             Integer(0, 65535, |draft, value| {
                 draft.listener.max_topic_alias_broker = to_u16(value)
             }),
-        )
-        .support(NoEffect("no aliases are set towards clients yet")),
+        ),
         row(
             Error,
             "mount_point",

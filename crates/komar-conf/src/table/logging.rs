@@ -40,7 +40,7 @@ pub(super) fn rows() -> Vec<Directive> {
         .once(),
         row("log_facility", "", "syslog facility LOCAL0 to LOCAL7; 'daemon' if not given", Integer(0, 7, |draft, value| {
             draft.logging().facility = u8::try_from(value).ok();
-        })).support(NoEffect("there is no syslog yet")),
+        })),
         row("connection_messages", "true", "a line for each connect and disconnect", Boolean(|draft, value| {
             draft.logging().connection_messages = value;
         })),
@@ -48,6 +48,9 @@ pub(super) fn rows() -> Vec<Directive> {
             .support(NoEffect("no external library serves WebSockets")),
     ]
 }
+
+const NO_SUBSCRIPTIONS: &str = "lines about subscriptions are not written yet";
+const NO_SUCH_LINES: &str = "there are no lines of this kind";
 
 const DESTINATIONS: &[Keyword] = &[
     Keyword::full("none"),
@@ -68,10 +71,10 @@ const TYPES: &[Keyword] = &[
     Keyword::full("notice"),
     Keyword::full("information"),
     Keyword::full("debug"),
-    Keyword::full("subscribe"),
-    Keyword::full("unsubscribe"),
-    Keyword::full("websockets"),
-    Keyword::full("internal"),
+    Keyword::with("subscribe", NoEffect(NO_SUBSCRIPTIONS)),
+    Keyword::with("unsubscribe", NoEffect(NO_SUBSCRIPTIONS)),
+    Keyword::with("websockets", NoEffect(NO_SUCH_LINES)),
+    Keyword::with("internal", NoEffect(NO_SUCH_LINES)),
 ];
 
 fn row(name: &'static str, default: &'static str, summary: &'static str, apply: Apply<Draft>) -> Directive {
