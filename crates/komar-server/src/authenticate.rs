@@ -19,6 +19,7 @@ pub(crate) type Deliver = Arc<dyn Fn(Arc<Outbox>, PasswordVerdict) + Send + Sync
 
 struct Queue {
     waiting: Mutex<Waiting>,
+    maximum: usize,
     arrived: Condvar,
 }
 
@@ -29,9 +30,10 @@ struct Waiting {
 }
 
 impl PasswordPool {
-    pub(crate) fn start(threads: usize, deliver: Deliver) -> std::io::Result<PasswordPool> {
+    pub(crate) fn start(threads: usize, maximum: usize, deliver: Deliver) -> std::io::Result<PasswordPool> {
         let queue = Arc::new(Queue {
             waiting: Mutex::default(),
+            maximum,
             arrived: Condvar::new(),
         });
         let threads = (0..threads.max(1))
@@ -48,7 +50,7 @@ impl PasswordPool {
     /// Adds a check, or gives it back if too many wait already.
     pub(crate) fn submit(&self, request: PasswordRequest) -> Result<(), PasswordRequest> {
         let mut waiting = self.queue.waiting.lock();
-        if waiting.requests.len() >= MAXIMUM_WAITING {
+        if waiting.requests.len() >= self.queue.maximum {
             return Err(request);
         }
         waiting.requests.push_back(request);
@@ -91,5 +93,5 @@ fn run(queue: &Queue, deliver: &Deliver) {
     }
 }
 
-/// Logins that wait for their check. Each holds a Connection with its CONNECT, and gives up at the CONNECT timeout.
-const MAXIMUM_WAITING: usize = 10_000;
+/// Logins that wait for their check, unless it is set otherwise. Each gives up at the CONNECT timeout.
+pub(crate) const MAXIMUM_WAITING_LOGINS: usize = 10_000;

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use komar_broker_core::{Link, Outbox, Output, Sent};
 
+use crate::open_listener::{ListenerSettings, OpenListener};
 use crate::transport::layers::Layers;
 use crate::transport::socket::{Peer, Socket, Stopped};
 
@@ -53,7 +54,9 @@ pub(crate) struct Connection {
     pub(crate) link: Link,
     /// What stands between socket and Link; `None` for plain MQTT.
     pub(crate) layers: Option<Box<Layers>>,
-    pub(crate) listener: usize,
+    pub(crate) listener: Arc<OpenListener>,
+    /// What held for the listener when this was looked at last.
+    pub(crate) settings: Arc<ListenerSettings>,
     /// The other side has sent its last byte: an edge that announced data may have announced the end as well.
     pub(crate) read_closed: bool,
     /// It waits in the reactor's list of Connections to be read.

@@ -7,6 +7,12 @@ use crate::connection::Address;
 
 /// Target of lines that Mosquitto logs at its level `notice`, which lies between warning and information.
 pub const NOTICE: &str = "komar::notice";
+/// Target of lines about the coming and going of clients, which `connection_messages` switches; of the same level.
+pub const CONNECTION: &str = "komar::connection";
+/// Target of lines about subscriptions.
+pub const SUBSCRIBE: &str = "komar::subscribe";
+/// Target of lines about subscriptions that end.
+pub const UNSUBSCRIBE: &str = "komar::unsubscribe";
 /// Target of lines that Mosquitto logs at its level `debug`.
 pub const DEBUG: &str = "komar::debug";
 
@@ -31,11 +37,14 @@ pub(crate) fn log(event: &Event) {
                 .as_ref()
                 .map(|name| format!(", u'{}'", printable(name)))
                 .unwrap_or_default();
+            let (client_id, address) = (printable(client_id), peer(outbox));
             tracing::info!(
-                target: NOTICE,
-                "New client connected from {} as {} (p{level}, c{clean}, k{keep_alive}{user}).",
-                peer(outbox),
-                printable(client_id)
+                target: CONNECTION,
+                event = "connected",
+                address,
+                client_id,
+                user = username.as_deref().map(printable),
+                "New client connected from {address} as {client_id} (p{level}, c{clean}, k{keep_alive}{user}).",
             );
         }
         Event::Refused {
@@ -49,12 +58,17 @@ pub(crate) fn log(event: &Event) {
                 .as_ref()
                 .map(|name| format!(", user '{}'", printable(name)))
                 .unwrap_or_default();
+            let (client_id, address) = (printable(client_id), peer(outbox));
+            let code = reason_code.as_u8();
             tracing::info!(
                 target: NOTICE,
-                "Client {} from {}{user} refused: {detail} ({:#04x}).",
-                printable(client_id),
-                peer(outbox),
-                reason_code.as_u8()
+                event = "refused",
+                address,
+                client_id,
+                user = username.as_deref().map(printable),
+                reason = detail,
+                code = u64::from(code),
+                "Client {client_id} from {address}{user} refused: {detail} ({code:#04x}).",
             );
         }
         Event::Disconnected {
@@ -63,17 +77,29 @@ pub(crate) fn log(event: &Event) {
             cause,
         } => {
             let client_id = printable(client_id);
-            match cause {
-                CloseCause::Disconnected | CloseCause::DisconnectedWithWill => {
-                    tracing::info!(target: NOTICE, "Client {client_id} [{}] disconnected.", peer(outbox));
-                }
-                cause => {
-                    tracing::info!(target: NOTICE, "Client {client_id} [{}] disconnected: {cause}.", peer(outbox));
-                }
-            }
+            let address = peer(outbox);
+            let reason = match cause {
+                CloseCause::Disconnected | CloseCause::DisconnectedWithWill => String::new(),
+                cause => format!(": {cause}"),
+            };
+            tracing::info!(
+                target: CONNECTION,
+                event = "disconnected",
+                address,
+                client_id,
+                reason = %cause,
+                "Client {client_id} [{address}] disconnected{reason}."
+            );
         }
         Event::Abandoned { outbox, cause } => {
-            tracing::info!(target: NOTICE, "Client <unknown> [{}] disconnected: {cause}.", peer(outbox));
+            let address = peer(outbox);
+            tracing::info!(
+                target: CONNECTION,
+                event = "abandoned",
+                address,
+                reason = %cause,
+                "Client <unknown> [{address}] disconnected: {cause}."
+            );
         }
         Event::QueueFull { client_id } => {
             tracing::info!(
@@ -95,6 +121,20 @@ pub(crate) fn log(event: &Event) {
         }
         _ => {}
     }
+}
+
+/// The line behind that of a client that has connected over TLS.
+pub(crate) fn negotiated(client_id: &str, version: Option<&str>, cipher: Option<&str>) {
+    let client_id = printable(client_id);
+    let (version, cipher) = (version.unwrap_or("TLS"), cipher.unwrap_or("of an unknown name"));
+    tracing::info!(
+        target: CONNECTION,
+        event = "negotiated",
+        client_id,
+        version,
+        cipher,
+        "Client {client_id} negotiated {version} cipher {cipher}"
+    );
 }
 
 fn peer(outbox: &Outbox) -> String {

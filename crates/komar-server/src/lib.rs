@@ -13,8 +13,8 @@
 //! # Ok::<(), komar_server::StartError>(())
 //! ```
 //!
-//! What this crate does not do yet: `$SYS`, reload of listeners and certificates, persistence. What it never does: parse options of a command line, install a log subscriber or a
-//! process-wide cryptography provider.
+//! What this crate does not do yet: persistence. What it never does: parse options of a command line, install a log subscriber or
+//! a process-wide cryptography provider.
 
 #![warn(missing_docs)]
 
@@ -29,10 +29,14 @@ mod inherited;
 mod listener;
 mod listening_socket;
 mod mailbox;
+mod open_listener;
+mod publisher;
 mod reactor;
+mod reload;
 mod server;
 #[cfg(feature = "conf")]
 pub mod setup;
+mod sys;
 mod transport;
 
 pub use health::Health;
@@ -40,4 +44,6 @@ pub use inherited::InheritedSockets;
 pub use ipnet::IpNet;
 pub use komar_broker_core::{Access, Broker, BrokerConfig, FileAccess, Hooks, ListenerFiles, ListenerPolicy};
 pub use listener::{ListenAddress, Listener, ProxyProtocol, ProxyVersion, WebSocketOptions};
+pub use publisher::{Full, Publisher};
+pub use reload::{ReloadError, Reloaded};
 pub use server::{Placement, Server, ServerBuilder, StartError};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use komar_broker_core::ListenerPolicy;
+use komar_identity::tls::ClientVerifier;
 
 use crate::transport::websocket;
 
@@ -15,6 +16,7 @@ pub struct Listener {
     pub(crate) address: ListenAddress,
     pub(crate) policy: ListenerPolicy,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) client_verifier: Option<Arc<ClientVerifier>>,
     pub(crate) websocket: Option<Arc<websocket::Settings>>,
     pub(crate) proxy: Option<ProxyProtocol>,
     pub(crate) maximum_connections: Option<usize>,
@@ -94,6 +96,7 @@ impl Listener {
             address,
             policy: ListenerPolicy::default(),
             tls: None,
+            client_verifier: None,
             websocket: None,
             proxy: None,
             maximum_connections: None,
@@ -113,6 +116,14 @@ impl Listener {
     #[must_use]
     pub fn tls(mut self, config: Arc<rustls::ServerConfig>) -> Listener {
         self.tls = Some(config);
+        self
+    }
+
+    /// Looks at the certificates of connected clients again at a reload, with the verifier that the TLS configuration
+    /// has too. Default: none; they stay until they leave.
+    #[must_use]
+    pub fn client_verifier(mut self, verifier: Arc<ClientVerifier>) -> Listener {
+        self.client_verifier = Some(verifier);
         self
     }
 

@@ -7,6 +7,10 @@ use komar_broker_core::Outbox;
 use komar_passwd::PasswordVerdict;
 use parking_lot::Mutex;
 
+use crate::open_listener::OpenListener;
+use crate::publisher::OwnMessage;
+use crate::reactor::Listening;
+use crate::reload::Pause;
 use crate::transport::socket::{Peer, Socket};
 
 /// Something for a reactor to do.
@@ -15,7 +19,7 @@ pub(crate) enum Mail {
     Accepted {
         socket: Socket,
         peer: Peer,
-        listener: usize,
+        listener: Arc<OpenListener>,
     },
     /// Output waits for a Connection that only its own reactor may write to.
     Flush(Arc<Outbox>),
@@ -23,6 +27,12 @@ pub(crate) enum Mail {
     Verdict(Arc<Outbox>, PasswordVerdict),
     /// Answer, as a sign of life.
     Echo(std::sync::mpsc::Sender<()>),
+    /// Messages of the embedder's own.
+    Publish(Vec<OwnMessage>),
+    /// A round of `$SYS`; the flag gets whether anybody was sent something.
+    PublishSys(Vec<OwnMessage>, Arc<AtomicBool>),
+    /// Stand still while settings are swapped; then this is what listens, and all Connections are looked at again.
+    Pause(Arc<Pause>, Option<Listening>),
     /// The server stops: publish what Will Messages are still to be published, end all Connections and the thread.
     Stop,
 }
@@ -55,6 +65,15 @@ impl Mailbox {
         {
             tracing::error!(%error, "a reactor cannot be woken");
         }
+    }
+
+    /// As [`send`](Self::send), unless `maximum` letters wait already. Says whether it was sent.
+    pub(crate) fn send_within(&self, mail: Mail, maximum: usize) -> bool {
+        if self.letters.lock().len() >= maximum {
+            return false;
+        }
+        self.send(mail);
+        true
     }
 
     /// The reactor is about to sleep. `false`: there is mail, do not. What else there may be to do, the caller looks for

@@ -1,54 +1,66 @@
 //! One thread: waits for its Connections, reads, lets the worker work, writes.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use komar_broker_core::{
-    CloseCause, LinkState, ListenerPolicy, Next, Now, Outbox, PasswordRequest, Take, Worker,
+    CloseCause, Event, LinkState, ListenerId, Next, Now, Outbox, PasswordRequest, Take, Worker,
 };
+use komar_codec::ReasonCode;
 use komar_passwd::PasswordVerdict;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
+use parking_lot::Mutex;
+use rustls::pki_types::UnixTime;
+use rustls::server::danger::ClientCertVerifier;
 use slab::Slab;
 
 use crate::authenticate::PasswordPool;
 use crate::connection::{Address, Connection, Received, write_output};
 use crate::event_log;
-use crate::listener::{ListenAddress, ProxyProtocol};
+use crate::listener::ListenAddress;
 use crate::listening_socket::ListeningSocket;
 use crate::mailbox::{Mail, Mailbox};
+use crate::open_listener::{ListenerSettings, OpenListener};
+use crate::publisher::OwnMessage;
+use crate::reload::Pause;
 use crate::server::Placement;
 use crate::transport::layers::{End, Layers, Scratch};
 use crate::transport::proxy::{self, ProxyError, Source};
 use crate::transport::socket::{Peer, Socket};
-use crate::transport::tls::looks_like_tls;
-use crate::transport::websocket;
+use crate::transport::tls::{Tls, looks_like_tls};
 
 /// What all reactors of a server share.
 pub(crate) struct Common {
-    pub(crate) listeners: Vec<OpenListener>,
+    pub(crate) listeners: Mutex<Listeners>,
+    /// Of the first reactor, for listening sockets.
+    pub(crate) registry: Registry,
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     /// Connections of each reactor, for placing new ones.
     pub(crate) loads: Vec<AtomicUsize>,
     pub(crate) placement: Placement,
     pub(crate) placed: AtomicUsize,
     /// Of all listeners together.
-    pub(crate) maximum_connections: usize,
+    pub(crate) maximum_connections: AtomicUsize,
     pub(crate) passwords: PasswordPool,
     pub(crate) started: Instant,
 }
 
-/// A listener as it runs.
-pub(crate) struct OpenListener {
-    pub(crate) policy: Arc<ListenerPolicy>,
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
-    pub(crate) websocket: Option<Arc<websocket::Settings>>,
-    pub(crate) proxy: Option<ProxyProtocol>,
-    pub(crate) local: ListenAddress,
-    pub(crate) maximum_connections: Option<usize>,
-    pub(crate) connections: AtomicUsize,
-    pub(crate) no_delay: bool,
+/// All that is listened on, changed by one reload at a time.
+pub(crate) struct Listeners {
+    pub(crate) open: Vec<Arc<OpenListener>>,
+    /// Addresses that a socket of the service manager serves along with another one.
+    pub(crate) served: Vec<ListenAddress>,
+    pub(crate) next_id: u16,
+}
+
+/// What a reload changes in what the first reactor accepts from.
+pub(crate) struct Listening {
+    /// Registered already.
+    pub(crate) added: Vec<(ListeningSocket, Arc<OpenListener>)>,
+    pub(crate) removed: Vec<ListenerId>,
 }
 
 pub(crate) struct Reactor {
@@ -59,9 +71,9 @@ pub(crate) struct Reactor {
     worker: Worker,
     connections: Slab<Connection>,
     /// Listening sockets; on the first reactor only.
-    sockets: Vec<ListeningSocket>,
+    sockets: HashMap<ListenerId, (ListeningSocket, Arc<OpenListener>)>,
     /// Listeners that may have more to accept.
-    accepting: Vec<usize>,
+    accepting: Vec<ListenerId>,
     /// Do not accept before: descriptors have run out.
     accept_after: Option<Instant>,
     /// That they have run out is in the log.
@@ -82,8 +94,8 @@ impl Reactor {
         common: Arc<Common>,
         poll: Poll,
         worker: Worker,
-        sockets: Vec<ListeningSocket>,
-    ) -> io::Result<Reactor> {
+        sockets: Vec<(ListeningSocket, Arc<OpenListener>)>,
+    ) -> Reactor {
         let mailbox = Arc::clone(&common.mailboxes[number]);
         let waker = Arc::clone(&mailbox);
         worker.set_wake(Box::new(move || waker.wake()));
@@ -94,7 +106,7 @@ impl Reactor {
             poll,
             worker,
             connections: Slab::new(),
-            sockets,
+            sockets: HashMap::new(),
             accepting: Vec::new(),
             accept_after: None,
             accept_failed: false,
@@ -105,13 +117,16 @@ impl Reactor {
             letters: Vec::new(),
             stopping: false,
         };
-        for (index, socket) in reactor.sockets.iter_mut().enumerate() {
-            reactor
-                .poll
-                .registry()
-                .register(socket, Token(LISTENERS + index), Interest::READABLE)?;
+        reactor.listen_on(sockets);
+        reactor
+    }
+
+    /// Accepts from these too. They are registered already, so that an edge may have passed.
+    fn listen_on(&mut self, sockets: Vec<(ListeningSocket, Arc<OpenListener>)>) {
+        for (socket, open) in sockets {
+            self.accepting.push(open.id);
+            self.sockets.insert(open.id, (socket, open));
         }
-        Ok(reactor)
     }
 
     /// Runs until the server stops.
@@ -156,7 +171,8 @@ impl Reactor {
             return;
         }
         if token >= LISTENERS {
-            self.accepting.push(token - LISTENERS);
+            self.accepting
+                .extend(u16::try_from(token - LISTENERS).map(ListenerId));
             return;
         }
         let Some(connection) = self.connections.get_mut(token) else {
@@ -188,7 +204,15 @@ impl Reactor {
                     socket,
                     peer,
                     listener,
-                } => self.add(socket, peer, listener),
+                } => self.add(socket, peer, &listener),
+                Mail::Publish(messages) => {
+                    self.publish(messages);
+                }
+                Mail::PublishSys(messages, heard) => {
+                    let matched = self.publish(messages);
+                    heard.store(matched > 0, Ordering::Relaxed);
+                }
+                Mail::Pause(pause, listening) => self.pause(&pause, listening),
                 Mail::Flush(outbox) => self.flush(&outbox),
                 Mail::Verdict(outbox, verdict) => self.verdict(&outbox, verdict),
                 Mail::Echo(sender) => {
@@ -201,6 +225,67 @@ impl Reactor {
         self.letters = letters;
     }
 
+    /// Publishes messages of our own. Returns how many Subscriptions they match.
+    fn publish(&mut self, messages: Vec<OwnMessage>) -> usize {
+        let mut matched = 0;
+        for message in messages {
+            let name = &message.topic_name;
+            match self
+                .worker
+                .publish(name, &message.payload, message.qos, message.retain)
+            {
+                Ok(subscriptions) => matched += subscriptions,
+                Err(error) => tracing::error!("cannot publish to '{}': {error}", event_log::printable(name)),
+            }
+        }
+        matched
+    }
+
+    /// Stands still, and goes on under the settings, rules and listeners of a reload.
+    fn pause(&mut self, pause: &Pause, listening: Option<Listening>) {
+        pause.wait();
+        // Takes the rules.
+        self.worker.turn_begin(now(self.common.started));
+        if let Some(listening) = listening {
+            for id in listening.removed {
+                self.sockets.remove(&id);
+            }
+            self.listen_on(listening.added);
+        }
+        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.look_again(key);
+        }
+    }
+
+    /// Whether a Connection could come in now as it did then; ends it if not.
+    fn look_again(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let new = connection.listener.settings();
+        let old = core::mem::replace(&mut connection.settings, Arc::clone(&new));
+        if connection.listener.is_closed() || !old.is_like(&new) {
+            return self
+                .worker
+                .expel(&mut connection.link, ReasonCode::AdministrativeAction);
+        }
+        if let Some(tls) = connection.layers.as_ref().and_then(|layers| layers.tls()) {
+            if tls.is_handshaking() {
+                // Its handshake is by the old configuration.
+                return self.refuse(key);
+            }
+            if let Err(error) = check_certificate(tls, &old, &new) {
+                let peer = peer_of(connection);
+                tracing::info!(target: event_log::NOTICE, "TLS with {peer} failed: {error}.");
+                return self
+                    .worker
+                    .expel(&mut connection.link, ReasonCode::AdministrativeAction);
+            }
+        }
+        self.worker.recheck(&mut connection.link, &new.policy);
+    }
+
     /// Accepts a few Connections, so that a storm of them leaves time for those that are there.
     fn accept(&mut self) {
         if self.accept_after.is_some_and(|after| Instant::now() < after) {
@@ -210,18 +295,19 @@ impl Reactor {
         let mut listeners = core::mem::take(&mut self.accepting);
         listeners.sort_unstable();
         listeners.dedup();
-        listeners.retain(|index| self.accept_some(*index));
+        listeners.retain(|id| self.accept_some(*id));
         self.accepting.append(&mut listeners);
     }
 
     /// Says whether there may be more.
-    fn accept_some(&mut self, index: usize) -> bool {
+    fn accept_some(&mut self, id: ListenerId) -> bool {
         for _ in 0..ACCEPTS_A_TURN {
-            let Some(socket) = self.sockets.get(index) else {
+            let Some((socket, open)) = self.sockets.get(&id) else {
                 return false;
             };
+            let open = Arc::clone(open);
             match socket.accept() {
-                Ok((socket, peer)) => self.place(socket, peer, index),
+                Ok((socket, peer)) => self.place(socket, peer, &open),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.accept_failed = false;
                     return false;
@@ -244,11 +330,9 @@ impl Reactor {
     }
 
     /// Chooses the reactor for a new Connection.
-    fn place(&mut self, socket: Socket, peer: Peer, listener: usize) {
-        let Some(open) = self.common.listeners.get(listener) else {
-            return;
-        };
-        if !is_trusted(open, &peer) {
+    fn place(&mut self, socket: Socket, peer: Peer, open: &Arc<OpenListener>) {
+        let settings = open.settings();
+        if !is_trusted(&settings, &peer) {
             tracing::info!(
                 target: event_log::NOTICE,
                 "Connection from {peer} rejected, it is not a trusted proxy."
@@ -256,7 +340,7 @@ impl Reactor {
             return;
         }
         let all = self.common.loads.iter().map(|load| load.load(Ordering::Relaxed));
-        if all.sum::<usize>() >= self.common.maximum_connections {
+        if all.sum::<usize>() >= self.common.maximum_connections.load(Ordering::Relaxed) {
             tracing::info!(
                 target: event_log::NOTICE,
                 "Client connection from {peer} denied: max_connections exceeded (global_max_connections)."
@@ -264,7 +348,10 @@ impl Reactor {
             return;
         }
         let count = open.connections.fetch_add(1, Ordering::Relaxed);
-        if open.maximum_connections.is_some_and(|maximum| count >= maximum) {
+        if settings
+            .maximum_connections
+            .is_some_and(|maximum| count >= maximum)
+        {
             open.connections.fetch_sub(1, Ordering::Relaxed);
             tracing::info!(
                 target: event_log::NOTICE,
@@ -272,11 +359,11 @@ impl Reactor {
             );
             return;
         }
-        if open.no_delay {
+        if settings.no_delay {
             socket.send_small_packets_at_once();
         }
         // Of a proxy's client nothing is known yet.
-        if open.proxy.is_none() {
+        if settings.proxy.is_none() {
             log_arrival(&peer, open);
         }
         let reactors = self.common.mailboxes.len();
@@ -286,26 +373,24 @@ impl Reactor {
         };
         self.common.loads[target].fetch_add(1, Ordering::Relaxed);
         if target == self.number {
-            self.add(socket, peer, listener);
+            self.add(socket, peer, open);
         } else {
             self.common.mailboxes[target].send(Mail::Accepted {
                 socket,
                 peer,
-                listener,
+                listener: Arc::clone(open),
             });
         }
     }
 
-    fn add(&mut self, mut socket: Socket, peer: Peer, listener: usize) {
-        let Some(open) = self.common.listeners.get(listener) else {
-            return;
-        };
+    fn add(&mut self, mut socket: Socket, peer: Peer, open: &Arc<OpenListener>) {
+        let settings = open.settings();
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let layers = Layers::of(open);
+        let layers = Layers::of(&settings);
         let registered = self.poll.registry().register(&mut socket, Token(key), interest);
-        let (Ok(layers), Ok(())) = (layers, registered) else {
+        let (Ok(layers), Ok(()), false) = (layers, registered, open.is_closed()) else {
             tracing::error!("cannot take the connection from {peer} over; it is closed");
             open.connections.fetch_sub(1, Ordering::Relaxed);
             self.common.loads[self.number].fetch_sub(1, Ordering::Relaxed);
@@ -315,12 +400,13 @@ impl Reactor {
         let wrapped = layers.as_ref().is_some_and(|layers| layers.wraps_output());
         let shared = (!wrapped).then(|| Arc::clone(&socket));
         let address = Address::new(self.number, key, peer, shared);
-        let link = self.worker.open(Box::new(address), &open.policy);
+        let link = self.worker.open(Box::new(address), &settings.policy);
         entry.insert(Connection {
             socket,
             link,
             layers,
-            listener,
+            listener: Arc::clone(open),
+            settings,
             read_closed: false,
             reading: true,
             closing: false,
@@ -435,9 +521,6 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key) else {
             return Ok(());
         };
-        let Some(open) = self.common.listeners.get(connection.listener) else {
-            return Ok(());
-        };
         let client = match &header.source {
             Source::Unknown => None,
             Source::Network(address) => Some(Peer::Network(*address)),
@@ -447,12 +530,12 @@ impl Reactor {
             address.set_client(client);
         }
         let peer = peer_of(connection);
-        if let Some(proxy) = &open.proxy {
+        if let Some(proxy) = &connection.settings.proxy {
             header
                 .check(proxy)
                 .map_err(|demand| format!("Connection from {peer} rejected, {demand}."))?;
         }
-        log_arrival(&peer, open);
+        log_arrival(&peer, &connection.listener);
         if let Some(tls) = &header.tls {
             if let (Some(version), Some(cipher)) = (&tls.version, &tls.cipher) {
                 let line = format!("Connection from {peer} negotiated {version} cipher {cipher}");
@@ -567,9 +650,7 @@ impl Reactor {
             self.worker.work();
             self.write_all();
         }
-        while let Some(event) = self.worker.next_event() {
-            event_log::log(&event);
-        }
+        self.log_events();
         while let Some(request) = self.worker.next_password_check() {
             self.submit(request);
         }
@@ -694,9 +775,7 @@ impl Reactor {
             };
             self.worker.close(&mut connection.link, cause);
             self.common.loads[self.number].fetch_sub(1, Ordering::Relaxed);
-            if let Some(open) = self.common.listeners.get(connection.listener) {
-                open.connections.fetch_sub(1, Ordering::Relaxed);
-            }
+            connection.listener.connections.fetch_sub(1, Ordering::Relaxed);
             // An Outbox may outlive its Connection in a Session's or another thread's hands, and the socket with it.
             connection.socket.shutdown();
         }
@@ -712,15 +791,27 @@ impl Reactor {
             .extend(keys.into_iter().map(|key| (key, CloseCause::ServerShuttingDown)));
         self.remove_connections();
         self.write_all();
+        self.log_events();
+    }
+
+    fn log_events(&mut self) {
         while let Some(event) = self.worker.next_event() {
             event_log::log(&event);
+            if let Event::Connected {
+                outbox, client_id, ..
+            } = &event
+                && let Some(connection) = self.find(outbox).and_then(|key| self.connections.get(key))
+                && let Some(tls) = connection.layers.as_ref().and_then(|layers| layers.tls())
+            {
+                event_log::negotiated(client_id, tls.version(), tls.cipher());
+            }
         }
     }
 }
 
 /// Whether whoever connects may say whom it stands for.
-fn is_trusted(open: &OpenListener, peer: &Peer) -> bool {
-    match (&open.proxy, peer) {
+fn is_trusted(settings: &ListenerSettings, peer: &Peer) -> bool {
+    match (&settings.proxy, peer) {
         (Some(proxy), Peer::Network(address)) if !proxy.trusted.is_empty() => {
             // An IPv4 address may come in IPv6's clothes.
             let address = address.ip().to_canonical();
@@ -730,15 +821,43 @@ fn is_trusted(open: &OpenListener, peer: &Peer) -> bool {
     }
 }
 
+/// Whether a certificate that was good enough still is.
+fn check_certificate(tls: &Tls, old: &ListenerSettings, new: &ListenerSettings) -> Result<(), rustls::Error> {
+    let Some(verifier) = &new.client_verifier else {
+        return Ok(());
+    };
+    // Signatures cost time, and mostly nothing that they depend on has changed.
+    if old
+        .client_verifier
+        .as_ref()
+        .is_some_and(|old| old.judges_like(verifier))
+    {
+        return Ok(());
+    }
+    match tls.peer_certificates().split_first() {
+        Some((own, others)) => verifier
+            .verify_client_cert(own, others, UnixTime::now())
+            .map(drop),
+        None if verifier.client_auth_mandatory() => Err(rustls::Error::NoCertificatesPresented),
+        None => Ok(()),
+    }
+}
+
 fn log_arrival(peer: &dyn core::fmt::Display, open: &OpenListener) {
     match &open.local {
         ListenAddress::Tcp(address) => {
             let port = address.port();
-            tracing::info!(target: event_log::NOTICE, "New connection from {peer} on port {port}.");
+            tracing::info!(target: event_log::CONNECTION, event = "accepted", address = %peer, port = u64::from(port), "New connection from {peer} on port {port}.");
         }
         // Unix sockets have port 0 in Mosquitto's log; the peer's name says the path.
         ListenAddress::Unix(_) => {
-            tracing::info!(target: event_log::NOTICE, "New connection from {peer} on port 0.");
+            tracing::info!(
+                target: event_log::CONNECTION,
+                event = "accepted",
+                address = %peer,
+                port = 0u64,
+                "New connection from {peer} on port 0."
+            );
         }
     }
 }
@@ -778,3 +897,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Tokens: keys of Connections, then the waker, then the listeners.
 pub(crate) const WAKER: usize = usize::MAX >> 1;
 const LISTENERS: usize = WAKER + 1;
+
+pub(crate) fn listener_token(id: ListenerId) -> Token {
+    Token(LISTENERS + usize::from(id.0))
+}

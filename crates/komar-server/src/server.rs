@@ -5,20 +5,24 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use komar_broker_core::{Access, Broker, BrokerConfig, Hooks, ListenerId, Outbox, Worker};
 use komar_passwd::PasswordVerdict;
-use mio::{Poll, Token};
+use mio::{Interest, Poll, Token};
+use parking_lot::Mutex;
 
-use crate::authenticate::PasswordPool;
+use crate::authenticate::{MAXIMUM_WAITING_LOGINS, PasswordPool};
 use crate::connection::Address;
 use crate::health::Health;
 use crate::inherited::{Found, InheritedSockets};
 use crate::listener::{ListenAddress, Listener};
 use crate::listening_socket::ListeningSocket;
 use crate::mailbox::{Mail, Mailbox};
-use crate::reactor::{Common, OpenListener, Reactor, WAKER, now};
+use crate::open_listener::OpenListener;
+use crate::publisher::Publisher;
+use crate::reactor::{Common, Listeners, Reactor, WAKER, listener_token, now};
+use crate::sys::Sys;
 
 /// How new Connections are spread over the reactors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +61,7 @@ pub enum StartError {
 /// Settings of a server that is to be started.
 pub struct ServerBuilder {
     config: BrokerConfig,
-    access: Access,
+    access: AccessSource,
     hooks: Hooks,
     listeners: Vec<Listener>,
     reactors: usize,
@@ -65,13 +69,44 @@ pub struct ServerBuilder {
     password_threads: usize,
     maximum_connections: usize,
     inherited: InheritedSockets,
+    maximum_waiting_logins: usize,
+    sys_interval: Option<Duration>,
+    version: String,
+}
+
+/// What a reload takes over from a builder.
+pub(crate) struct Wanted {
+    pub(crate) config: BrokerConfig,
+    pub(crate) access: AccessSource,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) maximum_connections: usize,
+    pub(crate) sys_interval: Option<Duration>,
+}
+
+/// The rules, or how they are made of the listeners' numbers.
+pub(crate) enum AccessSource {
+    Same(Access),
+    ByListener(MakeAccess),
+}
+
+type MakeAccess = Box<dyn FnOnce(&[ListenerId]) -> Access + Send>;
+
+impl AccessSource {
+    pub(crate) fn of(self, ids: &[ListenerId]) -> Access {
+        match self {
+            AccessSource::Same(access) => access,
+            AccessSource::ByListener(make) => make(ids),
+        }
+    }
 }
 
 /// A running broker. Dropping it stops the broker.
 pub struct Server {
-    broker: Broker,
-    common: Arc<Common>,
-    threads: Vec<JoinHandle<()>>,
+    pub(crate) broker: Broker,
+    pub(crate) common: Arc<Common>,
+    pub(crate) threads: Vec<JoinHandle<()>>,
+    sys: Mutex<Option<Sys>>,
+    version: String,
 }
 
 impl Server {
@@ -79,7 +114,7 @@ impl Server {
     pub fn builder() -> ServerBuilder {
         ServerBuilder {
             config: BrokerConfig::default(),
-            access: Access::allow_all(),
+            access: AccessSource::Same(Access::allow_all()),
             hooks: Hooks::default(),
             listeners: Vec::new(),
             reactors: 1,
@@ -87,17 +122,22 @@ impl Server {
             password_threads: 1,
             maximum_connections: usize::MAX,
             inherited: InheritedSockets::default(),
+            maximum_waiting_logins: MAXIMUM_WAITING_LOGINS,
+            sys_interval: None,
+            version: concat!("komar version ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
 
     /// The TCP addresses that are listened on, in the order of the listeners, with the ports that were chosen.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.listen_addresses().filter_map(ListenAddress::tcp).collect()
+        let all = self.listen_addresses();
+        all.iter().filter_map(ListenAddress::tcp).collect()
     }
 
     /// All that is listened on, in the order of the listeners, with the ports that were chosen.
-    pub fn listen_addresses(&self) -> impl Iterator<Item = &ListenAddress> {
-        self.common.listeners.iter().map(|listener| &listener.local)
+    pub fn listen_addresses(&self) -> Vec<ListenAddress> {
+        let listeners = self.common.listeners.lock();
+        listeners.open.iter().map(|open| open.local.clone()).collect()
     }
 
     /// To ask from a watchdog whether the reactors still turn.
@@ -110,12 +150,43 @@ impl Server {
         &self.broker
     }
 
+    /// Publishes without being a client.
+    pub fn publisher(&self) -> Publisher {
+        Publisher {
+            mailbox: Arc::clone(self.first_mailbox()),
+        }
+    }
+
+    /// Another interval of `$SYS`, or none.
+    pub(crate) fn set_sys_interval(&self, interval: Option<Duration>) {
+        let mut sys = self.sys.lock();
+        match &*sys {
+            Some(sys) => sys.set_interval(interval),
+            None if interval.is_some() => {
+                let mailbox = Arc::clone(self.first_mailbox());
+                match Sys::start(interval, self.version.clone(), self.broker.clone(), mailbox) {
+                    Ok(started) => *sys = Some(started),
+                    Err(error) => {
+                        tracing::error!("$SYS is not published, there is no thread for it: {error}")
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn first_mailbox(&self) -> &Arc<Mailbox> {
+        // There is a reactor, and a mailbox for each.
+        &self.common.mailboxes[0]
+    }
+
     /// Stops in order: Will Messages are published, Connections closed, threads ended.
     pub fn stop(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
+        drop(self.sys.lock().take());
         // One after the other: those that still run deliver the Will Messages of those that have ended.
         for (thread, mailbox) in self.threads.drain(..).zip(&self.common.mailboxes) {
             mailbox.send(Mail::Stop);
@@ -133,6 +204,16 @@ impl Drop for Server {
 }
 
 impl ServerBuilder {
+    pub(crate) fn into_reload(self) -> Wanted {
+        Wanted {
+            config: self.config,
+            access: self.access,
+            listeners: self.listeners,
+            maximum_connections: self.maximum_connections,
+            sys_interval: self.sys_interval,
+        }
+    }
+
     #[cfg(all(test, feature = "conf"))]
     pub(crate) fn listeners(&self) -> &[Listener] {
         &self.listeners
@@ -148,7 +229,14 @@ impl ServerBuilder {
     /// Who is let in, and who may do what. Default: everybody, everything.
     #[must_use]
     pub fn access(mut self, access: Access) -> Self {
-        self.access = access;
+        self.access = AccessSource::Same(access);
+        self
+    }
+
+    /// As [`access`](Self::access), of the numbers that the listeners get, in the order in which they were added.
+    #[must_use]
+    pub fn access_by_listener(mut self, make: impl FnOnce(&[ListenerId]) -> Access + Send + 'static) -> Self {
+        self.access = AccessSource::ByListener(Box::new(make));
         self
     }
 
@@ -196,6 +284,41 @@ impl ServerBuilder {
         self
     }
 
+    /// Logins that may wait for their password check; more are refused. Each holds its Connection and its CONNECT.
+    /// Default: 10,000.
+    #[must_use]
+    pub fn maximum_waiting_logins(mut self, maximum: usize) -> Self {
+        self.maximum_waiting_logins = maximum;
+        self
+    }
+
+    /// How often figures are published as retained messages below `$SYS/broker`. Default: `None`, never.
+    #[must_use]
+    pub fn sys_interval(mut self, interval: Option<Duration>) -> Self {
+        self.sys_interval = interval.filter(|interval| !interval.is_zero());
+        self
+    }
+
+    /// What `$SYS/broker/version` says. Default: `komar version ` and the version of this crate.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Tells `log` the keys of TLS connections of the listeners that were added until now.
+    #[must_use]
+    pub fn tls_key_log(mut self, log: &Arc<dyn rustls::KeyLog>) -> Self {
+        for listener in &mut self.listeners {
+            if let Some(config) = &mut listener.tls {
+                let mut logging = rustls::ServerConfig::clone(config);
+                logging.key_log = Arc::clone(log);
+                *config = Arc::new(logging);
+            }
+        }
+        self
+    }
+
     /// Threads that check passwords. Default: 1.
     #[must_use]
     pub fn password_threads(mut self, threads: usize) -> Self {
@@ -213,13 +336,17 @@ impl ServerBuilder {
             return Err(StartError::NoListener);
         }
         let started = Instant::now();
-        let broker = Broker::with_hooks(self.config, self.access, self.hooks, random_u64()?);
-        let (mut sockets, mut listeners) = (Vec::new(), Vec::new());
-        for (number, listener) in self.listeners.into_iter().enumerate() {
-            let address = listener.address;
+        let ids: Vec<ListenerId> = (0..).map(ListenerId).take(self.listeners.len()).collect();
+        let broker = Broker::with_hooks(self.config, self.access.of(&ids), self.hooks, random_u64()?);
+        let (mut sockets, mut open, mut served) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, listener) in ids.iter().zip(self.listeners) {
+            let address = listener.address.clone();
             let opened = match self.inherited.find(&address) {
                 Found::Socket(socket) => Ok(socket),
-                Found::Served => continue,
+                Found::Served => {
+                    served.push(address);
+                    continue;
+                }
                 Found::Nothing => ListeningSocket::bind(&address),
             };
             let socket = match opened {
@@ -230,19 +357,9 @@ impl ServerBuilder {
                 }
                 Err(source) => return Err(StartError::Bind { address, source }),
             };
-            let mut policy = listener.policy;
-            policy.id = ListenerId(u16::try_from(number).unwrap_or(u16::MAX));
-            listeners.push(OpenListener {
-                policy: Arc::new(policy),
-                tls: listener.tls,
-                websocket: listener.websocket,
-                proxy: listener.proxy,
-                local: socket.address()?,
-                maximum_connections: listener.maximum_connections,
-                connections: AtomicUsize::new(0),
-                no_delay: listener.no_delay,
-            });
-            sockets.push(socket);
+            let listener = Arc::new(OpenListener::new(*id, socket.address()?, listener));
+            open.push(Arc::clone(&listener));
+            sockets.push((socket, listener));
         }
         for address in self.inherited.addresses() {
             tracing::warn!("the socket {address} of the service manager is no listener's; it is closed");
@@ -256,14 +373,33 @@ impl ServerBuilder {
             )?)));
             polls.push(poll);
         }
-        let passwords = PasswordPool::start(self.password_threads, deliver_to(mailboxes.clone()))?;
+        let Some(registry) = polls
+            .first()
+            .map(|poll| poll.registry().try_clone())
+            .transpose()?
+        else {
+            return Err(StartError::NoListener);
+        };
+        for (socket, listener) in &mut sockets {
+            registry.register(socket, listener_token(listener.id), Interest::READABLE)?;
+        }
+        let passwords = PasswordPool::start(
+            self.password_threads,
+            self.maximum_waiting_logins,
+            deliver_to(mailboxes.clone()),
+        )?;
         let common = Arc::new(Common {
-            listeners,
+            listeners: Mutex::new(Listeners {
+                open,
+                served,
+                next_id: u16::try_from(ids.len()).unwrap_or(u16::MAX),
+            }),
+            registry,
             loads: mailboxes.iter().map(|_| AtomicUsize::new(0)).collect(),
             mailboxes,
             placement: self.placement,
             placed: AtomicUsize::new(0),
-            maximum_connections: self.maximum_connections,
+            maximum_connections: AtomicUsize::new(self.maximum_connections),
             passwords,
             started,
         });
@@ -271,6 +407,8 @@ impl ServerBuilder {
             broker,
             common,
             threads: Vec::new(),
+            sys: Mutex::new(None),
+            version: self.version,
         };
         for (number, poll) in polls.into_iter().enumerate() {
             let sockets = if number == 0 {
@@ -281,14 +419,20 @@ impl ServerBuilder {
             let thread = server.spawn(number, poll, sockets)?;
             server.threads.push(thread);
         }
+        server.set_sys_interval(self.sys_interval);
         Ok(server)
     }
 }
 
 impl Server {
-    fn spawn(&self, number: usize, poll: Poll, sockets: Vec<ListeningSocket>) -> io::Result<JoinHandle<()>> {
+    fn spawn(
+        &self,
+        number: usize,
+        poll: Poll,
+        sockets: Vec<(ListeningSocket, Arc<OpenListener>)>,
+    ) -> io::Result<JoinHandle<()>> {
         let worker = Worker::new(&self.broker, now(self.common.started), Box::new(fill_random));
-        let reactor = Reactor::new(number, Arc::clone(&self.common), poll, worker, sockets)?;
+        let reactor = Reactor::new(number, Arc::clone(&self.common), poll, worker, sockets);
         std::thread::Builder::new()
             .name(format!("komar-reactor-{number}"))
             .spawn(move || reactor.run())

@@ -42,7 +42,10 @@ pub(super) fn open(
         if let Some(options) = &websocket {
             *listener = listener.clone().websocket(options.clone());
         }
-        listener.tls.clone_from(&tls);
+        if let Some(tls) = &tls {
+            listener.tls = Some(tls.config());
+            listener.client_verifier = tls.client_verifier();
+        }
         listener.proxy.clone_from(&proxy);
         listener.maximum_connections = given
             .max_connections
@@ -210,6 +213,7 @@ fn policy(given: &Given) -> ListenerPolicy {
     .collect();
     policy.maximum_qos = QoS::from_u8(given.max_qos).unwrap_or(QoS::ExactlyOnce);
     policy.topic_alias_maximum = given.max_topic_alias;
+    policy.outgoing_topic_alias_maximum = given.max_topic_alias_broker;
     policy
         .assigned_client_id_prefix
         .clone_from(&given.security.auto_id_prefix);
@@ -240,16 +244,16 @@ pub(super) fn summary(given: &Given, files: &ListenerFiles) -> ListenerSummary {
         None if given.proxy.is_some() => parts.push("nothing is encrypted from the proxy on".to_owned()),
         None => parts.push("plain TCP, nothing is encrypted".to_owned()),
         Some(tls) if tls.require_certificate => {
-            let authorities = [&tls.cafile, &tls.capath];
-            let authorities: Vec<String> = authorities
-                .into_iter()
-                .flatten()
-                .map(|path| path.display().to_string())
-                .collect();
             parts.push(format!(
-                "TLS, clients need a certificate from an authority in {}",
-                authorities.join(" or ")
+                "TLS, clients need a certificate from {}",
+                tls::authorities(tls).join(" or ")
             ));
+            if let Some(path) = &tls.crlfile {
+                parts.push(format!(
+                    "certificates that {} revokes are refused",
+                    path.display()
+                ));
+            }
         }
         Some(_) => parts.push("TLS, clients are not asked for a certificate".to_owned()),
     }

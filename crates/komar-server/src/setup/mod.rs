@@ -9,7 +9,7 @@ mod tls;
 use std::fmt;
 use std::time::Duration;
 
-use komar_broker_core::{BrokerConfig, FileAccess};
+use komar_broker_core::{BrokerConfig, FileAccess, ListenerId};
 use komar_conf::Config;
 
 use crate::server::{Server, ServerBuilder};
@@ -58,13 +58,14 @@ pub fn prepare(config: &Config) -> Result<Setup, SetupErrors> {
     let mut files = files::Files::default();
     let mut addresses = addresses::Addresses::default();
     let default = files.of(&config.security, &mut errors, &mut warnings);
-    let mut access = FileAccess::new(default);
-    let mut builder = Server::builder().config(broker_config(config));
+    let mut own_files = Vec::new();
+    let mut builder = Server::builder()
+        .config(broker_config(config))
+        .sys_interval(config.sys_interval);
     if let Some(maximum) = config.limits.global_max_connections {
         builder = builder.maximum_connections(usize::try_from(maximum).unwrap_or(usize::MAX));
     }
     let mut summaries = Vec::new();
-    let mut number = 0;
     for listener in &config.listeners {
         let own = files.of(&listener.security, &mut errors, &mut warnings);
         summaries.push(listeners::summary(listener, &own));
@@ -77,15 +78,19 @@ pub fn prepare(config: &Config) -> Result<Setup, SetupErrors> {
         );
         addresses.claim(listener, &opened, &mut errors);
         for open in opened {
-            access = access.with_listener(komar_broker_core::ListenerId(number), own.clone());
-            number = number.saturating_add(1);
+            own_files.push(own.clone());
             builder = builder.listener(open);
         }
     }
     match SetupErrors::new(errors, &warnings) {
         Some(errors) => Err(errors),
         None => Ok(Setup {
-            builder: builder.access(access.into_access()),
+            builder: builder.access_by_listener(move |ids: &[ListenerId]| {
+                let access = FileAccess::new(default);
+                let own = ids.iter().zip(own_files);
+                own.fold(access, |access, (id, files)| access.with_listener(*id, files))
+                    .into_access()
+            }),
             listeners: summaries,
             warnings,
         }),
@@ -100,6 +105,7 @@ fn broker_config(config: &Config) -> BrokerConfig {
     limits.maximum_packet_size = given.max_packet_size;
     limits.maximum_payload_size = given.message_size_limit;
     limits.maximum_inflight_messages = given.max_inflight_messages.unwrap_or(u16::MAX);
+    limits.maximum_inflight_bytes = given.max_inflight_bytes.map(size);
     limits.maximum_queued_messages = given.max_queued_messages.map(size);
     limits.maximum_queued_bytes = given.max_queued_bytes.map(size);
     limits.maximum_sessions = given.global_max_clients.map(size);

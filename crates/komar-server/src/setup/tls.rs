@@ -1,9 +1,9 @@
 //! TLS of a listener: certificates, key, authorities and revocation lists from the files that the options name.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use komar_conf::{Tls, TlsVersion};
+use komar_identity::IdentityPolicy;
 use komar_identity::tls::{
     ClientAuthentication, MinimumVersion, ServerTls, TlsError, certificates_from_pem, private_key_from_pem,
     revocation_lists_from_pem,
@@ -12,17 +12,18 @@ use komar_identity::tls::{
 use super::SetupError;
 use super::files::read;
 
-/// The rustls configuration of a listener; `None` if it cannot be had, and then `errors` says why.
+/// TLS of a listener; `None` if it cannot be had, and then `errors` says why.
 pub(super) fn config(
     port: u16,
     tls: &Tls,
     errors: &mut Vec<SetupError>,
     warnings: &mut Vec<String>,
-) -> Option<Arc<rustls::ServerConfig>> {
+) -> Option<ServerTls> {
     let certificates = looked_into("certfile", &tls.certfile, port, certificates_from_pem, errors);
     let key = looked_into("keyfile", &tls.keyfile, port, private_key_from_pem, errors);
     let clients = client_authentication(port, tls, errors);
-    let (certificates, key, clients) = (certificates?, key?, clients?);
+    let (certificates, key) = (certificates?, key?);
+    let is_complete = clients.is_some();
     let minimum = match tls.minimum_version {
         TlsVersion::Tls13 => MinimumVersion::Tls13,
         _ => MinimumVersion::Tls12,
@@ -34,7 +35,8 @@ pub(super) fn config(
         .key_label(label(Some(&tls.keyfile)))
         .cas_label(label(tls.cafile.as_ref().or(tls.capath.as_ref())))
         .crls_label(label(tls.crlfile.as_ref()))
-        .client_authentication(clients)
+        // What is wrong with the other files is said at the same time.
+        .client_authentication(clients.unwrap_or_default())
         .minimum_version(minimum);
     if let Some(list) = &tls.ciphers {
         builder = builder.ciphers(list);
@@ -45,7 +47,7 @@ pub(super) fn config(
     match builder.build() {
         Ok(built) => {
             warnings.extend(built.warnings().iter().map(ToString::to_string));
-            Some(built.config())
+            is_complete.then_some(built)
         }
         Err(error) => {
             errors.push(SetupError::Tls { port, error });
@@ -67,6 +69,27 @@ fn looked_into<T>(
         Err(error) => Err(SetupError::Tls { port, error }),
     });
     result.map_err(|error| errors.push(error)).ok()
+}
+
+/// Who signs the certificates of clients, for people: the names in the files, or the file where there are many.
+pub(super) fn authorities(tls: &Tls) -> Vec<String> {
+    let mut authorities = Vec::new();
+    if let Some(path) = &tls.cafile {
+        let certificates = pem("cafile", path, 0, certificates_from_pem).unwrap_or_default();
+        let names: Vec<String> = certificates
+            .iter()
+            .filter_map(|der| IdentityPolicy::Subject.identity(der).ok())
+            .collect();
+        authorities.push(if (1..=NAMED_AUTHORITIES).contains(&names.len()) {
+            format!("{} ({})", names.join(" or "), path.display())
+        } else {
+            format!("an authority in {}", path.display())
+        });
+    }
+    if let Some(folder) = &tls.capath {
+        authorities.push(format!("an authority in {}", folder.display()));
+    }
+    authorities
 }
 
 fn client_authentication(port: u16, tls: &Tls, errors: &mut Vec<SetupError>) -> Option<ClientAuthentication> {
@@ -141,3 +164,6 @@ fn certificates_in(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
     files.sort();
     Ok(files)
 }
+
+/// So many authorities are listed by their names.
+const NAMED_AUTHORITIES: usize = 3;

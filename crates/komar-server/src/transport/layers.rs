@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use komar_broker_core::{Output, Sent};
 
-use crate::reactor::OpenListener;
+use crate::open_listener::ListenerSettings;
 use crate::transport::proxy::{self, ProxyError};
 use crate::transport::socket::{Socket, Stopped};
 use crate::transport::tls::{Tls, TlsError, TlsState};
@@ -59,7 +59,7 @@ pub(crate) enum End {
 
 impl Layers {
     /// The layers that a listener asks for; `None` if there are none.
-    pub(crate) fn of(listener: &OpenListener) -> Result<Option<Box<Layers>>, TlsError> {
+    pub(crate) fn of(listener: &ListenerSettings) -> Result<Option<Box<Layers>>, TlsError> {
         let layers = Layers {
             proxy: listener
                 .proxy

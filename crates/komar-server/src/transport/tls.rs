@@ -231,6 +231,11 @@ impl Tls {
         self.connection.peer_certificates()?.first().map(AsRef::as_ref)
     }
 
+    /// The client's certificate and those that it sent with it, verified; as [`peer_certificate`](Self::peer_certificate).
+    pub(crate) fn peer_certificates(&self) -> &[rustls::pki_types::CertificateDer<'static>] {
+        self.connection.peer_certificates().unwrap_or_default()
+    }
+
     /// Negotiated version in OpenSSL's spelling, such as `TLSv1.3`; `None` until it is agreed.
     pub(crate) fn version(&self) -> Option<&'static str> {
         Some(match self.connection.protocol_version()? {
