@@ -1,24 +1,31 @@
 //! The broker from its start to its end: configuration, log, listeners, signals.
 
-use komar_conf::{Config, ConfigErrors, Disk, Warning};
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use komar_broker_core::Broker;
+use komar_conf::{Config, ConfigErrors, Disk, LogTypes, Warning};
 use komar_server::setup::{self, SetupErrors};
-use komar_server::{InheritedSockets, Server, StartError};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use komar_server::{InheritedSockets, ListenAddress, ReloadError, Server, ServerBuilder, StartError};
+use rustls::KeyLog;
 
 use crate::args::Options;
+use crate::keylog::KeyLogFile;
 use crate::logging;
-use crate::output::Streams;
+use crate::output::{Output, Streams};
 use crate::process::{self, PidFile, ProcessError};
 use crate::service;
+use crate::signals::{Wish, Wishes};
 
-/// Why the broker did not run.
+/// Why the broker did not run, or did not take a new configuration.
 pub(crate) enum Failure {
     Config(ConfigErrors),
     Setup(SetupErrors),
     Start(StartError),
-    Log(std::io::Error),
+    Reload(ReloadError),
     Signals(std::io::Error),
+    KeyLog(std::io::Error),
     Inherited(std::io::Error),
     Process(ProcessError),
 }
@@ -34,15 +41,27 @@ pub(crate) fn run(options: &Options, streams: &mut Streams) -> i32 {
     let status = match serve(options, streams) {
         Ok(()) => 0,
         Err(failure) => {
-            let (text, status) = describe(&failure);
-            streams.errors.line(text);
-            status
+            failure.tell(&mut streams.errors);
+            failure.exit_status()
         }
     };
     if !options.test_config {
-        tracing::info!("komar version {} terminating", env!("CARGO_PKG_VERSION"));
+        tell_end(&mut streams.errors);
     }
     status
+}
+
+/// The last line, after a failure too.
+fn tell_end(errors: &mut Output) {
+    let text = format!("komar version {} terminating", env!("CARGO_PKG_VERSION"));
+    if logging::is_installed() {
+        tracing::info!("{text}");
+    } else {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        errors.line(format_args!("{}: {text}", now.as_secs()));
+    }
 }
 
 /// Reads the configuration that was named, or takes the one that holds without any.
@@ -55,11 +74,14 @@ fn load(options: &Options) -> Result<(Config, Vec<Warning>), ConfigErrors> {
         None => (komar_conf::default_config(), Vec::new()),
     };
     config.set_local_ports(&options.ports);
+    if options.log.verbose {
+        config.logging.types = LogTypes::ALL;
+    }
     Ok((config, warnings))
 }
 
 fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
-    let (config, warnings) = load(options).map_err(Failure::Config)?;
+    let (mut config, warnings) = load(options).map_err(Failure::Config)?;
     if options.test_config {
         for warning in &warnings {
             streams.errors.line(warning);
@@ -74,7 +96,7 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
     }
     // Held until the end, and removed then.
     let _pid_file = config.pid_file.as_deref().map(PidFile::write).transpose()?;
-    logging::install(&config.logging, options.verbose, options.quiet).map_err(Failure::Log)?;
+    logging::install(&config.logging, options.log);
     tracing::info!("komar version {} starting", env!("CARGO_PKG_VERSION"));
     match &options.config {
         Some(path) => tracing::info!("Config loaded from {}.", path.display()),
@@ -83,74 +105,189 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
     if let Some(remark) = remark {
         tracing::warn!("{remark}.");
     }
-    for warning in &warnings {
-        tracing::warn!("{}", warning.to_string().trim_start_matches("Warning: "));
-    }
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::Signals)?;
-    let server = start(&config, options)?;
+    tell_warnings(&warnings);
+    let mut wishes = Wishes::watch().map_err(Failure::Signals)?;
+    let key_log = match &options.tls_keylog {
+        Some(path) => {
+            let file = KeyLogFile::open(path).map_err(Failure::KeyLog)?;
+            tracing::warn!(
+                "The keys of all TLS connections are written to {}.",
+                path.display()
+            );
+            Some(Arc::new(file) as Arc<dyn KeyLog>)
+        }
+        None => None,
+    };
+    let server = start(&config, options, key_log.as_ref())?;
     tracing::info!("komar version {} running", env!("CARGO_PKG_VERSION"));
     service::ready(&server);
-    for signal in signals.forever() {
-        if signal != SIGHUP {
-            break;
+    loop {
+        match wishes.next() {
+            Wish::Stop => break,
+            Wish::ReopenLog => {
+                logging::reopen();
+                tracing::info!("Log file opened again.");
+            }
+            Wish::Save => tracing::warn!("SIGUSR1: there is no store yet, nothing is written."),
+            Wish::ShowSubscriptions => show_subscriptions(server.broker()),
+            Wish::Reload => {
+                tracing::info!("Reloading config.");
+                match reload(&server, &config, options, key_log.as_ref()) {
+                    Ok(new) => config = new,
+                    Err(failure) => {
+                        failure.tell(&mut streams.errors);
+                        tracing::error!("The configuration was not reloaded; nothing has changed.");
+                    }
+                }
+            }
         }
-        tracing::warn!("SIGHUP: reload is not available yet; nothing has changed. Restart to apply changes.");
     }
+    logging::publish_with(None);
     service::stopping();
     server.stop();
     Ok(())
 }
 
 /// Opens every file that the configuration names, and starts.
-fn start(config: &Config, options: &Options) -> Result<Server, Failure> {
+fn start(config: &Config, options: &Options, key_log: Option<&Arc<dyn KeyLog>>) -> Result<Server, Failure> {
     if config.local_only {
         tracing::info!("Starting in local only mode. Connections will only be possible from this machine.");
         tracing::info!("Define a listener in a configuration file to accept others.");
+        tracing::info!("With a listener, clients need a user name unless allow_anonymous is true.");
     }
+    let inherited = InheritedSockets::from_env().map_err(Failure::Inherited)?;
+    let builder = prepare(config, key_log)?
+        .inherited_sockets(inherited)
+        .reactors(options.reactors)
+        .placement(options.placement);
+    let server = builder.start().map_err(Failure::Start)?;
+    server.listen_addresses().iter().for_each(tell_opening);
+    let publisher = server.publisher();
+    logging::publish_with(Some(Box::new(move |topic, text| {
+        publisher.publish_line(topic, text)
+    })));
+    Ok(server)
+}
+
+/// Reads everything again, into a fresh structure, and takes all of it into force or nothing.
+fn reload(
+    server: &Server,
+    running: &Config,
+    options: &Options,
+    key_log: Option<&Arc<dyn KeyLog>>,
+) -> Result<Config, Failure> {
+    let (mut config, warnings) = load(options).map_err(Failure::Config)?;
+    tell_warnings(&warnings);
+    let reloaded = server
+        .reload(prepare(&config, key_log)?)
+        .map_err(Failure::Reload)?;
+    logging::apply(&config.logging, options.log);
+    reloaded.added.iter().for_each(tell_opening);
+    for address in &reloaded.removed {
+        tracing::info!("Closing the listen socket {address}; its clients are disconnected.");
+    }
+    for (name, is_same) in [
+        ("user", running.user == config.user),
+        ("pid_file", running.pid_file == config.pid_file),
+    ] {
+        if !is_same {
+            tracing::warn!("'{name}' has changed; that takes effect after a restart.");
+        }
+    }
+    // What still runs as before is compared with next time.
+    config.user.clone_from(&running.user);
+    config.pid_file.clone_from(&running.pid_file);
+    tracing::info!("Config reloaded.");
+    Ok(config)
+}
+
+fn prepare(config: &Config, key_log: Option<&Arc<dyn KeyLog>>) -> Result<ServerBuilder, Failure> {
     let setup = setup::prepare(config).map_err(|errors| {
         for warning in errors.warnings() {
-            tracing::warn!("{warning}");
+            tracing::warn!("{warning}.");
         }
         Failure::Setup(errors)
     })?;
     for warning in &setup.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!("{warning}.");
     }
-    let builder = setup
-        .builder
-        .reactors(options.reactors)
-        .placement(options.placement);
-    let inherited = InheritedSockets::from_env().map_err(Failure::Inherited)?;
-    let server = builder
-        .inherited_sockets(inherited)
-        .start()
-        .map_err(Failure::Start)?;
-    for address in server.listen_addresses() {
-        match address.tcp() {
-            Some(address) => {
-                let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
-                tracing::info!(
-                    "Opening {family} listen socket on port {} ({address}).",
-                    address.port()
-                );
-            }
-            None => tracing::info!("Opening unix listen socket on path {address}."),
-        }
-    }
-    Ok(server)
+    Ok(match key_log {
+        Some(log) => setup.builder.tls_key_log(log),
+        None => setup.builder,
+    })
 }
 
-fn describe(failure: &Failure) -> (String, i32) {
-    match failure {
-        Failure::Config(errors) => (errors.to_string(), errors.exit_status().into()),
-        Failure::Setup(errors) => (errors.to_string(), errors.exit_status()),
-        Failure::Start(error) => (format!("Error: {error}."), 1),
-        Failure::Log(error) => (format!("Error: cannot write the log: {error}."), 1),
-        Failure::Process(error) => (format!("Error: {error}."), error.exit_status()),
-        Failure::Inherited(error) => (
-            format!("Error: a socket of the service manager cannot be used: {error}."),
-            1,
-        ),
-        Failure::Signals(error) => (format!("Error: cannot watch for signals: {error}."), 1),
+fn tell_warnings(warnings: &[Warning]) {
+    for warning in warnings {
+        tracing::warn!("{}", warning.to_string().trim_start_matches("Warning: "));
+    }
+}
+
+fn tell_opening(address: &ListenAddress) {
+    match address {
+        ListenAddress::Tcp(address) => {
+            let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
+            let port = address.port();
+            tracing::info!("Opening {family} listen socket on port {port} ({address}).");
+        }
+        other => tracing::info!("Opening unix listen socket on path {other}."),
+    }
+}
+
+/// A line for each subscription: filter, QoS, client.
+fn show_subscriptions(broker: &Broker) {
+    let mut clients = Vec::new();
+    broker.for_each_session(|session| clients.push(session.client_id));
+    clients.sort();
+    let mut text = String::new();
+    for client in clients {
+        for subscription in broker.subscriptions(&client).unwrap_or_default() {
+            let qos = subscription.maximum_qos.as_u8();
+            text.push_str(&format!("{} {qos} {client}\n", subscription.filter));
+        }
+    }
+    let mut output = std::io::stdout().lock();
+    // Nobody may read it, and then nobody misses it.
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}
+
+impl Failure {
+    fn tell(&self, errors: &mut Output) {
+        for line in self.to_string().lines() {
+            if logging::is_installed() {
+                tracing::error!("{}", line.strip_prefix("Error: ").unwrap_or(line));
+            } else {
+                errors.line(line);
+            }
+        }
+    }
+
+    fn exit_status(&self) -> i32 {
+        match self {
+            Failure::Config(errors) => errors.exit_status().into(),
+            Failure::Setup(errors) => errors.exit_status(),
+            Failure::Process(error) => error.exit_status(),
+            _ => 1,
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Config(errors) => errors.fmt(f),
+            Failure::Setup(errors) => errors.fmt(f),
+            Failure::Start(error) => write!(f, "Error: {error}."),
+            Failure::Reload(error) => write!(f, "Error: {error}."),
+            Failure::Process(error) => write!(f, "Error: {error}."),
+            Failure::Inherited(error) => {
+                write!(
+                    f,
+                    "Error: a socket of the service manager cannot be used: {error}."
+                )
+            }
+            Failure::KeyLog(error) => write!(f, "Error: cannot write the TLS keys: {error}."),
+            Failure::Signals(error) => write!(f, "Error: cannot watch for signals: {error}."),
+        }
     }
 }

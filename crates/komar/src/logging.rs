@@ -1,147 +1,211 @@
-//! Log lines: `TIMESTAMP: TEXT`, to where the configuration says.
+//! Log lines: `TIMESTAMP: TEXT`, or JSON, to where the configuration says.
 
-use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::sync::Mutex;
-use std::time::SystemTime;
+mod destination;
+mod line;
 
-use komar_conf::{LogDestination, LogTypes, Logging};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use komar_conf::{LogTypes, Logging};
 use komar_server::event_log;
-use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Sends what is logged from now on to where the configuration says.
-pub(crate) fn install(logging: &Logging, verbose: bool, quiet: bool) -> io::Result<()> {
-    let mut destinations = Vec::new();
-    let mut unsupported = Vec::new();
-    for destination in logging.destinations.iter().filter(|_| !quiet) {
-        match destination {
-            LogDestination::Stdout => destinations.push(Destination::Stdout),
-            LogDestination::Stderr => destinations.push(Destination::Stderr),
-            LogDestination::File(path) => {
-                let file = OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .open(path)
-                    .map_err(|error| {
-                        io::Error::new(error.kind(), format!("log file '{}': {error}", path.display()))
-                    })?;
-                destinations.push(Destination::File(Mutex::new(file)));
-            }
-            other => unsupported.push(format!("{other:?}").to_lowercase()),
-        }
-    }
-    if destinations.is_empty() && !unsupported.is_empty() {
-        destinations.push(Destination::Stderr);
-    }
-    let types = if verbose { LogTypes::ALL } else { logging.types };
-    let format = logging.timestamp_format.clone();
-    let lines = Lines {
-        destinations,
-        types,
-        connections: logging.connection_messages,
-        timestamp: logging.timestamp,
-        format,
-    };
-    // A second broker in one process keeps the first one's log.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
-    for word in unsupported {
-        tracing::warn!(
-            "log_dest {word} is not available yet; its lines go to the other destinations or to stderr."
-        );
-    }
-    Ok(())
+use destination::Destination;
+pub(crate) use destination::TopicLog;
+use line::{Clock, Line};
+
+/// What the command line says about the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// All kinds of lines.
+    pub(crate) verbose: bool,
+    /// None at all.
+    pub(crate) quiet: bool,
+    /// A JSON object a line.
+    pub(crate) json: bool,
 }
 
-enum Destination {
-    Stdout,
-    Stderr,
-    File(Mutex<File>),
+/// The kinds of lines that `log_type` tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Error,
+    Warning,
+    Notice,
+    Information,
+    Debug,
+    Subscribe,
+    Unsubscribe,
 }
 
-struct Lines {
+/// The log, from the start of the broker on. Changed by a reload.
+static LOG: RwLock<Option<Arc<Output>>> = RwLock::new(None);
+
+struct Output {
     destinations: Vec<Destination>,
     types: LogTypes,
+    /// Lines about the coming and going of clients.
     connections: bool,
-    timestamp: bool,
-    format: Option<String>,
+    clock: Option<Clock>,
+    json: bool,
 }
 
-impl Lines {
-    /// Whether lines of this kind are wanted; Mosquitto's words on tracing's levels and targets.
-    fn wants(&self, metadata: &Metadata<'_>) -> bool {
-        match metadata.target() {
-            event_log::NOTICE => self.types.notice && self.connections,
-            event_log::DEBUG => self.types.debug,
-            _ => match *metadata.level() {
-                Level::ERROR => self.types.error,
-                Level::WARN => self.types.warning,
-                Level::INFO => self.types.information,
-                Level::DEBUG => self.types.debug,
-                Level::TRACE => false,
-            },
+/// Sends what is logged from now on to where the configuration says, and logs what is wrong with that. A destination
+/// that cannot be had does not keep the broker from running: its lines go to standard error.
+pub(crate) fn install(logging: &Logging, wishes: Wishes) {
+    // A second broker in one process has the first one's subscriber.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Lines));
+    apply(logging, wishes);
+}
+
+/// As [`install`], later on.
+pub(crate) fn apply(logging: &Logging, wishes: Wishes) {
+    let mut problems = Vec::new();
+    let mut destinations = Vec::new();
+    for wanted in logging.destinations.iter().filter(|_| !wishes.quiet) {
+        destinations.push(
+            Destination::open(wanted, logging.facility).unwrap_or_else(|problem| {
+                problems.push(problem);
+                Destination::Stderr
+            }),
+        );
+    }
+    let output = Output {
+        destinations,
+        types: if wishes.verbose {
+            LogTypes::ALL
+        } else {
+            logging.types
+        },
+        connections: logging.connection_messages,
+        clock: logging
+            .timestamp
+            .then(|| Clock::new(logging.timestamp_format.clone())),
+        json: wishes.json,
+    };
+    *LOG.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(output));
+    tracing::callsite::rebuild_interest_cache();
+    for problem in problems {
+        tracing::error!("{problem}; its lines go to standard error.");
+    }
+}
+
+/// Whether there is a log.
+pub(crate) fn is_installed() -> bool {
+    current().is_some()
+}
+
+/// Opens log files again, after they were moved away.
+pub(crate) fn reopen() {
+    for destination in current().iter().flat_map(|output| &output.destinations) {
+        if let Err(problem) = destination.reopen() {
+            tracing::error!("{problem}; the log goes on in the old file.");
         }
     }
+}
 
-    fn time(&self) -> String {
-        match &self.format {
-            None => {
-                let since = SystemTime::now()
-                    .duration_since(SystemTime::UNIX_EPOCH)
-                    .unwrap_or_default();
-                since.as_secs().to_string()
-            }
-            Some(format) => jiff::fmt::strtime::format(format, &jiff::Zoned::now())
-                .unwrap_or_else(|_| jiff::Timestamp::now().as_second().to_string()),
+/// What `log_dest topic` publishes with; `None` while no broker runs.
+pub(crate) fn publish_with(publish: Option<TopicLog>) {
+    destination::publish_with(publish);
+}
+
+fn current() -> Option<Arc<Output>> {
+    LOG.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// The subscriber's side.
+struct Lines;
+
+impl Output {
+    fn wants(&self, metadata: &Metadata<'_>) -> bool {
+        // Libraries beneath log for their own developers.
+        metadata.target().starts_with("komar")
+            && Kind::of(metadata).is_some_and(|kind| self.types.has(kind))
+            && (self.connections || metadata.target() != event_log::CONNECTION)
+            && !self.destinations.is_empty()
+    }
+}
+
+impl Kind {
+    fn of(metadata: &Metadata<'_>) -> Option<Kind> {
+        Some(match metadata.target() {
+            event_log::NOTICE | event_log::CONNECTION => Kind::Notice,
+            event_log::DEBUG => Kind::Debug,
+            event_log::SUBSCRIBE => Kind::Subscribe,
+            event_log::UNSUBSCRIBE => Kind::Unsubscribe,
+            _ => match *metadata.level() {
+                Level::ERROR => Kind::Error,
+                Level::WARN => Kind::Warning,
+                Level::INFO => Kind::Information,
+                Level::DEBUG => Kind::Debug,
+                Level::TRACE => return None,
+            },
+        })
+    }
+
+    /// Its word in `log_type`.
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Error => "error",
+            Kind::Warning => "warning",
+            Kind::Notice => "notice",
+            Kind::Information => "information",
+            Kind::Debug => "debug",
+            Kind::Subscribe => "subscribe",
+            Kind::Unsubscribe => "unsubscribe",
+        }
+    }
+}
+
+trait Has {
+    fn has(&self, kind: Kind) -> bool;
+}
+
+impl Has for LogTypes {
+    fn has(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Error => self.error,
+            Kind::Warning => self.warning,
+            Kind::Notice => self.notice,
+            Kind::Information => self.information,
+            Kind::Debug => self.debug,
+            Kind::Subscribe => self.subscribe,
+            Kind::Unsubscribe => self.unsubscribe,
         }
     }
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let metadata = event.metadata();
-        // Libraries beneath log for their own developers.
-        if !metadata.target().starts_with("komar") || !self.wants(metadata) {
-            return;
-        }
-        let mut line = if self.timestamp {
-            format!("{}: ", self.time())
+    /// Asked once for each place in the code, and again when the log changes: what nobody wants costs nothing.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if current().is_some_and(|output| output.wants(metadata)) {
+            Interest::always()
         } else {
-            String::new()
-        };
-        match *metadata.level() {
-            Level::ERROR => line.push_str("Error: "),
-            Level::WARN => line.push_str("Warning: "),
-            _ => {}
-        }
-        event.record(&mut Text(&mut line));
-        line.push('\n');
-        for destination in &self.destinations {
-            // A log that cannot be written has nowhere to say so.
-            let _ = match destination {
-                Destination::Stdout => io::stdout().write_all(line.as_bytes()),
-                Destination::Stderr => io::stderr().write_all(line.as_bytes()),
-                Destination::File(file) => match file.lock() {
-                    Ok(mut file) => file.write_all(line.as_bytes()),
-                    Err(_) => Ok(()),
-                },
-            };
+            Interest::never()
         }
     }
-}
 
-/// Collects an event's message, and its other fields behind it.
-struct Text<'a>(&'a mut String);
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::DEBUG)
+    }
 
-impl Visit for Text<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a String does not fail.
-        let _ = match field.name() {
-            "message" => write!(self.0, "{value:?}"),
-            name => write!(self.0, " {name}={value:?}"),
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let Some(output) = current().filter(|output| output.wants(event.metadata())) else {
+            return;
         };
+        let Some(kind) = Kind::of(event.metadata()) else {
+            return;
+        };
+        let line = Line::new(kind, event);
+        let text = if output.json {
+            line.json()
+        } else {
+            line.text(output.clock.as_ref())
+        };
+        for destination in &output.destinations {
+            destination.write(kind, &line, &text);
+        }
     }
 }

@@ -8,10 +8,12 @@ mod certificates;
 mod command;
 mod daemon;
 mod demo_client;
+mod keylog;
 mod logging;
 mod output;
 mod process;
 mod service;
+mod signals;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -43,7 +45,7 @@ fn run(program: &OsString, arguments: &[OsString], streams: &mut Streams) -> i32
     }
     match args::parse(arguments) {
         Ok(args::Request::Help) => {
-            streams.output.text(args::HELP);
+            streams.output.text(args::help());
             0
         }
         Ok(args::Request::Version) => {
@@ -56,7 +58,7 @@ fn run(program: &OsString, arguments: &[OsString], streams: &mut Streams) -> i32
         Err(error) => {
             // As Mosquitto: what is wrong on standard error, how it is called on standard output.
             streams.errors.line(format_args!("Error: {error}."));
-            streams.output.text(args::HELP);
+            streams.output.text(args::help());
             3
         }
     }

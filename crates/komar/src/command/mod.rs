@@ -4,6 +4,7 @@ mod acl;
 mod cert;
 mod check;
 mod demo;
+mod options;
 mod passwd;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ pub(crate) fn run(name: &str, arguments: &[OsString], streams: &mut Streams) -> 
     let run: fn(&[OsString], &mut Streams) -> i32 = match name {
         "demo" => demo::run,
         "check" => check::run,
+        "options" => options::run,
         "passwd" => passwd::run,
         "acl" => acl::run,
         "cert" => cert::run,

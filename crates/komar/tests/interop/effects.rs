@@ -15,6 +15,27 @@ fn what_options_do_is_seen_from_outside() {
 }
 
 #[test]
+fn a_reload_takes_effect_at_once() {
+    if is_komar() {
+        play_all("reload.txt", include_str!("data/reload.txt"));
+    }
+}
+
+#[test]
+fn a_reload_that_fails_changes_nothing() {
+    if is_komar() {
+        play_all("reload_failures.txt", include_str!("data/reload_failures.txt"));
+    }
+}
+
+#[test]
+fn signals_exit_codes_log_and_figures() {
+    if is_komar() {
+        play_all("operation.txt", include_str!("data/operation.txt"));
+    }
+}
+
+#[test]
 fn no_option_is_read_and_forgotten() {
     let mut shown: BTreeMap<&str, String> = BTreeMap::new();
     for conversation in conversations_of(EFFECTS) {
@@ -50,7 +71,8 @@ fn no_option_is_read_and_forgotten() {
     }
 }
 
-/// Options of sockets that no client sees; komar-server's own tests look at them.
-const UNSEEN: [&str; 3] = ["set_tcp_nodelay", "check_retain_source", "sys_interval"];
+/// What cannot be seen from outside within a test. Others look at the socket's option, at what the daemon behind
+/// `/dev/log` gets, and at what happens after a minute of the core's clock.
+const UNSEEN: [&str; 3] = ["set_tcp_nodelay", "log_facility", "retain_expiry_interval"];
 
 const EFFECTS: &str = include_str!("data/effects.txt");

@@ -12,10 +12,13 @@
 //! | `start`, `start -v` | the broker starts and is waited for |
 //! | `fails 3 check mosquitto.conf` | the program ends with this status |
 //! | `signal hup`, `ends 0` | a signal; the broker has ended with this status |
-//! | `says WORDS`, `then WORDS` | a line of the log holds these words; a line behind the one that was found last |
+//! | `says WORDS`, `then WORDS` | a line of the log holds these words; a line behind the one that was found last. ` ... ` stands for anything |
 //! | `unsaid WORDS` | no line until now holds these words |
 //! | `shows FILE WORDS`, `hides FILE WORDS` | a file holds these words, sooner or later; it does not hold them now |
-//! | `missing FILE` | there is no such file |
+//! | `missing FILE`, `gone FILE` | there is no such file; there is none any more, sooner or later |
+//! | `move FROM TO`, `mode FILE 640` | a file gets another name; its rights |
+//! | `begin -q`, `a reaches port` | a start that is not waited for; a connects as soon as it can |
+//! | `kill FILE` | SIGTERM for the process of a pid file |
 //! | `a opens port2 tls writer` | a connection: to another port, over TLS, with a certificate; each word may be left out |
 //! | `a opens unix FILE` | a connection to a Unix socket |
 //! | `a opens websocket origin=http://b.example` | a connection that asks for WebSocket before its first packet; more words as above |
@@ -27,7 +30,10 @@
 //! | `a alive` | a is answered a PINGREQ, and nothing came before |
 //! | `a joins v5 user=bob` | CONNECT with the client's name as identifier, clean, and a CONNACK of success |
 //! | `a closed` | the broker has closed the connection, and said nothing more |
+//! | `a ignores` | what came until now does not matter |
+//! | `a resumed` | the TLS session of an earlier connection went on |
 //! | `a drops` | the connection breaks |
+//! | `use before` | the lines of the part `== define before` |
 //! | `unreachable port2` | nobody listens there |
 //!
 //! `{port}`, `{port2}`, `{port3}` in files and arguments are free ports, `{dir}` is the folder, `{pid}` the process.
@@ -61,7 +67,7 @@ pub(crate) struct Conversation<'a> {
     pub(crate) lines: Vec<(usize, &'a str)>,
 }
 
-/// Splits a file at its `== title` lines and takes lines of comments away.
+/// Splits a file at its `== title` lines, takes lines of comments away, and puts in what was defined for `use`.
 pub(crate) fn conversations_of(text: &str) -> Vec<Conversation<'_>> {
     let mut found: Vec<Conversation<'_>> = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -71,10 +77,25 @@ pub(crate) fn conversations_of(text: &str) -> Vec<Conversation<'_>> {
                 lines: Vec::new(),
             });
         } else if !line.trim().is_empty() && !line.starts_with("//") {
-            let conversation = found.last_mut().expect("a title comes first");
-            conversation.lines.push((index + 1, line.trim_end()));
+            let (earlier, conversation) = match found.split_last_mut() {
+                Some((last, earlier)) => (earlier, last),
+                None => panic!("a title comes first: {line}"),
+            };
+            match line.strip_prefix("use ") {
+                Some(name) => {
+                    let is_meant =
+                        |part: &&Conversation<'_>| part.title.strip_prefix("define ") == Some(name);
+                    let part = earlier
+                        .iter()
+                        .find(is_meant)
+                        .unwrap_or_else(|| panic!("no part: {line}"));
+                    conversation.lines.extend_from_slice(&part.lines);
+                }
+                None => conversation.lines.push((index + 1, line.trim_end())),
+            }
         }
     }
+    found.retain(|conversation| !conversation.title.starts_with("define "));
     found
 }
 
@@ -145,6 +166,8 @@ struct Stage {
     /// Lines of the log up to the one that was found last.
     heard: usize,
     clients: BTreeMap<String, Client>,
+    /// TLS of users.
+    tls: BTreeMap<String, Arc<ClientConfig>>,
 }
 
 struct Client {
@@ -177,6 +200,7 @@ impl Stage {
             program: None,
             heard: 0,
             clients: BTreeMap::new(),
+            tls: BTreeMap::new(),
         }
     }
 
@@ -228,6 +252,7 @@ impl Stage {
             }
             ("certificates", _) => {
                 certificates::write(&self.folder);
+                self.tls.clear();
                 self.folder.share();
                 Ok(())
             }
@@ -243,6 +268,38 @@ impl Stage {
                 Ok(())
             }
             ("start", arguments) => self.start(arguments),
+            ("begin", arguments) => {
+                self.spawn(arguments);
+                Ok(())
+            }
+            ("move", rest) => {
+                let (from, to) = rest.split_once(' ').ok_or("two files")?;
+                let path = |name: &str| self.folder.path().join(name);
+                std::fs::rename(path(from), path(to)).map_err(text)
+            }
+            ("mode", rest) => {
+                use std::os::unix::fs::PermissionsExt;
+                let (name, mode) = rest.split_once(' ').ok_or("a file and its rights")?;
+                let found = std::fs::metadata(self.folder.path().join(name)).map_err(text)?;
+                let found = format!("{:o}", found.permissions().mode() & 0o777);
+                (found == mode)
+                    .then_some(())
+                    .ok_or_else(|| format!("they are {found}"))
+            }
+            ("kill", name) => {
+                let pid = self.daemon(name).ok_or("no process of ours")?;
+                rustix::process::kill_process(pid, Signal::TERM).map_err(text)
+            }
+            ("gone", name) => {
+                let (path, deadline) = (self.folder.path().join(name), Instant::now() + PATIENCE);
+                while path.exists() {
+                    if Instant::now() > deadline {
+                        return Err("it is there".to_owned());
+                    }
+                    std::thread::sleep(PAUSE);
+                }
+                Ok(())
+            }
             ("fails", rest) => self.fails(rest),
             ("signal", name) => {
                 match name {
@@ -302,6 +359,30 @@ impl Stage {
                 Ok(())
             }
             "hears" => self.client(name)?.hears(words),
+            "ignores" => {
+                self.send(name, "pingreq")?;
+                while self.client(name)?.packet()?.name() != "pingresp" {}
+                Ok(())
+            }
+            "reaches" => {
+                let deadline = Instant::now() + PATIENCE;
+                loop {
+                    match self.opens(name, words) {
+                        Err(error) if Instant::now() > deadline => return Err(error),
+                        Err(_) => std::thread::sleep(PAUSE),
+                        Ok(()) => return Ok(()),
+                    }
+                }
+            }
+            "resumed" => {
+                let Wire::Tls(stream) = &self.client(name)?.wire else {
+                    return Err("it does not speak TLS".to_owned());
+                };
+                let kind = stream.conn.handshake_kind();
+                (kind == Some(rustls::HandshakeKind::Resumed))
+                    .then_some(())
+                    .ok_or_else(|| format!("{kind:?}"))
+            }
             "drops" => {
                 self.clients.remove(name);
                 Ok(())
@@ -336,16 +417,8 @@ impl Stage {
     fn start(&mut self, arguments: &str) -> Outcome {
         self.folder.share();
         for _ in 0..5 {
-            let mut command = self.command();
-            if self.files.contains_key("mosquitto.conf") {
-                command.args(["-c", "mosquitto.conf"]);
-            }
-            command.args(self.filled(arguments).split_whitespace());
-            let program = Program::start(&mut command);
-            let running = program.wait_for(" running");
-            self.program = Some(program);
-            self.heard = 0;
-            match running {
+            self.spawn(arguments);
+            match self.program()?.wait_for(" running") {
                 Ok(_) => return Ok(()),
                 Err(text) if text.contains("ddress already in use") => {
                     self.ports = std::array::from_fn(|_| free_port());
@@ -357,6 +430,24 @@ impl Stage {
             }
         }
         Err("no port stayed free for the broker".to_owned())
+    }
+
+    fn spawn(&mut self, arguments: &str) {
+        let mut command = self.command();
+        if self.files.contains_key("mosquitto.conf") {
+            command.args(["-c", "mosquitto.conf"]);
+        }
+        command.args(self.filled(arguments).split_whitespace());
+        self.program = Some(Program::start(&mut command));
+        self.heard = 0;
+    }
+
+    /// The process of a pid file, if it works in our folder.
+    fn daemon(&self, name: &str) -> Option<rustix::process::Pid> {
+        let number = self.read(name).parse().ok()?;
+        let folder = std::fs::read_link(format!("/proc/{number}/cwd")).ok()?;
+        let ours = self.folder.path().canonicalize().ok()?;
+        (folder == ours).then_some(rustix::process::Pid::from_raw(number)?)
     }
 
     fn fails(&mut self, rest: &str) -> Outcome {
@@ -398,7 +489,7 @@ impl Stage {
             if Instant::now() > deadline {
                 return Err(format!("{name} is: {contents}"));
             }
-            std::thread::sleep(std::time::Duration::from_millis(3));
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -424,7 +515,12 @@ impl Stage {
         stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
         let mut wire = match words.next() {
             None => Wire::Plain(stream),
-            Some("tls") => self.tls(stream, words.next(), words.next())?,
+            Some("tls") => {
+                let config = self.tls_config(words.next().unwrap_or("-"), words.next().unwrap_or(""))?;
+                let server = ServerName::try_from("localhost").map_err(text)?;
+                let session = ClientConnection::new(config, server).map_err(text)?;
+                Wire::Tls(Box::new(StreamOwned::new(session, stream)))
+            }
             Some(word) => return Err(format!("no word of 'opens': {word}")),
         };
         if websocket {
@@ -451,22 +547,26 @@ impl Stage {
         self.client(name)?.wire.write_all(&bytes).map_err(text)
     }
 
-    /// The handshake happens with the first packet.
-    fn tls(&self, stream: TcpStream, user: Option<&str>, version: Option<&str>) -> Outcome<Wire> {
+    /// The configuration of a user, with the sessions that it could resume. The handshake happens with the first packet.
+    fn tls_config(&mut self, user: &str, version: &str) -> Outcome<Arc<ClientConfig>> {
+        let key = format!("{user} {version}");
+        if let Some(known) = self.tls.get(&key) {
+            return Ok(Arc::clone(known));
+        }
         let mut roots = RootCertStore::empty();
         let authority = CertificateDer::from_pem_file(self.folder.file("ca.crt")).map_err(text)?;
         roots.add(authority).map_err(text)?;
         let versions = match version {
-            Some("1.2") => &[&rustls::version::TLS12][..],
+            "1.2" => &[&rustls::version::TLS12][..],
             _ => rustls::ALL_VERSIONS,
         };
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(versions)
             .map_err(text)?
             .with_root_certificates(roots);
-        let config = match user.filter(|user| *user != "-") {
-            None => builder.with_no_client_auth(),
-            Some(user) => {
+        let config = match user {
+            "-" => builder.with_no_client_auth(),
+            user => {
                 let certificate =
                     CertificateDer::from_pem_file(self.folder.file(&format!("{user}.crt"))).map_err(text)?;
                 let key =
@@ -476,9 +576,9 @@ impl Stage {
                     .map_err(text)?
             }
         };
-        let server = ServerName::try_from("localhost").map_err(text)?;
-        let session = ClientConnection::new(Arc::new(config), server).map_err(text)?;
-        Ok(Wire::Tls(Box::new(StreamOwned::new(session, stream))))
+        let config = Arc::new(config);
+        self.tls.insert(key, Arc::clone(&config));
+        Ok(config)
     }
 
     fn send(&mut self, name: &str, words: &str) -> Outcome {
@@ -538,6 +638,16 @@ impl Stage {
         let text = self.program.as_ref().map(Program::text).unwrap_or_default();
         text.lines()
             .fold(String::new(), |log, line| log + "\n      | " + line)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // A daemon whose conversation has failed is left to nobody.
+        if let Some(pid) = self.daemon("komar.pid") {
+            // It may be about to end by itself.
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
     }
 }
 
@@ -743,6 +853,7 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(3);
 const INDENT: &str = "    ";
 /// Conversations at a time.
 const AT_ONCE: usize = 4;

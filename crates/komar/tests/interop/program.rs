@@ -107,12 +107,12 @@ impl Program {
         found.unwrap_or_else(|| panic!("{} did not say '{words}'; it wrote:\n{}", self.name, self.text()))
     }
 
-    /// Waits for a line behind the first `from` lines that contains these words, and says where the rest begins.
+    /// Waits for a line behind the first `from` lines that holds these words (see [`holds`]), and says where the rest begins.
     /// `None` if the program ends, or is silent for too long, without it.
     pub(crate) fn wait_from(&self, from: usize, words: &str) -> Option<usize> {
         let found = self.transcript.wait(Instant::now() + PATIENCE, |written| {
             let mut lines = written.lines.iter().enumerate().skip(from);
-            let found = lines.find(|(_, line)| line.contains(words));
+            let found = lines.find(|(_, line)| holds(line, words));
             found
                 .map(|(place, _)| Some(place + 1))
                 .or_else(|| (written.ended == 2).then_some(None))
@@ -225,6 +225,18 @@ impl Transcript {
     fn lock(&self) -> std::sync::MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a line holds words, and others behind them where ` ... ` stands between.
+fn holds(line: &str, words: &str) -> bool {
+    let mut rest = line;
+    words.split(" ... ").all(|part| match rest.split_once(part) {
+        Some((_, after)) => {
+            rest = after;
+            true
+        }
+        None => false,
+    })
 }
 
 /// Lines that are shown of a program that ran while a test failed.

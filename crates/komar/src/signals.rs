@@ -1,0 +1,44 @@
+//! What the operator asks of a running broker, by signals.
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::Signals;
+
+/// One wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// INT, TERM: end in an orderly way.
+    Stop,
+    /// HUP: read the configuration and its files again.
+    Reload,
+    /// RTMIN: open the log file again, which was moved away.
+    ReopenLog,
+    /// USR1: write the database now.
+    Save,
+    /// USR2: print all subscriptions.
+    ShowSubscriptions,
+}
+
+/// The wishes as they come. PIPE is ignored, as in every Rust program.
+pub(crate) struct Wishes(Signals);
+
+impl Wishes {
+    /// From now on signals do not end the process any more, but wait to be asked for.
+    pub(crate) fn watch() -> std::io::Result<Wishes> {
+        let signals = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, nix::libc::SIGRTMIN()];
+        Signals::new(signals).map(Wishes)
+    }
+
+    /// Waits for the next one.
+    pub(crate) fn next(&mut self) -> Wish {
+        loop {
+            match self.0.forever().next() {
+                Some(SIGHUP) => return Wish::Reload,
+                Some(SIGUSR1) => return Wish::Save,
+                Some(SIGUSR2) => return Wish::ShowSubscriptions,
+                Some(SIGINT | SIGTERM) | None => return Wish::Stop,
+                Some(other) if other == nix::libc::SIGRTMIN() => return Wish::ReopenLog,
+                Some(_) => {}
+            }
+        }
+    }
+}
