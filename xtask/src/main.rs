@@ -1,6 +1,7 @@
 //! Checks and generators of the project: `cargo xtask`.
 
 mod compliance;
+mod manual;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,7 +20,9 @@ fn main() -> ExitCode {
     {
         ["compliance"] => compliance::write(root),
         ["compliance", "--check"] => compliance::check(root),
-        _ => Err("usage: cargo xtask compliance [--check]".to_owned()),
+        ["manual"] => manual::write(root),
+        ["manual", "--check"] => manual::check(root),
+        _ => Err("usage: cargo xtask compliance | manual [--check]".to_owned()),
     };
     match result {
         Ok(summary) => {
