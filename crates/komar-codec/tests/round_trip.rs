@@ -128,6 +128,8 @@ proptest! {
     }
 
     /// The header for a subscriber and the payload are a PUBLISH, whose properties passed through without decoding.
+    // v5 [MQTT-3.3.2-4], v5 [MQTT-3.3.2-6], v5 [MQTT-3.3.2-15], v5 [MQTT-3.3.2-16], v5 [MQTT-3.3.2-17], v5 [MQTT-3.3.2-18],
+    // v5 [MQTT-3.3.2-20], v5 [MQTT-3.3.4-3]
     #[test]
     fn a_forwarded_publish_is_what_was_published(
         publish in generate::publish(ProtocolVersion::V5),
@@ -174,6 +176,7 @@ proptest! {
         prop_assert_eq!(again, sent);
     }
 
+    // v5 [MQTT-3.3.1-1], v3 [MQTT-3.3.1-1]
     #[test]
     fn a_patched_publish_is_as_if_encoded_so(
         publish in generate::publish(ProtocolVersion::V5),
