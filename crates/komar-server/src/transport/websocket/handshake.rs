@@ -168,9 +168,10 @@ impl<'b> Headers<'_, 'b> {
 impl fmt::Display for Accepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Accepted { key, sub_protocol } = self;
+        // To the byte as Mosquitto's.
         write!(
             f,
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {key}\r\nSec-WebSocket-Protocol: {sub_protocol}\r\n\r\n"
         )
     }
