@@ -9,7 +9,7 @@ use super::{TlsError, TlsWarning, refusal};
 use crate::Certificate;
 
 /// Longest chain of intermediates that is followed.
-const MAXIMUM_DEPTH: usize = 6;
+pub(super) const MAXIMUM_DEPTH: usize = 6;
 
 /// A certificate authority of the CA file.
 #[derive(Debug, Clone)]

@@ -12,6 +12,8 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
+use super::authority::MAXIMUM_DEPTH;
+use super::signature::{Algorithms, Signed};
 use super::verifier::VerifierSettings;
 use super::{
     ClientVerifier, TlsError, TlsWarning, certificates_from_pem, private_key_from_pem, select_cipher_suites,
@@ -146,6 +148,7 @@ pub struct ServerTlsBuilder<'a> {
     cas_label: String,
     crls_label: String,
     client_authentication: ClientAuthentication,
+    chain_candidates: Vec<CertificateDer<'static>>,
     minimum_version: MinimumVersion,
     ciphers: Option<String>,
     ciphers_tls13: Option<String>,
@@ -163,6 +166,7 @@ impl<'a> ServerTlsBuilder<'a> {
             cas_label: "cafile".to_owned(),
             crls_label: "crlfile".to_owned(),
             client_authentication: ClientAuthentication::Off,
+            chain_candidates: Vec::new(),
             minimum_version: MinimumVersion::default(),
             ciphers: None,
             ciphers_tls13: None,
@@ -203,6 +207,16 @@ impl<'a> ServerTlsBuilder<'a> {
     #[must_use]
     pub fn client_authentication(mut self, client_authentication: ClientAuthentication) -> Self {
         self.client_authentication = client_authentication;
+        self
+    }
+
+    /// Certificates of which those are sent behind the server's own that lead to its root, if the certificate file holds
+    /// only that one. Default: none.
+    ///
+    /// OpenSSL does so with the certificates of the CA file, so sites have intermediates only there.
+    #[must_use]
+    pub fn chain_candidates(mut self, certificates: Vec<CertificateDer<'static>>) -> Self {
+        self.chain_candidates = certificates;
         self
     }
 
@@ -344,7 +358,14 @@ impl<'a> ServerTlsBuilder<'a> {
         };
         let matching: Vec<(usize, bool)> = chain.iter().enumerate().map(belongs).collect::<Result<_, _>>()?;
         match matching.iter().find(|(_, belongs)| *belongs) {
-            Some((1, _)) => Ok(CertifiedKey::new(chain, key)),
+            Some((1, _)) => Ok(CertifiedKey::new(
+                complete(
+                    chain,
+                    &self.chain_candidates,
+                    provider.signature_verification_algorithms.all,
+                ),
+                key,
+            )),
             Some((number, _)) => Err(TlsError::LeafNotFirst {
                 file: self.certificate_label.clone(),
                 number: *number,
@@ -424,5 +445,81 @@ impl ProducesTickets for FreshTicketer {
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
         self.0.decrypt(cipher)
+    }
+}
+
+/// Adds the issuers of a server certificate that stands alone, up to the root, which clients have themselves.
+fn complete(
+    mut chain: Vec<CertificateDer<'static>>,
+    candidates: &[CertificateDer<'static>],
+    algorithms: Algorithms,
+) -> Vec<CertificateDer<'static>> {
+    if chain.len() != 1 {
+        return chain;
+    }
+    while chain.len() <= MAXIMUM_DEPTH {
+        let Some(issuer) = chain
+            .last()
+            .and_then(|last| issuer_of(last, candidates, algorithms))
+        else {
+            break;
+        };
+        chain.push(issuer.clone());
+    }
+    chain
+}
+
+/// The intermediate among these certificates that has signed `der`.
+fn issuer_of<'c>(
+    der: &CertificateDer<'_>,
+    candidates: &'c [CertificateDer<'static>],
+    algorithms: Algorithms,
+) -> Option<&'c CertificateDer<'static>> {
+    let certificate = Certificate::parse(der).ok()?;
+    let signed = Signed::parse(der)?;
+    candidates.iter().find(|candidate| {
+        Certificate::parse(candidate).is_ok_and(|issuer| {
+            !issuer.is_self_issued()
+                && issuer.subject_der() == certificate.issuer_der()
+                && signed.verify(issuer.public_key_der(), algorithms).is_ok()
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificates(names: &[&str]) -> Vec<CertificateDer<'static>> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v1/");
+        names
+            .iter()
+            .flat_map(|name| {
+                let pem = std::fs::read(format!("{folder}{name}.crt")).unwrap();
+                certificates_from_pem(&pem, name).unwrap()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_certificate_alone_gets_its_intermediates_and_not_the_root() {
+        for (chain, candidates, expected) in [
+            (vec!["of-sub3"], vec!["ca", "sub"], vec!["of-sub3", "sub"]),
+            (vec!["of-sub3"], vec!["ca"], vec!["of-sub3"]),
+            (vec!["broker3"], vec!["ca", "sub"], vec!["broker3"]),
+            (vec!["broker3"], vec!["same-name"], vec!["broker3"]),
+            (vec!["of-sub3", "ca"], vec!["sub"], vec!["of-sub3", "ca"]),
+            (vec!["self-signed"], vec!["self-signed"], vec!["self-signed"]),
+        ] {
+            let completed = complete(
+                certificates(&chain),
+                &certificates(&candidates),
+                default_provider().signature_verification_algorithms.all,
+            );
+            assert!(
+                completed == certificates(&expected),
+                "{chain:?} from {candidates:?}"
+            );
+        }
     }
 }

@@ -9,6 +9,8 @@ use komar_identity::tls::{
     revocation_lists_from_pem,
 };
 
+use rustls::pki_types::CertificateDer;
+
 use super::SetupError;
 use super::files::read;
 
@@ -21,9 +23,10 @@ pub(super) fn config(
 ) -> Option<ServerTls> {
     let certificates = looked_into("certfile", &tls.certfile, port, certificates_from_pem, errors);
     let key = looked_into("keyfile", &tls.keyfile, port, private_key_from_pem, errors);
-    let clients = client_authentication(port, tls, errors);
+    let cas = ca_certificates(port, tls, errors);
+    let clients = client_authentication(port, tls, cas.as_deref(), errors);
     let (certificates, key) = (certificates?, key?);
-    let is_complete = clients.is_some();
+    let is_complete = cas.is_some() && clients.is_some();
     let minimum = match tls.minimum_version {
         TlsVersion::Tls13 => MinimumVersion::Tls13,
         _ => MinimumVersion::Tls12,
@@ -37,6 +40,7 @@ pub(super) fn config(
         .crls_label(label(tls.crlfile.as_ref()))
         // What is wrong with the other files is said at the same time.
         .client_authentication(clients.unwrap_or_default())
+        .chain_candidates(cas.unwrap_or_default())
         .minimum_version(minimum);
     if let Some(list) = &tls.ciphers {
         builder = builder.ciphers(list);
@@ -92,10 +96,12 @@ pub(super) fn authorities(tls: &Tls) -> Vec<String> {
     authorities
 }
 
-fn client_authentication(port: u16, tls: &Tls, errors: &mut Vec<SetupError>) -> Option<ClientAuthentication> {
-    if !tls.require_certificate {
-        return Some(ClientAuthentication::Off);
-    }
+/// The certificates of the CA file and folder.
+fn ca_certificates(
+    port: u16,
+    tls: &Tls,
+    errors: &mut Vec<SetupError>,
+) -> Option<Vec<CertificateDer<'static>>> {
     let before = errors.len();
     let mut cas = Vec::new();
     let mut add = |option, path: &Path, errors: &mut Vec<SetupError>| match pem(
@@ -120,18 +126,28 @@ fn client_authentication(port: u16, tls: &Tls, errors: &mut Vec<SetupError>) -> 
             }),
         }
     }
+    (errors.len() == before).then_some(cas)
+}
+
+fn client_authentication(
+    port: u16,
+    tls: &Tls,
+    cas: Option<&[CertificateDer<'static>]>,
+    errors: &mut Vec<SetupError>,
+) -> Option<ClientAuthentication> {
+    if !tls.require_certificate {
+        return Some(ClientAuthentication::Off);
+    }
     let crls = match &tls.crlfile {
-        None => Vec::new(),
-        Some(path) => pem("crlfile", path, port, revocation_lists_from_pem).unwrap_or_else(|error| {
-            errors.push(error);
-            Vec::new()
-        }),
+        None => Some(Vec::new()),
+        Some(path) => pem("crlfile", path, port, revocation_lists_from_pem)
+            .map_err(|error| errors.push(error))
+            .ok(),
     };
-    let ignore_dates = tls.disable_client_cert_date_checks;
-    (errors.len() == before).then_some(ClientAuthentication::Required {
-        cas,
-        crls,
-        ignore_dates,
+    Some(ClientAuthentication::Required {
+        cas: cas?.to_vec(),
+        crls: crls?,
+        ignore_dates: tls.disable_client_cert_date_checks,
     })
 }
 
