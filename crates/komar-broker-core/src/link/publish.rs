@@ -189,7 +189,8 @@ impl Worker {
         Ok(decision)
     }
 
-    /// PUBACK. A 3.x client is not told that it was refused: it would send the message for ever.
+    /// PUBACK. A 3.x client is not told that it was refused: it would send the message for ever (v3 [MQTT-3.3.5-2]).
+    /// v5 [MQTT-3.3.4-1], v3 [MQTT-3.3.4-1], v5 [MQTT-4.3.2-4], v3 [MQTT-4.3.2-2]
     fn acknowledge(
         &mut self,
         link: &Link,
@@ -213,7 +214,7 @@ impl Worker {
         });
     }
 
-    /// QoS 2: keeps the message until it is released, and answers PUBREC. v5 [MQTT-4.3.3-8]
+    /// QoS 2: keeps the message until it is released, and answers PUBREC. v5 [MQTT-4.3.3-8], v3 [MQTT-4.3.3-2]
     fn keep_unreleased(
         &mut self,
         link: &mut Link,
@@ -226,8 +227,14 @@ impl Worker {
         };
         let v5 = established.version == komar_codec::ProtocolVersion::V5;
         let limits = &self.config.limits;
-        // A refusal ends the exchange in 5.0 (v5 [MQTT-4.3.3-4]); a 3.x client has to go through all of it.
-        if refusal.is_none() || !v5 {
+        // A refusal ends the exchange in 5.0 (v5 [MQTT-4.3.3-9]); a 3.x client has to go through all of it.
+        if refusal.is_some() && v5 {
+            // It may have been kept before, under other rules.
+            let mut state = established.session.lock();
+            if state.epoch == established.epoch {
+                state.unreleased().release(identifier);
+            }
+        } else {
             let body = refusal.is_none().then(|| message.to_body(&mut self.fx.scratch));
             // 3.x knows no Receive Maximum, so such a client is bounded by bytes only.
             let tolerant = self.config.tolerate_receive_maximum;

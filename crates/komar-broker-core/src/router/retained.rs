@@ -132,6 +132,7 @@ pub(super) fn keep(
     let mut retained = broker.retained.write();
     if message.payload.is_empty() {
         // v5 [MQTT-3.3.1-7]
+        // v3 [MQTT-3.3.1-10], v3 [MQTT-3.3.1-11]
         if retained.remove(message.topic_name) {
             fx.record(|| cleared(message.topic_name));
         }
@@ -159,6 +160,7 @@ pub(super) fn keep(
         let message = fx.stored_message(&body);
         fx.record(|| Change::Retained { message });
     }
+    // v3 [MQTT-3.3.1-5], v3 [MQTT-3.3.1-7]
     retained.insert(body.message().topic_name, message);
     if expires != Millis::NEVER {
         broker.retained_expiry.fetch_min(expires.0, Ordering::Relaxed);
@@ -221,10 +223,15 @@ impl Worker {
             drop(state);
             if slice.found.is_empty() {
                 self.find_more(session, &mut slice);
+                slice.looked = looked;
             } else {
                 self.ask_again(session, &mut slice);
+                // They are still those that were found then.
+                slice.looked = Looked {
+                    retained: slice.looked.retained,
+                    ..looked
+                };
             }
-            slice.looked = looked;
             state = session.lock();
             state.walks().give_back(number, slice);
         }
@@ -272,6 +279,7 @@ impl Worker {
             Progress::After(cursor) => Some(cursor),
             Progress::End => return,
         };
+        // v3 [MQTT-3.3.1-6]
         let filter = TopicFilter::from_checked(&slice.wanted.filter);
         let mut found = Vec::new();
         let next =

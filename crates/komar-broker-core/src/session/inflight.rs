@@ -41,7 +41,16 @@ pub(crate) enum Stage {
     PubAck,
     PubRec,
     PubComp,
+    /// A QoS 2 message that the present user may not have. Its receiver may know the identifier, and would take
+    /// another message that has it for this one; so it stays in use, and nothing is sent.
+    Withheld,
     Done,
+}
+
+impl Stage {
+    fn is_sent(self) -> bool {
+        !matches!(self, Stage::Withheld | Stage::Done)
+    }
 }
 
 /// A message for one Session, with what belongs to this copy only.
@@ -86,6 +95,7 @@ impl Inflight {
     /// A new Connection: everything is to be sent again, in order.
     pub(crate) fn restart(&mut self) {
         self.compact();
+        // v3 [MQTT-4.4.0-1]
         self.unsent_from = 0;
         self.outstanding = 0;
         self.outstanding_bytes = 0;
@@ -93,8 +103,15 @@ impl Inflight {
 
     /// Takes messages out that `keep` refuses; right after [`restart`](Self::restart), when none of them is sent.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Queued) -> bool) {
-        self.entries
-            .retain(|entry| entry.delivery.as_ref().is_none_or(&keep));
+        self.entries.retain_mut(|entry| {
+            if entry.delivery.as_ref().is_none_or(&keep) {
+                return true;
+            }
+            entry.delivery = None;
+            let is_known = entry.stage == Stage::PubRec;
+            entry.stage = Stage::Withheld;
+            is_known
+        });
     }
 
     pub(crate) fn deliveries(&self) -> impl Iterator<Item = &Queued> {
@@ -106,14 +123,14 @@ impl Inflight {
         self.entries
             .iter()
             .skip(self.unsent_from)
-            .find(|entry| entry.stage != Stage::Done)
+            .find(|entry| entry.stage.is_sent())
     }
 
     /// Notes that [`next_unsent`](Self::next_unsent) is sent.
     pub(crate) fn mark_sent(&mut self) {
         while let Some(entry) = self.entries.get(self.unsent_from) {
             self.unsent_from += 1;
-            if entry.stage != Stage::Done {
+            if entry.stage.is_sent() {
                 self.outstanding += 1;
                 let bytes = entry.delivery.as_ref().map_or(0, Queued::counted);
                 self.outstanding_bytes = self.outstanding_bytes.saturating_add(bytes);
@@ -142,6 +159,7 @@ impl Inflight {
     pub(crate) fn into_orphans(self) -> Vec<Queued> {
         self.entries
             .into_iter()
+            // v5 [MQTT-4.8.2-4]
             .filter(|entry| entry.stage == Stage::PubAck)
             .filter_map(|entry| {
                 let mut queued = entry.delivery?;
@@ -163,6 +181,7 @@ impl Inflight {
         if entry.stage != stage {
             return false;
         }
+        // v5 [MQTT-4.4.0-2], v5 [MQTT-4.8.2-6]
         entry.stage = Stage::Done;
         self.done += 1;
         let delivery = entry.delivery.take();
@@ -201,6 +220,7 @@ impl Inflight {
         match entry.stage {
             Stage::PubRec => {
                 // The identifier stays in use until PUBCOMP. v5 [MQTT-4.3.3-7]
+                // v5 [MQTT-4.3.3-5]
                 entry.stage = Stage::PubComp;
                 if let Some(stored) = &entry.stored {
                     note(stored);
@@ -212,6 +232,13 @@ impl Inflight {
                 true
             }
             Stage::PubComp => true,
+            Stage::Withheld => {
+                entry.stage = Stage::PubComp;
+                if position < self.unsent_from {
+                    self.outstanding += 1;
+                }
+                true
+            }
             Stage::PubAck | Stage::Done => false,
         }
     }
@@ -231,7 +258,8 @@ impl Inflight {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() - self.done
+        let entries = self.entries.iter();
+        entries.filter(|entry| entry.stage.is_sent()).count()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -316,6 +344,25 @@ mod tests {
         inflight.restart();
         let sent = inflight.next_unsent().map(|entry| entry.identifier);
         assert_eq!((sent, inflight.len()), (Some(id(1)), 2));
+    }
+
+    #[test]
+    fn the_identifier_of_what_may_not_be_sent_any_more_stays_in_use_at_qos2() {
+        let mut inflight = Inflight::default();
+        inflight.push(id(1), queued(QoS::ExactlyOnce));
+        inflight.push(id(2), queued(QoS::AtLeastOnce));
+        inflight.restart();
+        inflight.retain(|_| false);
+        assert_eq!(inflight.identifiers().collect::<Vec<_>>(), [id(1)]);
+        assert!(inflight.next_unsent().is_none());
+        assert_eq!(inflight.len(), 0);
+        inflight.mark_sent();
+        assert!(!inflight.has_unsent() && inflight.outstanding() == 0);
+        // The receiver has it after all, from the Connection before.
+        assert!(inflight.received(id(1)));
+        assert_eq!((inflight.len(), inflight.outstanding()), (1, 1));
+        assert!(inflight.complete(id(1), Stage::PubComp));
+        assert!(inflight.is_empty() && inflight.outstanding() == 0);
     }
 
     #[test]
