@@ -26,9 +26,11 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod random;
 mod site;
 mod store;
 pub mod words;
 
+pub use random::Random;
 pub use site::{Notice, PeerId, Reading, Site};
 pub use store::DelayedStore;

@@ -11,6 +11,7 @@ use komar_broker_core::{
 };
 use komar_codec::{DecodeOptions, Framing, ProtocolVersion, QoS, Role, frame};
 
+use crate::random::Random;
 use crate::words::Said;
 
 /// Names one Connection of a [`Site`]; never used again.
@@ -41,6 +42,8 @@ pub struct Site {
     checks: VecDeque<PasswordRequest>,
     hold_checks: bool,
     notices: Vec<Notice>,
+    /// Which worker and which Connection come first, if that changes from turn to turn.
+    order: Option<Random>,
     /// Until when the workers want to wait, by the ends of their last turns.
     deadlines: Vec<Option<Duration>>,
     store: Option<Box<dyn Store>>,
@@ -87,6 +90,7 @@ impl Site {
             hold_checks: false,
             notices: Vec::new(),
             store: None,
+            order: None,
         }
     }
 
@@ -113,6 +117,16 @@ impl Site {
     /// From now on the broker gets bytes in such pieces.
     pub fn set_reading(&mut self, reading: Reading) {
         self.reading = reading;
+    }
+
+    /// From now on another worker and another Connection come first in each turn, as a seed decides.
+    pub fn set_order(&mut self, seed: u64) {
+        self.order = Some(Random::new(seed));
+    }
+
+    /// Gives a Connection to another worker, between two turns.
+    pub fn change_worker(&mut self, peer: PeerId, worker: usize) {
+        self.peers[peer.0].worker = worker % self.workers.len();
     }
 
     /// Opens a Connection that one worker owns.
@@ -248,8 +262,10 @@ impl Site {
     pub fn settle(&mut self) {
         for _ in 0..TURNS {
             let mut busy = false;
-            for worker in 0..self.workers.len() {
-                busy |= self.turn(worker);
+            let count = self.workers.len();
+            let first = self.order.as_mut().map_or(0, |order| order.below(count));
+            for worker in 0..count {
+                busy |= self.turn((first + worker) % count);
             }
             if !self.hold_checks {
                 busy |= self.run_checks() > 0;
@@ -367,9 +383,14 @@ impl Site {
     fn read(&mut self, number: usize) -> bool {
         let mut busy = false;
         let worker = &mut self.workers[number];
-        for peer in self
-            .peers
+        let middle = self
+            .order
+            .as_mut()
+            .map_or(0, |order| order.below(self.peers.len()));
+        let (later, first) = self.peers.split_at_mut(middle);
+        for peer in first
             .iter_mut()
+            .chain(later)
             .filter(|peer| peer.worker == number && !peer.closed)
         {
             let mut piece = match self.reading {
@@ -468,16 +489,13 @@ fn peer_of(outbox: &Outbox) -> PeerId {
         .expect("every Connection is opened with its PeerId")
 }
 
-/// Numbers that look random and are the same in every run (SplitMix64).
+/// The same names for clients in every run.
 fn entropy(seed: usize) -> komar_broker_core::Entropy {
-    let mut state = seed as u64;
+    let mut random = Random::new(seed as u64);
     Box::new(move |bytes| {
         for chunk in bytes.chunks_mut(8) {
-            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            let mixed = (mixed ^ (mixed >> 31)).to_le_bytes();
-            chunk.copy_from_slice(&mixed[..chunk.len()]);
+            let number = random.number().to_le_bytes();
+            chunk.copy_from_slice(&number[..chunk.len()]);
         }
     })
 }

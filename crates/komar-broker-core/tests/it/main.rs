@@ -1,4 +1,7 @@
-//! The broker from outside: conversations, phases, violations.
+//! The broker from outside: conversations, phases, violations, a simulation.
+
+// Tests read their tables and may be told how long to run.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod access;
 mod desk;
@@ -7,9 +10,12 @@ mod hooks;
 mod introspection;
 #[cfg(feature = "in-process")]
 mod local;
+mod model;
 mod phases;
+mod planted;
 mod scenario;
 mod setup;
+mod simulation;
 mod stage;
 mod store;
 mod tables;

@@ -1,0 +1,1009 @@
+//! What clients may expect of a broker, written so plainly that it can be seen to be right: lists that are searched from
+//! their beginning, and a matcher of its own. It shares no code with the broker and does not know how one works; the
+//! broker is held against it in `simulation.rs`.
+//!
+//! It says what has to come, what may come, and that nothing else does. Where the specification leaves a choice (which
+//! member of a Shared Subscription), or a message may be lost by rights (QoS 0 to a slow reader, a full queue), it does not
+//! say more than it has to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Whole seconds since the beginning.
+pub(crate) type Time = u64;
+
+/// A client by its number.
+pub(crate) type ClientNumber = usize;
+
+/// An Application Message as its publisher sent it.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    /// What the payload says; no two messages that are published have the same.
+    pub(crate) number: u64,
+    /// `None`: the broker's own.
+    pub(crate) publisher: Option<ClientNumber>,
+    pub(crate) topic: String,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    /// Clears what is retained.
+    pub(crate) is_empty: bool,
+    pub(crate) expires: Option<Time>,
+}
+
+/// Options of a Subscription.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) qos: u8,
+    pub(crate) no_local: bool,
+    pub(crate) as_published: bool,
+    /// Retain Handling.
+    pub(crate) handling: u8,
+    /// 0 for 3.x, which has none. No two Subscriptions have the same.
+    pub(crate) identifier: u32,
+}
+
+/// A message that one Session is to be sent.
+#[derive(Clone, Debug)]
+struct Expected {
+    message: Message,
+    /// In what order messages were routed.
+    order: u64,
+    qos: u8,
+    retain: bool,
+    identifiers: Vec<u32>,
+    /// Whether it has to come.
+    must: bool,
+    /// It is there because of a new Subscription with that filter.
+    walk: Option<String>,
+    /// The rules have allowed it at some moment since it was to come.
+    allowed: bool,
+    /// It came for a Shared Subscription, perhaps late, as another member did not take it.
+    for_group: Option<String>,
+    /// The Session's Connection when it was routed.
+    connection: u64,
+    /// The Packet Identifier that it came with.
+    held_as: Option<u16>,
+}
+
+/// A message for one member of a Shared Subscription.
+#[derive(Clone, Debug)]
+struct ForGroup {
+    message: Message,
+    order: u64,
+    share: String,
+    /// Who has got it.
+    holder: Option<ClientNumber>,
+    /// At which QoS.
+    held_at: u8,
+    must: bool,
+}
+
+/// A Packet Identifier in use between the broker and a receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    number: u64,
+    qos: u8,
+    /// PUBREC is processed.
+    released: bool,
+    /// Its receiver may not read it any more, so nothing more comes.
+    withheld: bool,
+    /// It came on the present Connection.
+    here: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) is_v5: bool,
+    pub(crate) connected: bool,
+    /// How many Connections it has had.
+    connection: u64,
+    expiry: Option<u64>,
+    away_since: Time,
+    will: Option<(Message, u64)>,
+    will_due: Option<Time>,
+    pub(crate) subscriptions: BTreeMap<String, Options>,
+    /// Shared Subscriptions that it has or had.
+    was_member: BTreeSet<String>,
+    /// Inbound QoS 2 messages; `None` where it was refused.
+    unreleased: BTreeMap<u16, Option<Message>>,
+    expected: Vec<Expected>,
+    held: BTreeMap<u16, Held>,
+    /// More of its messages may be under way than that.
+    receive_maximum: usize,
+    /// The last order by publisher, topic, QoS and identifiers, on this Connection.
+    last: BTreeMap<(Option<ClientNumber>, String, u8, Vec<u32>), u64>,
+    /// The last message of a topic that was retained and came live, on this Connection.
+    last_live: BTreeMap<String, u64>,
+    /// The socket does not take everything at the moment.
+    pub(crate) slow: bool,
+    /// It did not at some moment of this Connection.
+    was_slow: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Retained {
+    message: Message,
+    order: u64,
+    expires: Option<Time>,
+}
+
+/// What a receiver sees of a PUBLISH.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) identifier: Option<u16>,
+    pub(crate) dup: bool,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    pub(crate) topic: String,
+    pub(crate) number: u64,
+    pub(crate) identifiers: Vec<u32>,
+    pub(crate) expiry: Option<u64>,
+    pub(crate) arrived: Time,
+}
+
+/// What was configured.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) allow_duplicates: bool,
+    pub(crate) inflight: usize,
+    pub(crate) queued: Option<usize>,
+    pub(crate) queue_qos0: bool,
+    pub(crate) small_outbox: bool,
+    pub(crate) retained_expiry: Option<u64>,
+}
+
+/// Who may not do what: whether to write, the client, the topic.
+pub(crate) type Denied = BTreeSet<(bool, ClientNumber, String)>;
+
+pub(crate) struct Model {
+    pub(crate) now: Time,
+    pub(crate) settings: Settings,
+    pub(crate) sessions: BTreeMap<ClientNumber, Session>,
+    pub(crate) denied: Denied,
+    retained: BTreeMap<String, Retained>,
+    for_groups: Vec<ForGroup>,
+    /// Which share name and filter an identifier belongs to, also after it was given up.
+    shares: BTreeMap<u32, String>,
+    order: u64,
+}
+
+/// Whether a filter matches a name, level by level. MQTT 5.0 §4.7.
+pub(crate) fn matches(filter: &str, name: &str) -> bool {
+    if name.starts_with('$') && (filter.starts_with('#') || filter.starts_with('+')) {
+        return false;
+    }
+    let filter: Vec<&str> = filter.split('/').collect();
+    let name: Vec<&str> = name.split('/').collect();
+    fn below(filter: &[&str], name: &[&str]) -> bool {
+        match (filter, name) {
+            (["#"], _) => true,
+            ([], []) => true,
+            ([first, filter @ ..], [level, name @ ..]) => {
+                (*first == "+" || first == level) && below(filter, name)
+            }
+            _ => false,
+        }
+    }
+    below(&filter, &name)
+}
+
+/// The share name with the filter, and the filter, of a Shared Subscription.
+fn shared(filter: &str) -> Option<&str> {
+    let rest = filter.strip_prefix("$share/")?;
+    rest.split_once('/').map(|(_, filter)| filter)
+}
+
+impl Model {
+    pub(crate) fn new(settings: Settings) -> Model {
+        Model {
+            now: 0,
+            settings,
+            sessions: BTreeMap::new(),
+            denied: Denied::new(),
+            retained: BTreeMap::new(),
+            for_groups: Vec::new(),
+            shares: BTreeMap::new(),
+            order: 0,
+        }
+    }
+
+    fn may(&self, write: bool, client: ClientNumber, topic: &str) -> bool {
+        !self.denied.contains(&(write, client, topic.to_owned()))
+    }
+
+    pub(crate) fn retained_count(&self) -> usize {
+        self.retained.len()
+    }
+
+    /// CONNECT. Returns Session Present.
+    pub(crate) fn connect(
+        &mut self,
+        client: ClientNumber,
+        is_v5: bool,
+        clean_start: bool,
+        expiry: Option<u64>,
+        receive_maximum: usize,
+        will: Option<(Message, u64)>,
+    ) -> bool {
+        let mut wills = Vec::new();
+        let mut resumes = false;
+        if let Some(old) = self.sessions.get_mut(&client) {
+            resumes = !(clean_start || old.connected && old.expiry == Some(0));
+            let was_connected = old.connected;
+            if let Some((will, delay)) = old.will.take()
+                && (!resumes || (was_connected && delay == 0))
+            {
+                wills.push(will);
+            }
+            old.will_due = None;
+            if was_connected {
+                self.lose_connection(client);
+            }
+            if !resumes {
+                self.end(client);
+            }
+        }
+        let session = self.sessions.entry(client).or_insert_with(|| Session {
+            is_v5,
+            connected: true,
+            connection: 0,
+            expiry,
+            away_since: 0,
+            will: None,
+            will_due: None,
+            subscriptions: BTreeMap::new(),
+            was_member: BTreeSet::new(),
+            unreleased: BTreeMap::new(),
+            expected: Vec::new(),
+            held: BTreeMap::new(),
+            receive_maximum,
+            last: BTreeMap::new(),
+            last_live: BTreeMap::new(),
+            slow: false,
+            was_slow: false,
+        });
+        session.is_v5 = is_v5;
+        session.connected = true;
+        session.connection += 1;
+        session.expiry = expiry;
+        session.will = will;
+        session.receive_maximum = receive_maximum;
+        session.slow = false;
+        session.was_slow = false;
+        session.last.clear();
+        session.last_live.clear();
+        for held in session.held.values_mut() {
+            held.here = false;
+        }
+        self.review(client);
+        for will in wills {
+            self.publish_will(client, will);
+        }
+        resumes
+    }
+
+    /// What the client may not read any more it does not get, although it was kept for it.
+    fn review(&mut self, client: ClientNumber) {
+        let denied = |topic: &String| self.denied.contains(&(false, client, topic.clone()));
+        let Some(session) = self.sessions.get_mut(&client) else {
+            return;
+        };
+        let held = &mut session.held;
+        session.expected.retain_mut(|expected| {
+            if !denied(&expected.message.topic) {
+                return true;
+            }
+            if expected.walk.is_some() && expected.held_as.is_none() {
+                // It may not have been sent yet, and is asked for again if the rules change.
+                (expected.must, expected.allowed) = (false, false);
+                return true;
+            }
+            if let Some(identifier) = expected.held_as {
+                if expected.qos == 1 {
+                    held.remove(&identifier);
+                } else if let Some(held) = held.get_mut(&identifier) {
+                    held.withheld = true;
+                }
+            }
+            false
+        });
+        let shares: Vec<&String> = session.subscriptions.keys().collect();
+        self.for_groups
+            .retain(|message| message.holder != Some(client) || !denied(&message.message.topic));
+        for message in &mut self.for_groups {
+            if message.holder.is_none() && shares.contains(&&message.share) && denied(&message.message.topic)
+            {
+                message.must = false;
+            }
+        }
+    }
+
+    /// The Connection ended: after DISCONNECT, or otherwise.
+    pub(crate) fn disconnect(&mut self, client: ClientNumber, properly: bool) {
+        self.lose_connection(client);
+        let Some(session) = self.sessions.get_mut(&client) else {
+            return;
+        };
+        session.connected = false;
+        session.away_since = self.now;
+        let ends = session.expiry == Some(0);
+        let mut will = session.will.take().filter(|_| !properly);
+        if let Some((_, delay)) = &will
+            && !ends
+            && *delay > 0
+        {
+            let delay = session.expiry.map_or(*delay, |expiry| expiry.min(*delay));
+            session.will_due = Some(self.now + delay);
+            session.will = will.take();
+        }
+        if ends {
+            self.end(client);
+        }
+        if let Some((will, _)) = will {
+            self.publish_will(client, will);
+        }
+    }
+
+    /// What was on its way at QoS 0 may be lost, or have been sent.
+    fn lose_connection(&mut self, client: ClientNumber) {
+        let Some(session) = self.sessions.get_mut(&client) else {
+            return;
+        };
+        let queue_qos0 = self.settings.queue_qos0;
+        session.expected.retain_mut(|expected| {
+            if expected.qos == 0 {
+                expected.must = false;
+                // Kept ones, and retained ones that were not sent, may still come.
+                return queue_qos0 || expected.walk.is_some();
+            }
+            true
+        });
+    }
+
+    /// The Session is over.
+    fn end(&mut self, client: ClientNumber) {
+        let Some(session) = self.sessions.remove(&client) else {
+            return;
+        };
+        for place in (0..self.for_groups.len()).rev() {
+            let message = &self.for_groups[place];
+            if message.holder == Some(client) {
+                self.orphan(place, message.held_at);
+            } else if message.holder.is_none() {
+                // It may have had the message and not read it.
+                if session.was_member.contains(&message.share) {
+                    self.orphan(place, message.message.qos);
+                }
+            }
+        }
+    }
+
+    /// Its receiver, or one that may have been it, is gone.
+    fn orphan(&mut self, place: usize, qos: u8) {
+        let message = &self.for_groups[place];
+        let has_heir = self.sessions.iter().any(|(client, session)| {
+            session.subscriptions.contains_key(&message.share)
+                && self.may(false, *client, &message.message.topic)
+        });
+        let was_held = message.holder.is_some();
+        let message = &mut self.for_groups[place];
+        message.holder = None;
+        // What was sent at QoS 2 goes to nobody else; whether it was sent is not known here.
+        message.must &= has_heir && qos == 1;
+        if was_held && (qos == 2 || !has_heir) {
+            self.for_groups.remove(place);
+        }
+    }
+
+    fn publish_will(&mut self, client: ClientNumber, will: Message) {
+        if self.may(true, client, &will.topic) {
+            self.route(will);
+        }
+    }
+
+    /// Other rules.
+    pub(crate) fn set_denied(&mut self, denied: Denied) {
+        self.denied = denied;
+        let denied = &self.denied;
+        for (client, session) in &mut self.sessions {
+            for expected in session
+                .expected
+                .iter_mut()
+                .filter(|expected| expected.walk.is_some())
+            {
+                let topic = &expected.message.topic;
+                let source = expected.message.publisher;
+                expected.must = false;
+                expected.allowed |= !denied.contains(&(false, *client, topic.clone()))
+                    && source.is_none_or(|source| !denied.contains(&(true, source, topic.clone())));
+            }
+        }
+    }
+
+    /// One second more.
+    pub(crate) fn tick(&mut self) {
+        self.now += 1;
+        let now = self.now;
+        let expired: Vec<String> = self
+            .retained
+            .iter()
+            .filter(|(_, retained)| retained.expires.is_some_and(|expires| expires <= now))
+            .map(|(topic, _)| topic.clone())
+            .collect();
+        for topic in expired {
+            self.retained.remove(&topic);
+            self.supersede(&topic);
+        }
+        let clients: Vec<ClientNumber> = self.sessions.keys().copied().collect();
+        let mut wills = Vec::new();
+        for client in clients {
+            let Some(session) = self
+                .sessions
+                .get_mut(&client)
+                .filter(|session| !session.connected)
+            else {
+                continue;
+            };
+            let is_over = session
+                .expiry
+                .is_some_and(|expiry| session.away_since + expiry <= now);
+            let is_due = session.will_due.is_some_and(|due| due <= now);
+            if (is_over || is_due)
+                && let Some((will, _)) = session.will.take()
+            {
+                session.will_due = None;
+                wills.push((client, will));
+            }
+            if is_over {
+                self.end(client);
+            }
+        }
+        for (client, will) in wills {
+            self.publish_will(client, will);
+        }
+        // What expires before it is sent does not come.
+        for expected in self
+            .sessions
+            .values_mut()
+            .flat_map(|session| &mut session.expected)
+        {
+            if expected.message.expires.is_some_and(|expires| expires <= now) && expected.held_as.is_none() {
+                expected.must = false;
+            }
+        }
+        for message in &mut self.for_groups {
+            if message.message.expires.is_some_and(|expires| expires <= now) {
+                message.must = false;
+            }
+        }
+    }
+
+    /// The retained message of a topic is another one: whether the old one still comes depends on whether it was sent.
+    fn supersede(&mut self, topic: &str) {
+        for expected in self
+            .sessions
+            .values_mut()
+            .flat_map(|session| &mut session.expected)
+        {
+            if expected.walk.is_some() && expected.message.topic == topic {
+                expected.must = false;
+            }
+        }
+    }
+
+    pub(crate) fn subscribe(&mut self, client: ClientNumber, filter: &str, options: Options) {
+        self.shares.insert(options.identifier, filter.to_owned());
+        let denied = self.denied.clone();
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(&client) else {
+            return;
+        };
+        let is_new = session.subscriptions.insert(filter.to_owned(), options).is_none();
+        let walks = options.handling == 0 || (options.handling == 1 && is_new);
+        if shared(filter).is_some() {
+            session.was_member.insert(filter.to_owned());
+        }
+        if shared(filter).is_some() || !walks {
+            return;
+        }
+        for expected in &mut session.expected {
+            if expected.walk.as_deref() == Some(filter) {
+                expected.must = false;
+            }
+        }
+        for (topic, retained) in &self.retained {
+            let may_read = !denied.contains(&(false, client, topic.clone()));
+            let source = retained.message.publisher;
+            let may_stay = source.is_none_or(|source| !denied.contains(&(true, source, topic.clone())));
+            let is_over = retained.expires.is_some_and(|expires| expires <= now);
+            if matches(filter, topic) && !is_over {
+                session.expected.push(Expected {
+                    message: retained.message.clone(),
+                    order: retained.order,
+                    qos: retained.message.qos.min(options.qos),
+                    retain: true,
+                    identifiers: identifiers(options.identifier),
+                    must: may_read && may_stay,
+                    walk: Some(filter.to_owned()),
+                    for_group: None,
+                    allowed: may_read && may_stay,
+                    connection: session.connection,
+                    held_as: None,
+                });
+            }
+        }
+    }
+
+    pub(crate) fn unsubscribe(&mut self, client: ClientNumber, filter: &str) {
+        let Some(session) = self.sessions.get_mut(&client) else {
+            return;
+        };
+        session.subscriptions.remove(filter);
+        for expected in &mut session.expected {
+            if expected.walk.as_deref() == Some(filter) {
+                expected.must = false;
+            }
+        }
+        // The member keeps what it has, and when it ends it is no member any more.
+        for message in &mut self.for_groups {
+            if message.share == filter && message.holder.is_none() {
+                message.must = false;
+            }
+        }
+    }
+
+    /// PUBLISH from a client. Returns whether it is refused.
+    pub(crate) fn publish(&mut self, client: ClientNumber, identifier: u16, message: Message) -> bool {
+        let refused = !self.may(true, client, &message.topic);
+        let Some(session) = self.sessions.get_mut(&client) else {
+            return refused;
+        };
+        if message.qos == 2 {
+            if refused && session.is_v5 {
+                session.unreleased.remove(&identifier);
+            } else {
+                session
+                    .unreleased
+                    .insert(identifier, (!refused).then_some(message));
+            }
+        } else if !refused {
+            self.route(message);
+        }
+        refused
+    }
+
+    /// PUBREL from a client.
+    pub(crate) fn release(&mut self, client: ClientNumber, identifier: u16) {
+        let released = self
+            .sessions
+            .get_mut(&client)
+            .and_then(|session| session.unreleased.remove(&identifier));
+        if let Some(Some(message)) = released {
+            self.route(message);
+        }
+    }
+
+    /// Adds a message to all Sessions that are to have it.
+    pub(crate) fn route(&mut self, message: Message) {
+        self.order += 1;
+        let order = self.order;
+        if message.retain {
+            self.supersede(&message.topic);
+            if message.is_empty {
+                self.retained.remove(&message.topic);
+            } else {
+                let configured = self.settings.retained_expiry.map(|expiry| self.now + expiry);
+                let expires = [configured, message.expires].into_iter().flatten().min();
+                let retained = Retained {
+                    message: message.clone(),
+                    order,
+                    expires,
+                };
+                self.retained.insert(message.topic.clone(), retained);
+                if expires.is_some_and(|expires| expires <= self.now) {
+                    self.retained.remove(&message.topic);
+                }
+            }
+        }
+        let is_over = message.expires.is_some_and(|expires| expires <= self.now);
+        let mut shares = BTreeSet::new();
+        let clients: Vec<ClientNumber> = self.sessions.keys().copied().collect();
+        for client in clients {
+            if !self.may(false, client, &message.topic) {
+                continue;
+            }
+            let (settings, session) = (&self.settings, self.sessions.get_mut(&client));
+            let Some(session) = session else { continue };
+            let mut copies: Vec<(u8, bool, Vec<u32>)> = Vec::new();
+            for (filter, options) in &session.subscriptions {
+                if let Some(plain) = shared(filter) {
+                    if matches(plain, &message.topic) {
+                        shares.insert(filter.clone());
+                    }
+                    continue;
+                }
+                let own = options.no_local && message.publisher == Some(client);
+                if !matches(filter, &message.topic) || own {
+                    continue;
+                }
+                let copy = (
+                    options.qos.min(message.qos),
+                    options.as_published && message.retain,
+                    identifiers(options.identifier),
+                );
+                match copies.first_mut().filter(|_| !settings.allow_duplicates) {
+                    Some(first) => {
+                        first.0 = first.0.max(copy.0);
+                        first.1 |= copy.1;
+                        first.2.extend(copy.2);
+                    }
+                    None => copies.push(copy),
+                }
+            }
+            for (qos, retain, mut identifiers) in copies {
+                if qos == 0 && !session.connected && !settings.queue_qos0 {
+                    continue;
+                }
+                let of_groups = self
+                    .for_groups
+                    .iter()
+                    .filter(|message| session.was_member.contains(&message.share));
+                let open = session.expected.len() + session.held.len() + of_groups.count();
+                let is_full = settings.queued.is_some_and(|limit| open >= limit);
+                // Sent again by its publisher: it will not be told which of them came.
+                let is_again = message.number != 0
+                    && session
+                        .expected
+                        .iter()
+                        .any(|expected| expected.message.number == message.number && expected.order < order);
+                let may_drop = qos == 0 && (session.slow || settings.small_outbox || settings.queue_qos0);
+                identifiers.sort_unstable();
+                session.expected.push(Expected {
+                    message: message.clone(),
+                    order,
+                    qos,
+                    retain,
+                    identifiers,
+                    must: !is_full && !may_drop && !is_over && !is_again,
+                    walk: None,
+                    for_group: None,
+                    allowed: true,
+                    connection: session.connection,
+                    held_as: None,
+                });
+            }
+        }
+        for share in shares {
+            let is_again = self
+                .for_groups
+                .iter()
+                .any(|other| other.message.number == message.number && other.share == share);
+            self.for_groups.push(ForGroup {
+                must: message.qos > 0 && self.settings.queued.is_none() && !is_over && !is_again,
+                message: message.clone(),
+                order,
+                share,
+                holder: None,
+                held_at: 0,
+            });
+        }
+    }
+
+    /// A PUBLISH has come to a client.
+    pub(crate) fn received(&mut self, client: ClientNumber, came: &Received) -> Result<(), String> {
+        let now_v5 = self.sessions.get(&client).is_some_and(|session| session.is_v5);
+        self.take_from_group(client, came);
+        let inflight = self.settings.inflight;
+        let session = self.sessions.get_mut(&client).ok_or("it has no session")?;
+        if let Some(identifier) = came.identifier
+            && let Some(held) = session.held.get_mut(&identifier)
+        {
+            if held.number != came.number || !came.dup || held.qos != came.qos {
+                return Err(format!("identifier {identifier} is in use for {held:?}"));
+            }
+            if held.released {
+                return Err("a PUBLISH again after its PUBREL".to_owned());
+            }
+            if held.here {
+                return Err("a PUBLISH twice on one connection".to_owned());
+            }
+            held.here = true;
+        } else {
+            let fits = |expected: &Expected| {
+                expected.held_as.is_none()
+                    && expected.message.number == came.number
+                    && expected.qos == came.qos
+                    && expected.retain == came.retain
+                    && expected.message.topic == came.topic
+                    && (!now_v5 || expected.identifiers == came.identifiers)
+            };
+            // A publisher may have sent it twice, and the first may have been dropped.
+            let (last, last_live) = (&session.last, &session.last_live);
+            let in_order = |expected: &Expected| {
+                let last = match expected.walk {
+                    Some(_) => last_live.get(&expected.message.topic),
+                    None => last.get(&key(expected, came)),
+                };
+                last.is_none_or(|last| *last <= expected.order)
+            };
+            // Of those that cannot be told apart, the first that is in order, and one that has to come.
+            let candidates = || {
+                let expected = session.expected.iter().enumerate();
+                expected.filter(|(_, expected)| fits(expected))
+            };
+            let first = |(_, expected): &(usize, &Expected)| {
+                let is_first_sending = expected.connection == session.connection;
+                (expected.order, came.dup && is_first_sending, !expected.must)
+            };
+            let place = candidates()
+                .filter(|(_, expected)| in_order(expected))
+                .min_by_key(first)
+                .or_else(|| candidates().min_by_key(first))
+                .map(|(place, _)| place);
+            let Some(expected) = place.and_then(|place| session.expected.get_mut(place)) else {
+                return Err("it was not to come, or has come before".to_owned());
+            };
+            if !expected.allowed {
+                return Err("the rules do not allow it".to_owned());
+            }
+            if came.dup && expected.connection == session.connection {
+                return Err("DUP on the first sending".to_owned());
+            }
+            check_expiry(expected, came, now_v5, session.was_slow)?;
+            let (order, topic) = (expected.order, came.topic.clone());
+            if expected.for_group.is_some() || came.number == 0 {
+                // It may have waited for another member, or which one it is cannot be told.
+            } else if expected.walk.is_none() {
+                let key = key(expected, came);
+                let last = session.last.entry(key).or_default();
+                if *last > order {
+                    return Err("out of order".to_owned());
+                }
+                *last = order;
+                if expected.message.retain {
+                    let live = session.last_live.entry(topic).or_default();
+                    *live = order.max(*live);
+                }
+            } else if !came.dup && session.last_live.get(&topic).is_some_and(|live| *live > order) {
+                return Err("a retained message behind its successor".to_owned());
+            }
+            match came.identifier {
+                Some(identifier) => {
+                    expected.held_as = Some(identifier);
+                    session.held.insert(
+                        identifier,
+                        Held {
+                            number: came.number,
+                            qos: came.qos,
+                            released: false,
+                            withheld: false,
+                            here: true,
+                        },
+                    );
+                }
+                None => {
+                    place.map(|place| session.expected.remove(place));
+                }
+            }
+        }
+        let here = session.held.values().filter(|held| held.here).count();
+        let limit = session.receive_maximum.min(inflight);
+        if here > limit {
+            return Err(format!("{here} messages under way, {limit} are allowed"));
+        }
+        Ok(())
+    }
+
+    /// If it came for a Shared Subscription, it was for this member.
+    fn take_from_group(&mut self, client: ClientNumber, came: &Received) {
+        let [identifier] = came.identifiers.as_slice() else {
+            return;
+        };
+        let Some(share) = self
+            .shares
+            .get(identifier)
+            .filter(|share| shared(share).is_some())
+        else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(&client) else {
+            return;
+        };
+        if came
+            .identifier
+            .is_some_and(|identifier| session.held.contains_key(&identifier))
+        {
+            return;
+        }
+        let fits = |message: &&mut ForGroup| {
+            message.holder.is_none()
+                && message.message.number == came.number
+                && message.message.topic == came.topic
+                && message.share == *share
+        };
+        let Some(message) = self.for_groups.iter_mut().find(fits) else {
+            return;
+        };
+        message.holder = Some(client);
+        message.held_at = came.qos;
+        session.expected.push(Expected {
+            message: message.message.clone(),
+            order: message.order,
+            qos: came.qos,
+            retain: came.retain,
+            identifiers: came.identifiers.clone(),
+            must: true,
+            walk: None,
+            for_group: Some(share.clone()),
+            allowed: true,
+            connection: 0,
+            held_as: None,
+        });
+        if came.qos == 0 {
+            let share = share.clone();
+            self.for_groups.retain(|message| {
+                message.message.number != came.number
+                    || message.holder != Some(client)
+                    || message.share != share
+            });
+        }
+    }
+
+    /// PUBACK of a client was processed.
+    pub(crate) fn acknowledged(&mut self, client: ClientNumber, identifier: u16) {
+        self.delivered(client, identifier);
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.held.remove(&identifier);
+        }
+    }
+
+    /// PUBREC of a client was processed: the PUBLISH does not come again, the identifier stays in use.
+    pub(crate) fn recorded(&mut self, client: ClientNumber, identifier: u16) {
+        self.delivered(client, identifier);
+        if let Some(session) = self.sessions.get_mut(&client)
+            && let Some(held) = session.held.get_mut(&identifier)
+        {
+            held.released = true;
+        }
+    }
+
+    /// PUBCOMP of a client was processed.
+    pub(crate) fn completed(&mut self, client: ClientNumber, identifier: u16) {
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.held.remove(&identifier);
+        }
+    }
+
+    fn delivered(&mut self, client: ClientNumber, identifier: u16) {
+        let Some(session) = self.sessions.get_mut(&client) else {
+            return;
+        };
+        let Some(place) = session
+            .expected
+            .iter()
+            .position(|expected| expected.held_as == Some(identifier))
+        else {
+            return;
+        };
+        let expected = session.expected.remove(place);
+        self.for_groups.retain(|message| {
+            message.message.number != expected.message.number
+                || message.holder != Some(client)
+                || Some(&message.share) != expected.for_group.as_ref()
+        });
+    }
+
+    /// PUBREL has come for an identifier.
+    pub(crate) fn check_release(&self, client: ClientNumber, identifier: u16) -> Result<(), String> {
+        let session = self.sessions.get(&client).ok_or("it has no session")?;
+        match session.held.get(&identifier) {
+            Some(held) if held.released => Ok(()),
+            _ => Err(format!("a PUBREL for {identifier}, which nobody has recorded")),
+        }
+    }
+
+    pub(crate) fn set_slow(&mut self, client: ClientNumber, slow: bool) {
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.slow = slow;
+            session.was_slow |= slow;
+            for expected in &mut session.expected {
+                if slow && expected.qos == 0 && expected.walk.is_none() {
+                    // It may be on its way in parts.
+                    expected.must &= !self.settings.small_outbox;
+                }
+            }
+        }
+    }
+
+    /// Most messages that may wait for a Session or be under way to it.
+    pub(crate) fn bound(&self, client: ClientNumber) -> Option<usize> {
+        self.sessions.get(&client)?;
+        let limit = self.settings.queued?;
+        Some(limit + 2 * self.settings.inflight)
+    }
+
+    /// Everybody has been connected and has answered for long enough: nothing may be left that had to come.
+    pub(crate) fn check_end(&self) -> Result<(), String> {
+        for (client, session) in &self.sessions {
+            let missing = session
+                .expected
+                .iter()
+                .find(|expected| expected.must && expected.held_as.is_none());
+            if let Some(missing) = missing {
+                return Err(format!("c{client} did not get {missing:?}"));
+            }
+            if session.held.values().any(|held| !held.withheld) {
+                return Err(format!("c{client} waits for the end of {:?}", session.held));
+            }
+        }
+        match self
+            .for_groups
+            .iter()
+            .find(|message| message.must && message.holder.is_none())
+        {
+            Some(missing) => Err(format!("no member got {missing:?}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is in order among itself.
+fn key(expected: &Expected, came: &Received) -> (Option<ClientNumber>, String, u8, Vec<u32>) {
+    (
+        expected.message.publisher,
+        came.topic.clone(),
+        came.qos,
+        came.identifiers.clone(),
+    )
+}
+
+fn identifiers(identifier: u32) -> Vec<u32> {
+    if identifier == 0 {
+        Vec::new()
+    } else {
+        vec![identifier]
+    }
+}
+
+fn check_expiry(expected: &Expected, came: &Received, is_v5: bool, was_slow: bool) -> Result<(), String> {
+    let Some(expires) = expected.message.expires else {
+        return if came.expiry.is_some() {
+            Err("an expiry that nobody gave".to_owned())
+        } else {
+            Ok(())
+        };
+    };
+    if came.dup || was_slow {
+        return Ok(());
+    }
+    if expires <= came.arrived {
+        return Err(format!("it expired at {expires}, and came at {}", came.arrived));
+    }
+    if is_v5 && came.expiry != Some(expires - came.arrived) {
+        return Err(format!(
+            "expiry {:?} instead of {}",
+            came.expiry,
+            expires - came.arrived
+        ));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_models_own_matcher() {
+    for (filter, name, expected) in [
+        ("a/b", "a/b", true),
+        ("a/b", "a", false),
+        ("a/#", "a", true),
+        ("a/#", "a/b/c", true),
+        ("#", "a/b", true),
+        ("+", "a", true),
+        ("+", "a/b", false),
+        ("+/b", "a/b", true),
+        ("#", "$s/x", false),
+        ("+/x", "$s/x", false),
+        ("$s/#", "$s/x", true),
+        ("a/+", "a/", true),
+    ] {
+        assert_eq!(matches(filter, name), expected, "{filter} {name}");
+    }
+}

@@ -1,0 +1,159 @@
+//! Bugs that a broker might have, planted between it and the simulation: what it reads, writes, is told and what time it
+//! believes is changed on the way, as if it had done wrong itself. `simulation.rs` has to find each of them.
+
+use std::collections::BTreeMap;
+
+use komar_codec::ProtocolVersion;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// Some QoS 1 messages are not sent.
+    LosesQos1,
+    /// Some QoS 2 messages are sent a second time, with another identifier.
+    DoublesQos2,
+    /// Some QoS 0 messages are sent behind the next packet.
+    SwapsMessages,
+    /// QoS 1 messages have identifiers that are in use.
+    UsesIdentifiersTwice,
+    /// What is sent again does not say so.
+    ForgetsDup,
+    /// Some QoS 2 messages of publishers are never routed.
+    LosesRelease,
+    /// No Local has no effect.
+    IgnoresNoLocal,
+    /// An empty payload does not clear what is retained.
+    KeepsCleared,
+    /// What is retained comes as if it were live, and the other way round.
+    ConfusesRetain,
+    /// Other rules are not taken into force.
+    ForgetsRules,
+    /// Nothing ever expires.
+    StopsTheClock,
+    /// More messages are sent than the client's Receive Maximum allows.
+    IgnoresReceiveMaximum,
+    /// The Will Message is published although the client said goodbye.
+    PublishesWillAnyway,
+}
+
+impl Bug {
+    pub(crate) const ALL: [Bug; 13] = [
+        Bug::LosesQos1,
+        Bug::DoublesQos2,
+        Bug::SwapsMessages,
+        Bug::UsesIdentifiersTwice,
+        Bug::ForgetsDup,
+        Bug::LosesRelease,
+        Bug::IgnoresNoLocal,
+        Bug::KeepsCleared,
+        Bug::ConfusesRetain,
+        Bug::ForgetsRules,
+        Bug::StopsTheClock,
+        Bug::IgnoresReceiveMaximum,
+        Bug::PublishesWillAnyway,
+    ];
+}
+
+/// At most one bug, and how often it had a chance.
+pub(crate) struct Planted {
+    bug: Option<Bug>,
+    chances: usize,
+    /// What waits for the next packet, by client.
+    kept: BTreeMap<usize, Vec<u8>>,
+}
+
+impl Planted {
+    pub(crate) fn new(bug: Option<Bug>) -> Planted {
+        Planted {
+            bug,
+            chances: 0,
+            kept: BTreeMap::new(),
+        }
+    }
+
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    /// One chance of `of` is taken.
+    fn now_and_then(&mut self, bug: Bug, of: usize) -> bool {
+        if !self.has(bug) {
+            return false;
+        }
+        self.chances += 1;
+        self.chances.is_multiple_of(of)
+    }
+
+    pub(crate) fn stops_the_clock(&self) -> bool {
+        self.has(Bug::StopsTheClock)
+    }
+
+    pub(crate) fn forgets_rules(&self) -> bool {
+        self.has(Bug::ForgetsRules)
+    }
+
+    /// A CONNECT on its way to the broker.
+    pub(crate) fn connect(&mut self, bytes: &mut [u8], receive_maximum: u16) {
+        if !self.has(Bug::IgnoresReceiveMaximum) {
+            return;
+        }
+        let [high, low] = receive_maximum.to_be_bytes();
+        let place = bytes.windows(3).position(|window| window == [0x21, high, low]);
+        if let Some(place) = place {
+            bytes[place + 1] = 0xFF;
+        }
+    }
+
+    /// Any other packet on its way to the broker.
+    pub(crate) fn inbound(&mut self, version: ProtocolVersion, bytes: &mut Vec<u8>) {
+        let (kind, is_v5) = (bytes[0] & 0xF0, version == ProtocolVersion::V5);
+        match kind {
+            0x30 if self.has(Bug::KeepsCleared) && bytes[0] & 0x01 != 0 && bytes.len() < 12 => {
+                // No other message is as short.
+                bytes[0] &= 0xFE;
+            }
+            0x60 if self.now_and_then(Bug::LosesRelease, 10) => bytes.clear(),
+            0x80 if is_v5 && self.has(Bug::IgnoresNoLocal) => {
+                if let Some(options) = bytes.last_mut() {
+                    *options &= !0x04;
+                }
+            }
+            0xE0 if is_v5 && self.has(Bug::PublishesWillAnyway) => *bytes = vec![0xE0, 0x01, 0x04],
+            _ => {}
+        }
+    }
+
+    /// A packet on its way to a client.
+    pub(crate) fn outbound(&mut self, client: usize, mut packet: Vec<u8>) -> Vec<Vec<u8>> {
+        let kept = self.kept.remove(&client);
+        let is_publish = packet[0] & 0xF0 == 0x30;
+        let qos = (packet[0] >> 1) & 3;
+        let mut packets = Vec::new();
+        match (is_publish, qos) {
+            (true, 1) if self.now_and_then(Bug::LosesQos1, 20) => packet.clear(),
+            (true, 1) if self.has(Bug::UsesIdentifiersTwice) => set_identifier(&mut packet, |_| 1),
+            (true, 2) if packet[0] & 0x08 == 0 && self.now_and_then(Bug::DoublesQos2, 10) => {
+                packets.push(packet.clone());
+                set_identifier(&mut packet, |identifier| identifier + 1000);
+            }
+            (true, 0) if kept.is_none() && self.now_and_then(Bug::SwapsMessages, 3) => {
+                self.kept.insert(client, core::mem::take(&mut packet));
+            }
+            (true, _) if self.has(Bug::ForgetsDup) => packet[0] &= !0x08,
+            (true, _) if self.now_and_then(Bug::ConfusesRetain, 10) => packet[0] ^= 0x01,
+            _ => {}
+        }
+        packets.push(packet);
+        packets.extend(kept);
+        packets.retain(|packet| !packet.is_empty());
+        packets
+    }
+}
+
+/// Changes the Packet Identifier of a PUBLISH, which stands behind the Topic Name.
+fn set_identifier(packet: &mut [u8], change: impl Fn(u16) -> u16) {
+    let length = 1 + packet[1..].iter().take_while(|byte| **byte & 0x80 != 0).count() + 1;
+    let name = usize::from(u16::from_be_bytes([packet[length], packet[length + 1]]));
+    let place = length + 2 + name;
+    let identifier = u16::from_be_bytes([packet[place], packet[place + 1]]);
+    packet[place..place + 2].copy_from_slice(&change(identifier).to_be_bytes());
+}

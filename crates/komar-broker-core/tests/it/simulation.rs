@@ -1,0 +1,994 @@
+//! A seeded simulation: clients, workers and a clock do what a seed says, and the broker is held against `model.rs` after
+//! each step. A failure prints the seed and the last steps; `KOMAR_SIMULATION=seed:123` plays it again, and
+//! `KOMAR_SIMULATION=steps:100000000` plays for longer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use komar_broker_core::{
+    Access, Action, Authorize, BrokerConfig, Decision, LinkState, ListenerPolicy, Subject,
+};
+use komar_codec::{
+    Connect, ConnectProperties, DecodeOptions, Disconnect, Framing, Packet, PacketIdentifier,
+    ProtocolVersion, PubAck, PubComp, PubRec, PubRel, Publish, PublishProperties, QoS, ReasonCode,
+    RetainHandling, Role, Subscribe, SubscribeFilters, SubscriptionOptions, Unsubscribe, UnsubscribeFilters,
+    Will, WillProperties, frame,
+};
+use komar_testkit::{PeerId, Random, Site};
+
+use crate::model::{ClientNumber, Denied, Message, Model, Options, Received, Settings};
+use crate::planted::{Bug, Planted};
+
+/// Steps that every test run makes.
+const STEPS: u64 = 100_000;
+/// Steps with one seed: then everybody comes to rest, and the broker is another one.
+const STEPS_A_SEED: u64 = 400;
+const CLIENTS: usize = 6;
+/// Steps that a failure shows.
+const LAST_STEPS: usize = 2000;
+const TOPICS: [&str; 7] = ["a", "a/b", "a/c", "b", "b/c", "c/b/a", "$s/x"];
+const FILTERS: [&str; 11] = [
+    "#",
+    "+",
+    "a/#",
+    "a/+",
+    "+/b",
+    "a/b",
+    "b",
+    "$s/#",
+    "$share/g/a/#",
+    "$share/h/+",
+    "$share/g/b",
+];
+
+#[test]
+fn the_broker_agrees_with_the_model() {
+    let (first, count) = asked();
+    for seed in first..first + count {
+        if let Err(failure) = Simulation::run(seed, None) {
+            panic!("seed {seed}: {failure}\nreplay with KOMAR_SIMULATION=seed:{seed}");
+        }
+    }
+}
+
+/// The first seed, and how many.
+fn asked() -> (u64, u64) {
+    match std::env::var("KOMAR_SIMULATION") {
+        Ok(text) => match text.split_once(':') {
+            Some(("seed", seed)) => (seed.parse().unwrap(), 1),
+            Some(("steps", steps)) => (0, steps.parse::<u64>().unwrap() / STEPS_A_SEED),
+            _ => panic!("KOMAR_SIMULATION is seed:number or steps:number"),
+        },
+        Err(_) => (0, STEPS / STEPS_A_SEED),
+    }
+}
+
+/// A bug in the broker that the model does not find is a hole in the model: each of these is found.
+#[test]
+fn planted_bugs_are_found() {
+    for bug in Bug::ALL {
+        let found =
+            (0..300).find_map(|seed| Simulation::run(seed, Some(bug)).err().map(|error| (seed, error)));
+        let Some((seed, error)) = found else {
+            panic!("{bug:?} is not found");
+        };
+        let why = error.lines().next().unwrap_or_default();
+        println!("{bug:?}: seed {seed}: {why}");
+    }
+}
+
+/// Rules as a list of what is denied.
+struct DenyList(Denied);
+
+impl Authorize for DenyList {
+    fn authorize(&self, subject: &Subject<'_>, action: Action<'_>) -> Decision {
+        let client = subject.client_id.trim_start_matches('c').parse().unwrap_or(0);
+        let denied = match action {
+            Action::Publish(name) => self.0.contains(&(true, client, name.as_str().to_owned())),
+            Action::Receive(name) => self.0.contains(&(false, client, name.as_str().to_owned())),
+            _ => false,
+        };
+        if denied { Decision::Deny } else { Decision::Allow }
+    }
+}
+
+fn access(denied: &Denied) -> Access {
+    Access {
+        authorize: Some(Arc::new(DenyList(denied.clone()))),
+        ..Access::allow_all()
+    }
+}
+
+/// A packet as a client sends it.
+#[derive(Clone, Debug)]
+enum Sent {
+    Publish(u16, bool, Message),
+    PubAck(u16),
+    PubRec(u16),
+    PubRel(u16),
+    PubComp(u16),
+    Subscribe(u16, String, Options),
+    Unsubscribe(u16, String),
+    Ping,
+    Disconnect,
+}
+
+/// A client: what it has sent and what it has not answered yet.
+struct Client {
+    is_v5: bool,
+    peer: Option<PeerId>,
+    worker: usize,
+    bytes: Vec<u8>,
+    /// Read from the socket and not looked at.
+    mailbox: VecDeque<(u64, Vec<u8>)>,
+    owed: VecDeque<Sent>,
+    aliases: BTreeMap<u16, String>,
+    /// Messages of its own under way: the message, and whether PUBREC has come.
+    outgoing: BTreeMap<u16, (Message, bool)>,
+    outgoing_order: Vec<u16>,
+    last_identifier: u16,
+    pings: usize,
+    is_slow: bool,
+}
+
+struct Simulation {
+    random: Random,
+    site: Site,
+    model: Model,
+    policy: Arc<ListenerPolicy>,
+    clients: Vec<Client>,
+    numbers: u64,
+    identifiers: u32,
+    trace: VecDeque<String>,
+    planted: Planted,
+}
+
+type Outcome<T = ()> = Result<T, String>;
+
+impl Simulation {
+    fn run(seed: u64, bug: Option<Bug>) -> Outcome {
+        let mut simulation = Simulation::new(seed, bug);
+        let result = simulation.play();
+        result.map_err(|error| {
+            let trace: Vec<String> = simulation.trace.iter().cloned().collect();
+            format!("{error}\nlast steps:\n{}", trace.join("\n"))
+        })
+    }
+
+    fn new(seed: u64, bug: Option<Bug>) -> Simulation {
+        let mut random = Random::new(seed);
+        let settings = Settings {
+            allow_duplicates: random.chance(70),
+            inflight: *random.pick(&[1, 2, 5, 20]),
+            queued: random.chance(30).then(|| *random.pick(&[2, 10])),
+            queue_qos0: random.chance(20),
+            small_outbox: random.chance(30),
+            retained_expiry: random.chance(20).then_some(20),
+        };
+        let mut config = BrokerConfig::default();
+        config.allow_duplicate_messages = settings.allow_duplicates;
+        config.queue_qos0_messages = settings.queue_qos0;
+        config.retained_expiry_maximum = settings.retained_expiry.map(Duration::from_secs);
+        config.limits.maximum_inflight_messages = u16::try_from(settings.inflight).unwrap();
+        config.limits.maximum_queued_messages = settings.queued;
+        if settings.small_outbox {
+            config.limits.maximum_outbox_bytes = 100;
+        }
+        let workers = *random.pick(&[1, 2, 3]);
+        let mut site = Site::new(config, access(&Denied::new()), workers);
+        site.set_order(seed);
+        let clients = (0..CLIENTS)
+            .map(|number| Client {
+                is_v5: number % 3 != 2,
+                peer: None,
+                worker: number,
+                bytes: Vec::new(),
+                mailbox: VecDeque::new(),
+                owed: VecDeque::new(),
+                aliases: BTreeMap::new(),
+                outgoing: BTreeMap::new(),
+                outgoing_order: Vec::new(),
+                last_identifier: 0,
+                pings: 0,
+                is_slow: false,
+            })
+            .collect();
+        Simulation {
+            random,
+            site,
+            model: Model::new(settings),
+            policy: Arc::default(),
+            clients,
+            numbers: 0,
+            identifiers: 0,
+            trace: VecDeque::new(),
+            planted: Planted::new(bug),
+        }
+    }
+
+    fn play(&mut self) -> Outcome {
+        for _ in 0..STEPS_A_SEED {
+            self.step()?;
+            self.check()?;
+        }
+        self.come_to_rest()?;
+        self.leave()
+    }
+
+    fn note(&mut self, text: impl FnOnce() -> String) {
+        if self.trace.len() >= LAST_STEPS {
+            self.trace.pop_front();
+        }
+        self.trace
+            .push_back(format!("  {} s: {}", self.model.now, text()));
+    }
+
+    fn step(&mut self) -> Outcome {
+        let client = self.random.below(CLIENTS);
+        if self.clients[client].peer.is_none() {
+            return match self.random.below(10) {
+                0 => self.advance(),
+                1 => self.reload(),
+                _ => self.connect(client),
+            };
+        }
+        match self.random.below(100) {
+            0..=3 => self.connect(client),
+            4..=6 => self.leave_properly(client),
+            7..=9 => self.hang_up(client),
+            10..=12 => self.cut(client),
+            13..=20 => self.subscribe(client),
+            21..=23 => self.unsubscribe(client),
+            24..=50 => self.publish(client),
+            51..=56 => self.burst(),
+            57..=80 => self.read(client, 4),
+            81..=88 => self.answer(client, 4),
+            89..=90 => self.ping(client),
+            91..=92 => self.slow(client),
+            93..=95 => self.advance(),
+            96 => self.reload(),
+            97 => self.broker_publishes(),
+            _ => self.change_worker(client),
+        }
+    }
+
+    fn connect(&mut self, client: ClientNumber) -> Outcome {
+        let is_v5 = self.clients[client].is_v5;
+        let clean_start = self.random.chance(20);
+        let seconds = *self.random.pick(&[0u32, 5, 30, u32::MAX]);
+        // 3.x has no other choice.
+        let seconds = match (is_v5, clean_start) {
+            (true, _) => seconds,
+            (false, true) => 0,
+            (false, false) => u32::MAX,
+        };
+        let expiry = (seconds != u32::MAX).then_some(u64::from(seconds));
+        let receive_maximum = *self.random.pick(&[1u16, 3, 100]);
+        let will = self.random.chance(30).then(|| {
+            let message = self.message(Some(client), false);
+            let delay = if is_v5 { *self.random.pick(&[0, 0, 3]) } else { 0 };
+            (message, delay)
+        });
+        let aliases = *self.random.pick(&[0u16, 0, 1, 3]);
+        self.note(|| {
+            format!("c{client} connects: clean {clean_start}, expiry {expiry:?}, maximum {receive_maximum}, will {will:?}")
+        });
+        let client_id = format!("c{client}");
+        let version = self.version(client);
+        let payload = will
+            .as_ref()
+            .map(|(message, _)| payload(message))
+            .unwrap_or_default();
+        let packet = Connect {
+            version,
+            bridge: false,
+            clean_start,
+            keep_alive: 0,
+            client_id: &client_id,
+            username: None,
+            password: None,
+            will: will.as_ref().map(|(message, delay)| Will {
+                topic_name: &message.topic,
+                payload: &payload,
+                qos: qos(message.qos),
+                retain: message.retain,
+                properties: WillProperties {
+                    will_delay_interval: (*delay > 0).then_some(u32::try_from(*delay).unwrap_or(0)),
+                    ..WillProperties::default()
+                },
+            }),
+            properties: ConnectProperties {
+                session_expiry_interval: (is_v5 && seconds > 0).then_some(seconds),
+                receive_maximum: NonZeroU16::new(receive_maximum).filter(|_| is_v5),
+                topic_alias_maximum: Some(aliases).filter(|aliases| is_v5 && *aliases > 0),
+                ..ConnectProperties::default()
+            },
+        };
+        let mut bytes = Vec::new();
+        packet
+            .encode(version, &mut bytes)
+            .map_err(|error| error.to_string())?;
+        self.planted.connect(&mut bytes, receive_maximum);
+        let worker = self.random.below(3);
+        let peer = self.site.open(worker, &self.policy);
+        self.forget_connection(client);
+        self.clients[client].worker = worker;
+        self.clients[client].peer = Some(peer);
+        let limit = if is_v5 {
+            usize::from(receive_maximum)
+        } else {
+            usize::MAX
+        };
+        let present = self
+            .model
+            .connect(client, is_v5, clean_start, expiry, limit, will);
+        self.site.send(peer, &bytes);
+        self.settle()?;
+        // CONNACK comes first. v5 [MQTT-3.2.0-1]
+        let (_, first) = self.clients[client].mailbox.pop_front().ok_or("no CONNACK")?;
+        let options = DecodeOptions::new(version, Role::Client);
+        let Ok(Framing::Complete(whole)) = frame(&first, &options) else {
+            return Err("no packet".to_owned());
+        };
+        match Packet::decode(whole, &options).map_err(|error| error.to_string())? {
+            Packet::ConnAck(answer) => {
+                // v5 [MQTT-3.2.2-2], v5 [MQTT-3.2.2-3]
+                if answer.reason_code != ReasonCode::Success || answer.session_present != present {
+                    return Err(format!("{answer:?}, and session present should be {present}"));
+                }
+            }
+            other => return Err(format!("{other:?} before CONNACK")),
+        }
+        if present {
+            self.send_again(client)
+        } else {
+            let state = &mut self.clients[client];
+            state.outgoing.clear();
+            state.outgoing_order.clear();
+            Ok(())
+        }
+    }
+
+    /// What a client does after it has found its Session. v5 [MQTT-4.4.0-1]
+    fn send_again(&mut self, client: ClientNumber) -> Outcome {
+        let state = &self.clients[client];
+        let again: Vec<Sent> = state
+            .outgoing_order
+            .iter()
+            .filter_map(|identifier| {
+                let (message, recorded) = state.outgoing.get(identifier)?;
+                Some(if *recorded {
+                    Sent::PubRel(*identifier)
+                } else {
+                    Sent::Publish(*identifier, true, message.clone())
+                })
+            })
+            .collect();
+        self.send(client, again)
+    }
+
+    fn leave_properly(&mut self, client: ClientNumber) -> Outcome {
+        self.note(|| format!("c{client} disconnects"));
+        self.send(client, vec![Sent::Disconnect])
+    }
+
+    fn hang_up(&mut self, client: ClientNumber) -> Outcome {
+        self.note(|| format!("c{client} hangs up"));
+        let Some(peer) = self.clients[client].peer.take() else {
+            return Ok(());
+        };
+        self.site.hang_up(peer);
+        self.model.disconnect(client, false);
+        self.forget_connection(client);
+        self.settle()
+    }
+
+    /// The connection breaks while the client sends: just the first bytes arrive.
+    fn cut(&mut self, client: ClientNumber) -> Outcome {
+        let Some(peer) = self.clients[client].peer else {
+            return Ok(());
+        };
+        let mut packets = self.take_owed(client, 3);
+        packets.extend(self.new_publishes(client, 2));
+        let ends: Vec<(Sent, Vec<u8>)> = packets
+            .into_iter()
+            .map(|packet| {
+                let bytes = self.encode(client, &packet);
+                (packet, bytes)
+            })
+            .collect();
+        let total: usize = ends.iter().map(|(_, bytes)| bytes.len()).sum();
+        let mut left = self.random.below(total + 1);
+        self.note(|| format!("c{client} is cut off after {left} of {total} bytes: {ends:?}"));
+        for (packet, bytes) in ends {
+            let arrives = left.min(bytes.len());
+            self.site.send(peer, &bytes[..arrives]);
+            left -= arrives;
+            if arrives == bytes.len() && !bytes.is_empty() {
+                self.was_sent(client, &packet);
+            }
+        }
+        self.hang_up(client)
+    }
+
+    fn subscribe(&mut self, client: ClientNumber) -> Outcome {
+        let is_v5 = self.clients[client].is_v5;
+        let mut filter = *self.random.pick(&FILTERS);
+        // A 3.x client could not tell for which Subscription a message came.
+        while !is_v5 && filter.starts_with("$share") {
+            filter = *self.random.pick(&FILTERS);
+        }
+        let is_shared = filter.starts_with("$share");
+        self.identifiers += 1;
+        let options = Options {
+            qos: if is_shared {
+                1 + u8::from(self.random.chance(50))
+            } else {
+                u8::try_from(self.random.below(3)).unwrap_or(0)
+            },
+            no_local: is_v5 && !is_shared && self.model.settings.allow_duplicates && self.random.chance(20),
+            as_published: is_v5 && self.random.chance(30),
+            handling: if is_v5 {
+                u8::try_from(self.random.below(3)).unwrap_or(0)
+            } else {
+                0
+            },
+            identifier: if is_v5 { self.identifiers } else { 0 },
+        };
+        self.note(|| format!("c{client} subscribes to {filter}: {options:?}"));
+        self.send(client, vec![Sent::Subscribe(60_000, filter.to_owned(), options)])
+    }
+
+    fn unsubscribe(&mut self, client: ClientNumber) -> Outcome {
+        let filter = (*self.random.pick(&FILTERS)).to_owned();
+        self.note(|| format!("c{client} unsubscribes from {filter}"));
+        self.send(client, vec![Sent::Unsubscribe(60_001, filter)])
+    }
+
+    fn publish(&mut self, client: ClientNumber) -> Outcome {
+        let count = 1 + self.random.below(3);
+        let packets = self.new_publishes(client, count);
+        self.note(|| format!("c{client} publishes {packets:?}"));
+        self.send(client, packets)
+    }
+
+    /// Several clients publish at once; the broker reads them in an order of its own.
+    fn burst(&mut self) -> Outcome {
+        for client in 0..CLIENTS {
+            let Some(peer) = self.clients[client].peer else {
+                continue;
+            };
+            let mut packets = self.new_publishes(client, 3);
+            // What is retained in the end would depend on the order.
+            packets.retain(|packet| !matches!(packet, Sent::Publish(_, _, message) if message.retain));
+            self.note(|| format!("c{client}, among others, publishes {packets:?}"));
+            for packet in packets {
+                let bytes = self.encode(client, &packet);
+                self.site.send(peer, &bytes);
+                self.was_sent(client, &packet);
+            }
+        }
+        self.settle()
+    }
+
+    fn broker_publishes(&mut self) -> Outcome {
+        let mut message = self.message(None, true);
+        message.expires = None;
+        self.note(|| format!("the broker publishes {message:?}"));
+        let payload = payload(&message);
+        self.site
+            .publish(&message.topic, &payload, qos(message.qos), message.retain)
+            .map_err(|error| error.to_string())?;
+        self.model.route(message);
+        self.settle()
+    }
+
+    fn ping(&mut self, client: ClientNumber) -> Outcome {
+        self.clients[client].pings += 1;
+        self.send(client, vec![Sent::Ping])
+    }
+
+    fn slow(&mut self, client: ClientNumber) -> Outcome {
+        let Some(peer) = self.clients[client].peer else {
+            return Ok(());
+        };
+        let room = self.random.chance(60).then(|| self.random.below(200));
+        self.note(|| format!("c{client} takes {room:?} bytes"));
+        self.clients[client].is_slow = room.is_some();
+        self.model.set_slow(client, room.is_some());
+        self.site.set_room(peer, room);
+        self.settle()
+    }
+
+    fn change_worker(&mut self, client: ClientNumber) -> Outcome {
+        let Some(peer) = self.clients[client].peer else {
+            return Ok(());
+        };
+        let worker = self.random.below(3);
+        self.note(|| format!("c{client} moves to worker {worker}"));
+        self.site.change_worker(peer, worker);
+        self.settle()
+    }
+
+    fn advance(&mut self) -> Outcome {
+        let seconds = *self.random.pick(&[1u64, 1, 2, 5, 40]);
+        self.note(|| format!("{seconds} s pass"));
+        for _ in 0..seconds {
+            self.model.tick();
+            if !self.planted.stops_the_clock() {
+                self.site.advance(Duration::from_secs(1));
+            }
+            self.collect()?;
+        }
+        Ok(())
+    }
+
+    fn reload(&mut self) -> Outcome {
+        let mut denied = Denied::new();
+        for _ in 0..self.random.below(6) {
+            let topic = (*self.random.pick(&TOPICS)).to_owned();
+            denied.insert((self.random.chance(40), self.random.below(CLIENTS), topic));
+        }
+        self.note(|| format!("rules: {denied:?}"));
+        if !self.planted.forgets_rules() {
+            self.site.broker().set_access(access(&denied));
+        }
+        self.model.set_denied(denied);
+        self.settle()
+    }
+
+    fn message(&mut self, publisher: Option<ClientNumber>, may_expire: bool) -> Message {
+        self.numbers += 1;
+        let retain = self.random.chance(20);
+        let is_empty = retain && self.random.chance(20);
+        Message {
+            // An empty payload says nothing; which of several came does not matter at QoS 0.
+            number: if is_empty { 0 } else { self.numbers },
+            publisher,
+            topic: (*self.random.pick(&TOPICS)).to_owned(),
+            qos: if is_empty {
+                0
+            } else {
+                u8::try_from(self.random.below(3)).unwrap_or(0)
+            },
+            retain,
+            is_empty,
+            expires: (may_expire && !is_empty && self.random.chance(20))
+                .then(|| self.model.now + *self.random.pick(&[1u64, 3, 10])),
+        }
+    }
+
+    /// As many as the broker's Receive Maximum allows.
+    fn new_publishes(&mut self, client: ClientNumber, count: usize) -> Vec<Sent> {
+        let is_v5 = self.clients[client].is_v5;
+        let mut packets = Vec::new();
+        for _ in 0..count {
+            let message = self.message(Some(client), is_v5);
+            let state = &mut self.clients[client];
+            if message.qos == 0 {
+                packets.push(Sent::Publish(0, false, message));
+                continue;
+            }
+            if state.outgoing.len() >= self.model.settings.inflight {
+                continue;
+            }
+            state.last_identifier = state.last_identifier % 100 + 1;
+            while state.outgoing.contains_key(&state.last_identifier) {
+                state.last_identifier = state.last_identifier % 100 + 1;
+            }
+            let identifier = state.last_identifier;
+            state.outgoing.insert(identifier, (message.clone(), false));
+            state.outgoing_order.push(identifier);
+            packets.push(Sent::Publish(identifier, false, message));
+        }
+        packets
+    }
+
+    fn send(&mut self, client: ClientNumber, packets: Vec<Sent>) -> Outcome {
+        let Some(peer) = self.clients[client].peer else {
+            return Ok(());
+        };
+        for packet in packets {
+            let bytes = self.encode(client, &packet);
+            self.site.send(peer, &bytes);
+            self.was_sent(client, &packet);
+        }
+        self.settle()
+    }
+
+    /// The broker will get it.
+    fn was_sent(&mut self, client: ClientNumber, packet: &Sent) {
+        match packet {
+            Sent::Publish(identifier, _, message) => {
+                self.model.publish(client, *identifier, message.clone());
+            }
+            Sent::PubRel(identifier) => self.model.release(client, *identifier),
+            Sent::PubAck(identifier) => self.model.acknowledged(client, *identifier),
+            Sent::PubRec(identifier) => self.model.recorded(client, *identifier),
+            Sent::PubComp(identifier) => self.model.completed(client, *identifier),
+            Sent::Subscribe(_, filter, options) => self.model.subscribe(client, filter, *options),
+            Sent::Unsubscribe(_, filter) => self.model.unsubscribe(client, filter),
+            Sent::Ping => {}
+            Sent::Disconnect => {
+                self.model.disconnect(client, true);
+                self.clients[client].peer = None;
+                self.forget_connection(client);
+            }
+        }
+    }
+
+    fn forget_connection(&mut self, client: ClientNumber) {
+        let state = &mut self.clients[client];
+        state.bytes.clear();
+        state.mailbox.clear();
+        state.owed.clear();
+        state.aliases.clear();
+        state.pings = 0;
+        state.is_slow = false;
+    }
+
+    fn settle(&mut self) -> Outcome {
+        self.site.settle();
+        self.collect()
+    }
+
+    /// Takes what has arrived into the mailboxes.
+    fn collect(&mut self) -> Outcome {
+        for client in 0..CLIENTS {
+            let Some(peer) = self.clients[client].peer else {
+                continue;
+            };
+            let version = self.version(client);
+            let bytes = self.site.take_bytes(peer);
+            let state = &mut self.clients[client];
+            state.bytes.extend(bytes);
+            let options = DecodeOptions::new(version, Role::Client);
+            loop {
+                let whole = match frame(&state.bytes, &options) {
+                    Ok(Framing::Complete(whole)) => whole.len(),
+                    Ok(Framing::Incomplete { .. }) => break,
+                    Err(error) => return Err(format!("c{client} got no packet: {error}")),
+                };
+                let packet: Vec<u8> = state.bytes.drain(..whole).collect();
+                for packet in self.planted.outbound(client, packet) {
+                    state.mailbox.push_back((self.model.now, packet));
+                }
+            }
+            if self.site.link_state(peer) == LinkState::Closing || self.site.is_closed(peer) {
+                let cause = self.site.close_cause(peer);
+                return Err(format!("c{client} was disconnected: {cause:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The client looks at some of what has come.
+    fn read(&mut self, client: ClientNumber, count: usize) -> Outcome {
+        for _ in 0..count {
+            let Some((arrived, packet)) = self.clients[client].mailbox.pop_front() else {
+                return Ok(());
+            };
+            self.look_at(client, arrived, &packet)?;
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, client: ClientNumber, arrived: u64, bytes: &[u8]) -> Outcome {
+        let version = self.version(client);
+        let options = DecodeOptions::new(version, Role::Client);
+        let Ok(Framing::Complete(whole)) = frame(bytes, &options) else {
+            return Err("no packet".to_owned());
+        };
+        let packet = Packet::decode(whole, &options).map_err(|error| format!("c{client}: {error}"))?;
+        let state = &mut self.clients[client];
+        match packet {
+            Packet::Publish(publish) => {
+                let topic = topic_of(state, &publish)?;
+                let came = Received {
+                    identifier: publish.packet_identifier.map(PacketIdentifier::get),
+                    dup: publish.dup,
+                    qos: publish.qos.as_u8(),
+                    retain: publish.retain,
+                    topic,
+                    number: number_of(publish.payload)?,
+                    identifiers: sorted(publish.properties.subscription_identifiers.iter()),
+                    expiry: publish.properties.message_expiry_interval.map(u64::from),
+                    arrived,
+                };
+                self.note(|| format!("c{client} gets {came:?}"));
+                self.model
+                    .received(client, &came)
+                    .map_err(|error| format!("c{client} got {came:?}: {error}"))?;
+                let owed = &mut self.clients[client].owed;
+                match (came.qos, came.identifier) {
+                    (1, Some(identifier)) => owed.push_back(Sent::PubAck(identifier)),
+                    (2, Some(identifier)) => owed.push_back(Sent::PubRec(identifier)),
+                    _ => {}
+                }
+            }
+            Packet::PubRel(release) => {
+                let identifier = release.packet_identifier.get();
+                self.model.check_release(client, identifier)?;
+                self.clients[client].owed.push_back(Sent::PubComp(identifier));
+            }
+            Packet::PubAck(answer) => self.is_over(client, answer.packet_identifier.get()),
+            Packet::PubComp(answer) => self.is_over(client, answer.packet_identifier.get()),
+            Packet::PubRec(answer) => {
+                let identifier = answer.packet_identifier.get();
+                if answer.reason_code.is_error() {
+                    self.is_over(client, identifier);
+                } else if let Some((_, recorded)) = state.outgoing.get_mut(&identifier) {
+                    *recorded = true;
+                    state.owed.push_back(Sent::PubRel(identifier));
+                }
+            }
+            Packet::PingResp => {
+                state.pings = state
+                    .pings
+                    .checked_sub(1)
+                    .ok_or("a PINGRESP that nobody asked for")?;
+            }
+            Packet::SubAck(_) | Packet::UnsubAck(_) => {}
+            other => return Err(format!("c{client} got {other:?}")),
+        }
+        Ok(())
+    }
+
+    fn is_over(&mut self, client: ClientNumber, identifier: u16) {
+        let state = &mut self.clients[client];
+        state.outgoing.remove(&identifier);
+        state.outgoing_order.retain(|other| *other != identifier);
+    }
+
+    fn take_owed(&mut self, client: ClientNumber, count: usize) -> Vec<Sent> {
+        let owed = &mut self.clients[client].owed;
+        let count = count.min(owed.len());
+        owed.drain(..count).collect()
+    }
+
+    fn answer(&mut self, client: ClientNumber, count: usize) -> Outcome {
+        let packets = self.take_owed(client, count);
+        if packets.is_empty() {
+            return Ok(());
+        }
+        self.note(|| format!("c{client} answers {packets:?}"));
+        self.send(client, packets)
+    }
+
+    /// Figures of the broker and of the model agree.
+    fn check(&mut self) -> Outcome {
+        let figures = self.site.broker().statistics();
+        let connected = self
+            .model
+            .sessions
+            .values()
+            .filter(|session| session.connected)
+            .count();
+        let subscriptions: usize = self
+            .model
+            .sessions
+            .values()
+            .map(|session| session.subscriptions.len())
+            .sum();
+        for (name, broker, model) in [
+            ("sessions", figures.sessions, self.model.sessions.len()),
+            ("connected", figures.connected, connected),
+            ("subscriptions", figures.subscriptions, subscriptions),
+            ("retained", figures.retained_messages, self.model.retained_count()),
+        ] {
+            if broker != model {
+                return Err(format!("{name}: {broker} in the broker, {model} in the model"));
+            }
+        }
+        for client in 0..CLIENTS {
+            let waiting = self
+                .site
+                .broker()
+                .waiting_messages(&format!("c{client}"))
+                .unwrap_or(0);
+            if self.model.bound(client).is_some_and(|bound| waiting > bound) {
+                return Err(format!("{waiting} messages wait for c{client}"));
+            }
+            let state = &self.clients[client];
+            let answers = state
+                .mailbox
+                .iter()
+                .filter(|(_, packet)| packet.first() == Some(&0xD0))
+                .count();
+            if state.peer.is_some() && !state.is_slow && answers != state.pings {
+                return Err(format!("{} pings of c{client} are not answered", state.pings));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody connects, reads everything and answers everything, until nothing comes any more.
+    fn come_to_rest(&mut self) -> Outcome {
+        self.note(|| "all come to rest".to_owned());
+        for client in 0..CLIENTS {
+            if self.clients[client].peer.is_none() && self.model.sessions.contains_key(&client) {
+                self.connect_again(client)?;
+            }
+            if let Some(peer) = self.clients[client].peer {
+                self.clients[client].is_slow = false;
+                self.model.set_slow(client, false);
+                self.site.set_room(peer, None);
+            }
+        }
+        self.settle()?;
+        for _ in 0..2000 {
+            let mut any = false;
+            for client in 0..CLIENTS {
+                let state = &self.clients[client];
+                any |= !state.mailbox.is_empty() || !state.owed.is_empty();
+                self.read(client, usize::MAX)?;
+                self.answer(client, usize::MAX)?;
+            }
+            if !any {
+                return self.model.check_end();
+            }
+        }
+        Err("the broker does not come to rest".to_owned())
+    }
+
+    fn connect_again(&mut self, client: ClientNumber) -> Outcome {
+        for _ in 0..100 {
+            if !self.model.sessions.contains_key(&client) || self.clients[client].peer.is_some() {
+                return Ok(());
+            }
+            self.connect(client)?;
+        }
+        Ok(())
+    }
+
+    /// All Sessions end; the broker has nothing left of them.
+    fn leave(&mut self) -> Outcome {
+        for client in 0..CLIENTS {
+            if self.clients[client].peer.is_some() {
+                self.leave_properly(client)?;
+            }
+        }
+        for client in 0..CLIENTS {
+            while self.model.sessions.contains_key(&client) {
+                self.connect(client)?;
+                self.leave_properly(client)?;
+            }
+        }
+        self.check()?;
+        let figures = self.site.broker().statistics();
+        if figures.queued_bytes != 0 || figures.waiting_bytes != 0 {
+            return Err(format!("bytes are left: {figures:?}"));
+        }
+        Ok(())
+    }
+
+    fn version(&self, client: ClientNumber) -> ProtocolVersion {
+        if self.clients[client].is_v5 {
+            ProtocolVersion::V5
+        } else {
+            ProtocolVersion::V3_1_1
+        }
+    }
+
+    fn encode(&mut self, client: ClientNumber, packet: &Sent) -> Vec<u8> {
+        let version = self.version(client);
+        let mut bytes = Vec::new();
+        let id = |number: u16| PacketIdentifier::new(number).unwrap_or(PacketIdentifier::MIN);
+        let encoded = match packet {
+            Sent::Publish(number, dup, message) => {
+                let payload = payload(message);
+                Publish {
+                    dup: *dup,
+                    qos: qos(message.qos),
+                    retain: message.retain,
+                    topic_name: &message.topic,
+                    packet_identifier: (message.qos > 0).then(|| id(*number)),
+                    properties: PublishProperties {
+                        message_expiry_interval: message.expires.map(|expires| {
+                            u32::try_from(expires.saturating_sub(self.model.now)).unwrap_or(0)
+                        }),
+                        ..PublishProperties::default()
+                    },
+                    payload: &payload,
+                }
+                .encode(version, &mut bytes)
+            }
+            Sent::PubAck(number) => PubAck::new(id(*number), ReasonCode::Success).encode(version, &mut bytes),
+            Sent::PubRec(number) => PubRec::new(id(*number), ReasonCode::Success).encode(version, &mut bytes),
+            Sent::PubRel(number) => PubRel::new(id(*number), ReasonCode::Success).encode(version, &mut bytes),
+            Sent::PubComp(number) => {
+                PubComp::new(id(*number), ReasonCode::Success).encode(version, &mut bytes)
+            }
+            Sent::Subscribe(number, filter, options) => {
+                let filters = [(
+                    filter.as_str(),
+                    SubscriptionOptions {
+                        maximum_qos: qos(options.qos),
+                        no_local: options.no_local,
+                        retain_as_published: options.as_published,
+                        retain_handling: match options.handling {
+                            0 => RetainHandling::SendAtSubscribe,
+                            1 => RetainHandling::SendIfNew,
+                            _ => RetainHandling::DoNotSend,
+                        },
+                    },
+                )];
+                Subscribe {
+                    packet_identifier: id(*number),
+                    subscription_identifier: Some(options.identifier).filter(|number| *number > 0),
+                    user_properties: Default::default(),
+                    filters: SubscribeFilters::from_slice(&filters),
+                }
+                .encode(version, &mut bytes)
+            }
+            Sent::Unsubscribe(number, filter) => {
+                let filters = [filter.as_str()];
+                Unsubscribe {
+                    packet_identifier: id(*number),
+                    user_properties: Default::default(),
+                    filters: UnsubscribeFilters::from_slice(&filters),
+                }
+                .encode(version, &mut bytes)
+            }
+            Sent::Ping => Packet::PingReq.encode(version, &mut bytes),
+            Sent::Disconnect => Disconnect {
+                reason_code: ReasonCode::Success,
+                properties: Default::default(),
+            }
+            .encode(version, &mut bytes),
+        };
+        encoded.expect("a client sends what can be encoded");
+        self.planted.inbound(version, &mut bytes);
+        bytes
+    }
+}
+
+fn topic_of(state: &mut Client, publish: &Publish<'_>) -> Outcome<String> {
+    let alias = publish.properties.topic_alias.map(NonZeroU16::get);
+    match (alias, publish.topic_name) {
+        (None, name) => Ok(name.to_owned()),
+        (Some(alias), "") => state
+            .aliases
+            .get(&alias)
+            .cloned()
+            .ok_or(format!("unknown alias {alias}")),
+        (Some(alias), name) => {
+            state.aliases.insert(alias, name.to_owned());
+            Ok(name.to_owned())
+        }
+    }
+}
+
+fn payload(message: &Message) -> Vec<u8> {
+    if message.is_empty {
+        return Vec::new();
+    }
+    let mut payload = format!("{} ", message.number).into_bytes();
+    // Now and then one that is shared between receivers and not copied.
+    if message.number.is_multiple_of(97) {
+        payload.resize(40_000, b'x');
+    }
+    payload
+}
+
+/// An empty payload has number 0.
+fn number_of(payload: &[u8]) -> Outcome<u64> {
+    if payload.is_empty() {
+        return Ok(0);
+    }
+    let text = String::from_utf8_lossy(payload);
+    let number = text.split(' ').next().unwrap_or_default();
+    number.parse().map_err(|_| format!("no number: {number}"))
+}
+
+fn sorted(identifiers: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut identifiers: Vec<u32> = identifiers.collect();
+    identifiers.sort_unstable();
+    identifiers
+}
+
+fn qos(number: u8) -> QoS {
+    QoS::from_u8(number).unwrap_or(QoS::AtMostOnce)
+}
