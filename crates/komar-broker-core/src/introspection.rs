@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 use core::time::Duration;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use komar_codec::{PacketType, ProtocolVersion, QoS, ReasonCode};
@@ -197,7 +197,7 @@ impl Broker {
     /// Session, one lock after the other: for a page or a `$SYS` topic now and then, not for every turn. About right
     /// while messages come and go.
     pub fn stored_messages(&self) -> StoredMessages {
-        let (mut seen, mut stored) = (HashSet::new(), StoredMessages::default());
+        let (mut seen, mut stored) = (BTreeSet::new(), StoredMessages::default());
         let mut add = |body: &MessageBody| {
             if seen.insert(body.address()) {
                 stored.messages += 1;

@@ -1,6 +1,6 @@
 //! Mosquitto's password and ACL files, composed: what most brokers run with.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use komar_acl::Acl;
@@ -26,7 +26,7 @@ pub struct ListenerFiles {
 #[derive(Clone, Default)]
 pub struct FileAccess {
     default: ListenerFiles,
-    listeners: HashMap<ListenerId, ListenerFiles>,
+    listeners: BTreeMap<ListenerId, ListenerFiles>,
 }
 
 impl FileAccess {
@@ -34,7 +34,7 @@ impl FileAccess {
     pub fn new(files: ListenerFiles) -> FileAccess {
         FileAccess {
             default: files,
-            listeners: HashMap::new(),
+            listeners: BTreeMap::new(),
         }
     }
 

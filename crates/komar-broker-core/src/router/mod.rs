@@ -5,7 +5,7 @@ mod fan_out;
 pub(crate) mod retained;
 mod shared;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use komar_codec::QoS;
@@ -87,6 +87,7 @@ impl<'a> Origin<'a> {
 impl Worker {
     /// Routes a message that its publisher may publish. Returns how many Subscriptions match it.
     pub(crate) fn route(&mut self, origin: Origin<'_>, message: Message<'_>) -> usize {
+        // v5 [MQTT-3.3.1-8], v3 [MQTT-3.3.1-12]
         if message.retain && self.config.retain_available {
             return self.route_retained(origin, message);
         }
@@ -176,6 +177,7 @@ fn find_routes(
 
 /// Copies what matches out of the index, so that no user code runs under its lock.
 fn collect(broker: &Shared, index: &crate::broker::Index, name: TopicName<'_>, routes: &mut Vec<Route>) {
+    // v5 [MQTT-3.3.2-3], v3 [MQTT-3.3.2-3], v5 [MQTT-4.5.0-1], v3 [MQTT-4.5.0-1]
     index.lookup(name, |found| match found {
         Match::Entries(entries) => routes.extend(entries.map(|entry| Route::One(Target::new(entry)))),
         Match::Group(group) => {
@@ -205,7 +207,7 @@ fn finish_routes(config: &BrokerConfig, access: &Access, name: TopicName<'_>, ro
 /// One copy a Session, at the highest QoS of its Subscriptions and with all their identifiers. v5 [MQTT-3.3.4-2]
 fn merge_overlapping(routes: &mut Vec<Route>) {
     let mut merged: Vec<Route> = Vec::with_capacity(routes.len());
-    let mut places: HashMap<*const Session, usize> = HashMap::new();
+    let mut places: BTreeMap<*const Session, usize> = BTreeMap::new();
     for route in routes.drain(..) {
         let Route::One(target) = route else {
             merged.push(route);
@@ -231,6 +233,7 @@ impl Target {
             maximum_qos: entry.maximum_qos,
             no_local: entry.no_local,
             retain_as_published: entry.retain_as_published,
+            // v5 [MQTT-3.3.4-5]
             identifiers: SubscriptionIdentifiers::new(entry.identifier),
             readable: false,
             identity_epoch: 0,
@@ -238,9 +241,11 @@ impl Target {
     }
 
     fn merge(&mut self, other: &Target) {
+        // v3 [MQTT-3.3.5-1]
         self.maximum_qos = self.maximum_qos.max(other.maximum_qos);
         self.no_local &= other.no_local;
         self.retain_as_published |= other.retain_as_published;
+        // v5 [MQTT-3.3.4-4]
         self.identifiers.add(&other.identifiers);
     }
 

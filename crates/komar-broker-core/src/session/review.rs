@@ -1,7 +1,7 @@
 //! What waits for a Session is looked at again when a Connection takes it up: the user may be another one, and the rules
 //! may be others.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Session, SessionState};
@@ -13,7 +13,7 @@ impl Worker {
     /// Takes out what the user of the Connection of `epoch` may not receive. Nothing is sent before.
     pub(crate) fn review(&mut self, session: &Arc<Session>, epoch: u64) {
         let access = &self.access.access;
-        let mut denied = HashSet::new();
+        let mut denied = BTreeSet::new();
         if access.authorize.is_some() {
             let (identity, bodies) = {
                 let state = session.lock();
@@ -43,7 +43,7 @@ impl SessionState {
     }
 
     /// A message that has come since the question was asked on delivery.
-    fn reviewed(&mut self, epoch: u64, denied: &HashSet<String>) {
+    fn reviewed(&mut self, epoch: u64, denied: &BTreeSet<String>) {
         if self.epoch != epoch {
             return;
         }
