@@ -12,6 +12,8 @@ struct Statement {
     demand: String,
     code: Vec<String>,
     tests: Vec<String>,
+    /// Why it needs neither, from `exceptions.txt`.
+    exception: Option<String>,
 }
 
 /// Statements by version and id, such as `v5 MQTT-3.1.2-22`, in the order of the documents.
@@ -51,6 +53,16 @@ fn generate(root: &Path) -> Result<(String, String), String> {
         .map(|(place, (id, _))| (id.clone(), place))
         .collect();
     let mut wrong = Vec::new();
+    let exceptions = read(&root.join("crates/komar-testkit/statements/exceptions.txt"))?;
+    for line in exceptions.lines().filter(|line| !line.starts_with('#')) {
+        let place = line
+            .split_once(" | ")
+            .and_then(|(id, reason)| Some((*places.get(id.trim())?, reason.trim())));
+        match place {
+            Some((place, reason)) => statements[place].1.exception = Some(reason.to_owned()),
+            None => wrong.push(format!("exceptions.txt: no such statement, or no reason: {line}")),
+        }
+    }
     for file in sources(root)? {
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         let text = read(&file)?;
@@ -104,6 +116,7 @@ fn parse(version: &str, line: &str) -> Option<(String, Statement)> {
         demand: (*demand).to_owned(),
         code: Vec::new(),
         tests: Vec::new(),
+        exception: None,
     };
     Some((format!("{version} {id}"), statement))
 }
@@ -145,10 +158,14 @@ fn render(statements: &Statements) -> (String, String) {
             .filter(|(_, statement)| !statement.tests.is_empty())
             .count();
         let total = concern_us().count();
+        let excepted = concern_us()
+            .filter(|(_, statement)| statement.exception.is_some())
+            .count();
         // Writing to a String does not fail.
         let _ = write!(
             text,
-            "\n## {title}\n\nOf {total} statements that concern a server, code cites {cited} and tests cite {tested}.\n\n\
+            "\n## {title}\n\nOf {total} statements that concern a server, code cites {cited} and tests cite {tested}; {excepted} need \
+             neither, for the reason that stands in place of the code.\n\n\
              | statement | section | who | what is demanded | code | tests |\n| --- | --- | --- | --- | --- | --- |\n"
         );
         for (id, statement) in of_version() {
@@ -159,7 +176,10 @@ fn render(statements: &Statements) -> (String, String) {
                 statement.section,
                 statement.concerns,
                 statement.demand.replace('|', "\\|"),
-                statement.code.join(" "),
+                match &statement.exception {
+                    Some(reason) => format!("– {reason}"),
+                    None => statement.code.join(" "),
+                },
                 statement.tests.join(" ")
             );
         }

@@ -198,6 +198,7 @@ impl EncodedPacket {
 
 fn outgoing<'a>(now: Millis, message: Message<'a>, copy: &Copy<'a>) -> OutgoingPublish<'a> {
     OutgoingPublish {
+        // v5 [MQTT-3.3.1-3], v3 [MQTT-3.3.1-3]
         dup: copy.dup,
         qos: copy.qos,
         retain: copy.retain,

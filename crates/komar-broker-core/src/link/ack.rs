@@ -79,6 +79,7 @@ impl Worker {
             }
             released
         };
+        // v5 [MQTT-4.3.3-13]
         if let Some(Some(body)) = released {
             self.route(Origin::client(&established.identity), body.message());
         }

@@ -258,6 +258,7 @@ impl Worker {
             maximum_packet_size: Some(limits.maximum_packet_size()),
             receive_maximum: NonZeroU16::new(limits.receive_maximum()),
             retain_available: (!self.config.retain_available).then_some(false),
+            // v5 [MQTT-3.2.2-9]
             maximum_qos: Some(link.policy.maximum_qos).filter(|qos| qos.as_u8() < 2),
             // v5 [MQTT-4.12.0-5]
             authentication_method: exchanged.as_ref().and(connect.properties.authentication_method),
@@ -309,6 +310,7 @@ impl Worker {
             bridge: connect.bridge,
             receive_maximum: limits.receive_maximum(),
             maximum_packet_size: limits.maximum_packet_size,
+            // v5 [MQTT-3.3.2-7]
             topic_aliases: TopicAliases::default(),
             write_verdicts: WriteVerdicts::default(),
             proof,
@@ -342,6 +344,7 @@ impl Worker {
             .unwrap_or(0)
             .min(link.policy.outgoing_topic_alias_maximum);
         let fx = &mut self.fx;
+        // v5 [MQTT-3.1.3-2], v3 [MQTT-3.1.3-2]
         let (bound, superseded) = broker.registry.update(&client_id, |existing| {
             let mut superseded = Superseded::default();
             // The lock is kept until the new Connection is bound, so that the Session cannot expire in between.
@@ -356,6 +359,7 @@ impl Worker {
             if existing.is_none() && full {
                 return (None, (None, superseded));
             }
+            // v5 [MQTT-3.1.2-5], v5 [MQTT-3.1.2-6], v5 [MQTT-3.1.4-4], v3 [MQTT-3.1.4-3]
             let is_new = resumed.is_none();
             let fresh =
                 is_new.then(|| Arc::new(Session::new(Arc::clone(&binding.identity), broker.hasher.clone())));
@@ -370,7 +374,9 @@ impl Worker {
             fx.reply_locked(&link.outbox, &mut out, |version, buffer| {
                 let answer = ConnAck {
                     // v5 [MQTT-3.2.2-2], v5 [MQTT-3.2.2-3], v3 [MQTT-3.2.2-1]
+                    // v3 [MQTT-3.2.2-2], v3 [MQTT-3.2.2-3]
                     session_present: !is_new,
+                    // v5 [MQTT-3.1.4-5], v3 [MQTT-3.1.4-4]
                     reason_code: ReasonCode::Success,
                     properties,
                 };
@@ -379,6 +385,7 @@ impl Worker {
             drop(out);
             // Of one that ended with its Connection in the store, too, if its Connection has gone on without expiry.
             let was_durable = state.durable.is_some();
+            // v3 [MQTT-3.2.0-1]
             let epoch = session.bind(&mut state, binding);
             if was_durable || state.durable.is_some() {
                 fx.record(|| Change::SessionBound {
@@ -424,6 +431,7 @@ impl Worker {
                 .encode(version, buffer)
             });
         }
+        // v5 [MQTT-3.14.4-1], v5 [MQTT-3.14.4-2], v5 [MQTT-4.13.2-1]
         drop(out);
         self.fx.close(outbox, cause);
     }
@@ -461,6 +469,7 @@ impl Worker {
             })?;
             return Ok((Arc::clone(username), connect.client_id.is_empty()));
         }
+        // v5 [MQTT-3.1.3-5], v3 [MQTT-3.1.3-5]
         if !connect.client_id.is_empty() {
             return Ok((connect.client_id.into(), false));
         }
@@ -493,6 +502,7 @@ impl Worker {
     fn keep_alive(&self, connect: &Connect<'_>) -> u16 {
         match self.config.maximum_keep_alive {
             Some(maximum) if connect.keep_alive == 0 || connect.keep_alive > maximum => maximum,
+            // v5 [MQTT-3.2.2-22]
             _ => connect.keep_alive,
         }
     }
@@ -579,6 +589,7 @@ impl Worker {
             reason_code,
             detail: refusal.detail,
         });
+        // v5 [MQTT-3.1.4-6], v3 [MQTT-3.1.4-5]
         link.phase = Phase::Closed;
         let cause = match reason_code {
             ReasonCode::NotAuthorized => CloseCause::NotAuthorized,
@@ -586,6 +597,7 @@ impl Worker {
             _ => CloseCause::Refused,
         };
         // v5 [MQTT-3.2.2-7], v3 [MQTT-3.2.2-5]
+        // v5 [MQTT-3.1.3-8], v5 [MQTT-3.1.4-2], v5 [MQTT-4.13.2-1]
         self.fx.close(&link.outbox, cause);
     }
 }

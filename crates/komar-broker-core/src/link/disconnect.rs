@@ -62,6 +62,7 @@ impl Worker {
     pub(super) fn fail(&mut self, link: &mut Link, error: ProtocolError) {
         let cause = error.close_cause();
         tracing::debug!(%error, "connection ended for what its peer did");
+        // v5 [MQTT-3.14.0-1]
         if let Phase::Established(established) = &link.phase
             && established.version == ProtocolVersion::V5
             && error.is_told()
@@ -107,9 +108,11 @@ impl Worker {
             // v5 [MQTT-3.1.2-10], v3 [MQTT-3.1.2-10]
             state.will = None;
         }
+        // v3 [MQTT-4.1.0-1], v3 [MQTT-4.1.0-2], v5 [MQTT-4.1.0-1]
         let ends = state.expiry == 0;
         let due =
             |will: &WillMessage| ends || will.delay.is_zero() || cause == CloseCause::ServerShuttingDown;
+        // v3 [MQTT-3.1.2-12]
         let will = state.will.take_if(|will| due(will));
         let identity = Arc::clone(&state.identity);
         let delay = state.will.as_ref().map(|will| will.delay);

@@ -349,6 +349,7 @@ impl Worker {
             Packet::Unsubscribe(packet) => self.unsubscribe(link, &packet)?,
             Packet::PingReq => self.fx.reply(&link.outbox, |version, buffer| {
                 // v5 [MQTT-3.12.4-1]
+                // v3 [MQTT-3.12.4-1]
                 Packet::PingResp.encode(version, buffer)
             }),
             Packet::Disconnect(packet) => self.disconnect_packet(link, &packet)?,

@@ -86,6 +86,7 @@ pub(crate) fn is_legal(phase: &Phase, packet: PacketType) -> bool {
     match phase {
         Phase::AwaitingConnect => packet == PacketType::Connect,
         // v5 [MQTT-3.1.0-2], v3 [MQTT-3.1.0-2]
+        // v5 [MQTT-3.2.0-2]
         Phase::Established(_) => packet != PacketType::Connect,
         Phase::Exchanging(_) => matches!(packet, PacketType::Auth | PacketType::Disconnect),
         Phase::Authenticating(_) | Phase::Closed => false,

@@ -51,6 +51,7 @@ impl Worker {
             }
             let mut options = options;
             // v5 [MQTT-3.8.4-7]
+            // v5 [MQTT-3.2.2-10]
             options.maximum_qos = options.maximum_qos.min(link.policy.maximum_qos);
             options.no_local |= established.bridge && !shared;
             options.retain_as_published |= established.bridge;
@@ -95,6 +96,7 @@ impl Worker {
         let codes: Vec<ReasonCode> = wanted.iter().map(|wanted| wanted.code).collect();
         self.fx.acknowledge(&link.outbox, |version, buffer| {
             // One code a filter, in their order. v5 [MQTT-3.8.4-6], v5 [MQTT-3.9.3-1]
+            // v5 [MQTT-3.8.4-1], v3 [MQTT-3.8.4-1], v5 [MQTT-3.8.4-5], v3 [MQTT-3.8.4-4], v3 [MQTT-3.9.3-1]
             let answer = SubAck {
                 packet_identifier: packet.packet_identifier,
                 reason_codes: ReasonCodes::from_codes(&codes),
@@ -159,6 +161,7 @@ impl Worker {
             let known = state.subscriptions.get(wanted.text).copied();
             let stripe = match known {
                 // The same filter again takes the place of the old Subscription. v5 [MQTT-3.8.4-3]
+                // v5 [MQTT-3.8.4-4], v3 [MQTT-3.8.4-3]
                 Some(handle) => index.replace(handle, subscription).map(|(_, stripe)| stripe),
                 None if state.subscriptions.len() >= self.config.limits.maximum_subscriptions => {
                     wanted.code = ReasonCode::QuotaExceeded;
@@ -182,9 +185,11 @@ impl Worker {
                 });
             }
             let send_retained = match options.retain_handling {
+                // v5 [MQTT-3.3.1-9]
                 RetainHandling::SendAtSubscribe => true,
                 // v5 [MQTT-3.3.1-10]
                 RetainHandling::SendIfNew => known.is_none(),
+                // v5 [MQTT-3.3.1-11]
                 RetainHandling::DoNotSend => false,
             };
             // A Shared Subscription is sent no retained messages. MQTT 5.0 §4.8.2.
@@ -216,6 +221,7 @@ impl Worker {
             }
             for text in packet.filters.iter() {
                 // Compared character by character. v5 [MQTT-3.10.4-1]
+                // v3 [MQTT-3.10.4-1], v5 [MQTT-3.10.4-3], v3 [MQTT-3.10.4-3]
                 state.stop_walk(text);
                 let removed = state
                     .subscriptions
@@ -236,6 +242,7 @@ impl Worker {
         }
         self.fx.acknowledge(&link.outbox, |version, buffer| {
             // v5 [MQTT-3.10.4-4], v5 [MQTT-3.11.3-1]
+            // v3 [MQTT-3.10.4-5], v5 [MQTT-3.10.4-6], v3 [MQTT-3.10.4-6]
             let answer = UnsubAck {
                 packet_identifier: packet.packet_identifier,
                 reason_codes: ReasonCodes::from_codes(&codes),

@@ -141,6 +141,7 @@ impl Session {
         state.identity = binding.identity;
         state.durable = binding.durable.then(|| Arc::clone(&self.client_id));
         state.expiry = binding.expiry;
+        // v5 [MQTT-3.1.2-7]
         state.will = binding.will;
         state.send_maximum = binding.send_maximum;
         binding.outbox.lock().bind(self);
@@ -236,6 +237,7 @@ impl SessionState {
             return Delivered::Stale;
         }
         let Some(outbox) = outbox else {
+            // v3 [MQTT-3.1.2-5]
             if delivery.qos == QoS::AtMostOnce && !config.queue_qos0_messages {
                 return Delivered::Skipped;
             }
@@ -492,11 +494,13 @@ impl Exchange {
     /// v5 [MQTT-3.3.4-9]
     fn has_quota(&self, quota: Quota) -> bool {
         // As Mosquitto counts bytes: the message that reaches the limit is still sent, so one always is.
+        // v5 [MQTT-4.9.0-1], v5 [MQTT-4.9.0-2]
         self.inflight.outstanding() < quota.messages && self.inflight.outstanding_bytes() < quota.bytes
     }
 
     /// Whether a new message may be sent now without overtaking another one.
     fn may_send(&self, quota: Quota) -> bool {
+        // v5 [MQTT-4.6.0-5], v3 [MQTT-4.6.0-5], v3 [MQTT-4.6.0-6]
         !self.unreviewed && self.has_quota(quota) && self.queue.is_empty() && !self.inflight.has_unsent()
     }
 
@@ -506,6 +510,7 @@ impl Exchange {
         }
         if self.inflight.has_unsent() {
             // PUBREL does not wait for the quota. v5 [MQTT-3.3.4-10]
+            // v5 [MQTT-4.9.0-3]
             return self.has_quota(quota) || self.inflight.releases_first();
         }
         match self.queue.front() {
@@ -529,12 +534,14 @@ impl Exchange {
             _ => {
                 let inflight = &self.inflight;
                 // The quota is at most 65,535 and not used up, so one identifier is free.
+                // v5 [MQTT-4.3.2-1], v5 [MQTT-4.3.3-1], v3 [MQTT-4.3.2-1]
                 match self.identifiers.allocate(|| inflight.identifiers()) {
                     Some(identifier) => Some(identifier),
                     None => return Delivered::Dropped(true),
                 }
             }
         };
+        // v5 [MQTT-4.3.2-2], v5 [MQTT-4.3.3-2]
         let copy = Copy::of(&queued, identifier, false);
         let message = message.unwrap_or_else(|| queued.body.message());
         if !append_publish(out, fx, message, Some(&queued.body), copy) {
@@ -546,6 +553,7 @@ impl Exchange {
                 (None, Some(client_id)) => queued.stored = fx.enqueue(client_id, &queued, Some(identifier)),
                 (None, None) => {}
             }
+            // v5 [MQTT-4.3.2-3], v5 [MQTT-4.3.3-3]
             self.inflight.push(identifier, queued);
         }
         Delivered::Sent
@@ -564,6 +572,7 @@ impl Exchange {
                 let copy = Copy::of(queued, Some(identifier), true);
                 append_publish(out, fx, queued.body.message(), Some(&queued.body), copy)
             }
+            // v5 [MQTT-4.3.3-6]
             None => {
                 let release = PubRel {
                     packet_identifier: identifier,
@@ -607,6 +616,7 @@ pub(crate) fn deliver_qos0(
         *delivery.body = Some(delivery.message.to_body(&mut fx.scratch));
     }
     let copy = Copy {
+        // v5 [MQTT-4.3.1-1], v3 [MQTT-4.3.1-1]
         dup: false,
         qos: QoS::AtMostOnce,
         retain: delivery.retain,
