@@ -234,6 +234,9 @@ impl Inflight {
             Stage::PubComp => true,
             Stage::Withheld => {
                 entry.stage = Stage::PubComp;
+                if let Some(stored) = &entry.stored {
+                    note(stored);
+                }
                 if position < self.unsent_from {
                     self.outstanding += 1;
                 }
@@ -359,7 +362,7 @@ mod tests {
         inflight.mark_sent();
         assert!(!inflight.has_unsent() && inflight.outstanding() == 0);
         // The receiver has it after all, from the Connection before.
-        assert!(inflight.received(id(1)));
+        assert!(inflight.received(id(1), |_| ()));
         assert_eq!((inflight.len(), inflight.outstanding()), (1, 1));
         assert!(inflight.complete(id(1), Stage::PubComp));
         assert!(inflight.is_empty() && inflight.outstanding() == 0);
