@@ -2,6 +2,9 @@
 
 use alloc::vec::Vec;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
 use crate::decide::Subject;
 use crate::lint::Lint;
 use crate::rule::{AclFile, Effect, Owner, Rule};
@@ -225,9 +228,19 @@ impl Patterns {
                 Self::Text(patterns)
             };
         }
-        let (filters, patterns): (Vec<_>, Vec<_>) = rules
-            .map(|rule| (LevelPattern::filter_of(&rule), LevelPattern::new(&rule)))
-            .unzip();
+        // What is written twice is one pattern.
+        let mut places: HashMap<&str, usize, FixedState> = HashMap::default();
+        let (mut filters, mut patterns): (Vec<_>, Vec<LevelPattern>) = (Vec::new(), Vec::new());
+        for rule in rules {
+            let place = *places.entry(rule.filter).or_insert(patterns.len());
+            match patterns.get_mut(place) {
+                Some(known) => known.effect = known.effect.join(rule.permission.effect()),
+                None => {
+                    filters.push(LevelPattern::filter_of(&rule));
+                    patterns.push(LevelPattern::new(&rule));
+                }
+            }
+        }
         if patterns.is_empty() {
             return Self::None;
         }
@@ -236,6 +249,7 @@ impl Patterns {
             filter,
             effect: pattern.effect,
             pattern: number,
+            class: pattern.class(),
         }));
         Self::Levels(patterns)
     }
@@ -247,6 +261,7 @@ impl<'a> NewRule<'a> {
             filter: rule.filter,
             effect: rule.permission.effect(),
             pattern: 0,
+            class: 0,
         }
     }
 }
@@ -282,12 +297,13 @@ fn groups_of_users(file: &AclFile) -> Vec<Vec<u32>> {
     }
     let mut groups: Vec<Vec<u32>> = file.users().map(|_| Vec::new()).collect();
     for (group, user) in &file.members {
-        if let Some(of_user) = groups
-            .get_mut(widen(*user))
-            .filter(|groups| !groups.contains(group))
-        {
+        if let Some(of_user) = groups.get_mut(widen(*user)) {
             of_user.push(*group);
         }
+    }
+    for of_user in &mut groups {
+        of_user.sort_unstable();
+        of_user.dedup();
     }
     groups
 }

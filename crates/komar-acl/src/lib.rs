@@ -47,6 +47,8 @@
 )]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod compile;
 mod decide;

@@ -235,6 +235,7 @@ fn never_deciding(file: &AclFile, lints: &mut Vec<Lint>) {
             filter: rule.filter,
             effect: rule.permission.effect(),
             pattern: *numbers.entry((rule.filter, rule.permission)).or_insert(number),
+            class: 0,
         }));
         for (_, rule) in list {
             let mut winner: Option<Rule<'_>> = None;

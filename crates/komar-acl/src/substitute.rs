@@ -3,6 +3,9 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::hash::BuildHasher as _;
+
+use foldhash::fast::FixedState;
 
 use crate::decide::Subject;
 use crate::rule::{Effect, Rule};
@@ -17,7 +20,7 @@ pub(crate) struct LevelPattern {
     slots: Box<[(usize, Placeholder)]>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Placeholder {
     User,
     Client,
@@ -65,6 +68,11 @@ impl LevelPattern {
             }
         });
         levels.collect::<Vec<_>>().join("/")
+    }
+
+    /// The same for patterns whose placeholders are the same levels.
+    pub(crate) fn class(&self) -> u64 {
+        FixedState::default().hash_one(&self.slots)
     }
 
     /// Whether the levels of a name that the filter matches are this client's.
