@@ -67,7 +67,7 @@ pub struct Acl {
     /// For `explain`, for what is asked once per subscription, and for the numbers of users.
     pub(crate) file: AclFile,
     pub(crate) lists: Lists,
-    table: RuleTable,
+    pub(crate) table: RuleTable,
     /// The groups of each user, by number; empty if the file has no members.
     groups: Vec<Vec<u32>>,
     pub(crate) patterns: Patterns,
@@ -108,22 +108,25 @@ impl Acl {
     /// What all `topic` rules for this subject that match grant and deny together.
     pub(crate) fn own_effect(&self, subject: Subject<'_>, levels: &Levels<'_>) -> Effect {
         let mut joined = Effect::default();
-        let mut join = |list: usize| {
+        for list in self.own_lists(subject) {
             self.table
-                .visit(list, levels, |effect, _| joined = joined.join(effect))
-        };
-        let Some(username) = subject.username else {
-            join(0);
-            return joined;
-        };
-        if let Some(user) = self.file.users.find(username) {
-            join(widen(user).saturating_add(1));
-            let first_group = self.file.users().len().saturating_add(1);
-            self.groups_of(user)
-                .iter()
-                .for_each(|group| join(first_group.saturating_add(widen(*group))));
+                .visit(list, levels, |found| joined = joined.join(found.effect));
         }
         joined
+    }
+
+    /// The lists of `topic` rules for this subject.
+    pub(crate) fn own_lists(&self, subject: Subject<'_>) -> impl Iterator<Item = usize> + Clone {
+        let (list, groups) = match subject.username.map(|username| self.file.users.find(username)) {
+            None => (Some(0), &[][..]),
+            Some(None) => (None, &[][..]),
+            Some(Some(user)) => (Some(widen(user).saturating_add(1)), self.groups_of(user)),
+        };
+        let first_group = self.file.users().len().saturating_add(1);
+        let groups = groups
+            .iter()
+            .map(move |group| first_group.saturating_add(widen(*group)));
+        list.into_iter().chain(groups)
     }
 
     /// What all patterns that match for this subject grant and deny together.
@@ -138,12 +141,12 @@ impl Acl {
                     .len()
                     .saturating_add(self.file.groups.iter().len())
                     .saturating_add(1);
-                self.table.visit(list, levels, |effect, number| {
+                self.table.visit(list, levels, |found| {
                     if patterns
-                        .get(widen(number))
+                        .get(widen(found.pattern))
                         .is_some_and(|pattern| pattern.fits(subject, levels.text()))
                     {
-                        joined = joined.join(effect);
+                        joined = joined.join(found.effect);
                     }
                 });
             }

@@ -1,6 +1,6 @@
 //! The decision.
 
-use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use komar_topic::{SubscriptionFilter, TopicFilter, TopicName};
@@ -8,7 +8,7 @@ use komar_topic::{SubscriptionFilter, TopicFilter, TopicName};
 use crate::compile::{Acl, Patterns, Substitution};
 use crate::rule::{Effect, Kind, Owner, Rule};
 use crate::substitute::expand;
-use crate::table::Levels;
+use crate::table::{Levels, NewRule, RuleTable};
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,9 +86,9 @@ impl Acl {
 
     /// Whether there can be a topic that matches `filter` and that the subject may read.
     ///
-    /// `filter` is as it stands in SUBSCRIBE (`$share/..` too). `true` if in doubt: it takes one deny rule that covers
-    /// all that a grant and `filter` have in common to rule the grant out. Allocates, and looks at all rules of the
-    /// subject: for a SUBSCRIBE, not for a message.
+    /// `filter` is as it stands in SUBSCRIBE (`$share/..` too). `true` if in doubt: only a deny rule
+    /// that covers all of a grant, or all of `filter`, rules it out. Allocates, and looks at all rules of the subject, at each once: for a
+    /// SUBSCRIBE, not for a message.
     #[must_use]
     pub fn may_read_something_under(&self, subject: Subject<'_>, filter: &str) -> bool {
         let filter = match SubscriptionFilter::parse(filter) {
@@ -99,25 +99,41 @@ impl Acl {
         if filter.as_str().starts_with("$share") {
             return false;
         }
-        let own = self.own_rules(subject).into_iter();
-        let own: Vec<_> = own
-            .map(|rule| (rule.permission.effect(), Cow::Borrowed(rule.filter)))
-            .collect();
-        if has_readable(&own, &[], filter) {
+        let lists = self.own_lists(subject);
+        let own_denies = |filter: TopicFilter<'_>| {
+            let levels = Levels::of(filter.as_str());
+            lists.clone().any(|list| denies_all(&self.table, list, &levels))
+        };
+        let own = self.own_rules(subject);
+        let grants = own
+            .iter()
+            .filter(|rule| rule.permission.effect().grants(Kind::Read));
+        if has_readable(grants.map(|rule| rule.filter), own_denies, filter) {
             return true;
         }
         if matches!(self.patterns, Patterns::None) || has_wildcard_name(&subject) {
             return false;
         }
         let anywhere = self.options.substitution == Substitution::Anywhere;
-        let patterns = self.rules_of(Owner::Pattern).into_iter().filter_map(|rule| {
-            Some((
-                rule.permission.effect(),
-                Cow::Owned(expand(rule.filter, &subject, anywhere)?),
-            ))
-        });
+        let patterns = self
+            .rules_of(Owner::Pattern)
+            .into_iter()
+            .filter_map(|rule| Some((rule.permission.effect(), expand(rule.filter, &subject, anywhere)?)));
+        let patterns: Vec<(Effect, String)> = patterns.collect();
+        let mut table = RuleTable::default();
+        let denies = patterns.iter().filter(|(effect, _)| effect.denies(Kind::Read));
+        table.push_list(denies.map(|(effect, filter)| NewRule {
+            filter,
+            effect: *effect,
+            pattern: 0,
+            class: 0,
+        }));
         // What the own list denies never gets as far as the patterns.
-        has_readable(&patterns.collect::<Vec<_>>(), &own, filter)
+        let denied = |filter: TopicFilter<'_>| {
+            denies_all(&table, 0, &Levels::of(filter.as_str())) || own_denies(filter)
+        };
+        let grants = patterns.iter().filter(|(effect, _)| effect.grants(Kind::Read));
+        has_readable(grants.map(|(_, filter)| filter.as_str()), denied, filter)
     }
 
     fn decide_subscribe(&self, subject: Subject<'_>, filter: &str) -> Decision {
@@ -184,25 +200,28 @@ fn decision_of(effect: Effect, kind: Kind) -> Option<Decision> {
     }
 }
 
-/// Rules whose placeholders are replaced.
-type Expanded<'a> = (Effect, Cow<'a, str>);
-
-/// Whether a grant of `list` overlaps `filter` where no deny of `list` or `before` surely rules it out.
-fn has_readable(list: &[Expanded<'_>], before: &[Expanded<'_>], filter: TopicFilter<'_>) -> bool {
-    let denies = || {
-        list.iter()
-            .chain(before)
-            .filter(|(effect, _)| effect.denies(Kind::Read))
-    };
-    let covered =
-        |filter: TopicFilter<'_>| denies().any(|(_, deny)| TopicFilter::from_checked(deny).covers(filter));
-    if covered(filter) {
-        return false;
-    }
-    list.iter()
-        .filter(|(effect, _)| effect.grants(Kind::Read))
-        .any(|(_, grant)| {
+/// Whether one of `grants` overlaps `filter`, and nothing that is known of `denied` rules it out.
+fn has_readable<'a>(
+    mut grants: impl Iterator<Item = &'a str>,
+    denied: impl Fn(TopicFilter<'_>) -> bool,
+    filter: TopicFilter<'_>,
+) -> bool {
+    !denied(filter)
+        && grants.any(|grant| {
             let grant = TopicFilter::from_checked(grant);
-            grant.overlaps(filter) && !covered(grant)
+            grant.overlaps(filter) && !denied(grant)
         })
+}
+
+/// Whether a rule of this list denies reading whatever the filter `levels` matches.
+///
+/// What covers a filter matches its text, so that the table finds it as if the filter were a name.
+fn denies_all(table: &RuleTable, list: usize, levels: &Levels<'_>) -> bool {
+    let mut denied = false;
+    table.visit(list, levels, |found| {
+        denied = denied
+            || (found.effect.denies(Kind::Read)
+                && TopicFilter::from_checked(found.filter).covers(TopicFilter::from_checked(levels.text())));
+    });
+    denied
 }

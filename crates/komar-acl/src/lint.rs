@@ -239,8 +239,8 @@ fn never_deciding(file: &AclFile, lints: &mut Vec<Lint>) {
         }));
         for (_, rule) in list {
             let mut winner: Option<Rule<'_>> = None;
-            table.visit(0, &Levels::of(rule.filter), |_, number| {
-                let index = usize::try_from(number).unwrap_or(usize::MAX);
+            table.visit(0, &Levels::of(rule.filter), |found| {
+                let index = usize::try_from(found.pattern).unwrap_or(usize::MAX);
                 let wins = list.get(index).map(|(_, other)| *other);
                 winner = wins
                     .into_iter()
