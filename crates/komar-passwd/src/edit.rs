@@ -1,5 +1,6 @@
 //! Changing a password file without losing a line.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use zeroize::{Zeroize as _, Zeroizing};
@@ -7,7 +8,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::error::{HashError, UserNameError};
 use crate::file::MAXIMUM_NAME;
 use crate::line::{Entry, Line, column};
-use crate::scheme::{ARGON2ID, Limits, StoredHash};
+use crate::scheme::{Limits, StoredHash};
 
 /// The text of a password file, changed line by line.
 ///
@@ -67,9 +68,38 @@ pub enum PlainLineError<E> {
         /// Column of that colon in characters, from 1.
         column: usize,
     },
+    /// Begins like a hash, but cannot be read as one: a damaged hash, hashed once more, would be lost for good.
+    #[error(
+        "line {line}, column {column}: it begins like a hash, but {cause}; set this user's password by itself"
+    )]
+    DamagedHash {
+        /// Line, from 1.
+        line: usize,
+        /// Column of the hash in characters, from 1.
+        column: usize,
+        /// What is wrong with it.
+        cause: HashError,
+    },
+    /// The user stands on an earlier line too: nobody can tell which password counts.
+    #[error("line {line}, column 1: this user stands on line {first_line} already")]
+    Duplicate {
+        /// Line, from 1.
+        line: usize,
+        /// The first line of this user.
+        first_line: usize,
+    },
+    /// The file begins with U+FEFF, which would be a part of the first user's name.
+    #[error("line 1, column 1: the file begins with a byte order mark (U+FEFF): delete it")]
+    ByteOrderMark,
     /// The caller's hash function failed.
     #[error(transparent)]
     Hash(E),
+}
+
+struct PlainLine<'a> {
+    index: usize,
+    name: &'a str,
+    password: &'a [u8],
 }
 
 impl Editor {
@@ -128,19 +158,63 @@ impl Editor {
     /// Passwords are trimmed, as Mosquitto does. Either all lines are hashed or none.
     ///
     /// # Errors
-    /// [`PlainLineError`] at the first line that cannot be hashed, or what `hash` returned.
+    /// [`PlainLineError`] at the first line that cannot be hashed, also a damaged hash and a repeated user, or what `hash`
+    /// returned.
     pub fn hash_plain_lines<E>(
         &mut self,
         mut hash: impl FnMut(&str, &[u8]) -> Result<StoredHash, E>,
     ) -> Result<HashedLines, PlainLineError<E>> {
         let mut counts = HashedLines::default();
         let mut changed = Vec::new();
+        // All lines are looked at first: hashing takes its time by intent.
+        for PlainLine {
+            index,
+            name,
+            password,
+        } in self.plain_lines(&mut counts)?
+        {
+            let stored = hash(name, password).map_err(PlainLineError::Hash)?;
+            let end = self.lines.get(index).map_or(&b""[..], |line| line_end(line));
+            changed.push((index, written(name, &stored, b"", end)));
+        }
+        counts.hashed = changed.len();
+        for (index, text) in changed {
+            if let Some(line) = self.lines.get_mut(index) {
+                line.zeroize();
+                **line = text;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// The lines with plain text; those with hashes are counted.
+    fn plain_lines<E>(&self, counts: &mut HashedLines) -> Result<Vec<PlainLine<'_>>, PlainLineError<E>> {
+        let mut plain = Vec::new();
+        let mut seen = BTreeMap::new();
+        if self
+            .lines
+            .first()
+            .is_some_and(|line| line.starts_with(BYTE_ORDER_MARK.as_bytes()))
+        {
+            return Err(PlainLineError::ByteOrderMark);
+        }
         for (index, line) in self.lines.iter().enumerate() {
             let number = index.saturating_add(1);
             let Line::Entry(entry) = Line::parse(without_end(line)) else {
                 continue;
             };
-            if is_hash(entry.hash) {
+            if let Some(first_line) = seen.insert(entry.name, number) {
+                return Err(PlainLineError::Duplicate {
+                    line: number,
+                    first_line,
+                });
+            }
+            if begins_like_hash(entry.hash) {
+                parse_unlimited(entry.hash).map_err(|cause| PlainLineError::DamagedHash {
+                    line: number,
+                    column: column(line, entry.hash_at),
+                    cause,
+                })?;
                 counts.already_hashed = counts.already_hashed.saturating_add(1);
                 continue;
             }
@@ -158,17 +232,13 @@ impl Editor {
                     column: column(line, colon),
                 });
             }
-            let stored = hash(name, entry.hash).map_err(PlainLineError::Hash)?;
-            changed.push((index, written(name, &stored, b"", line_end(line))));
+            plain.push(PlainLine {
+                index,
+                name,
+                password: entry.hash,
+            });
         }
-        counts.hashed = changed.len();
-        for (index, text) in changed {
-            if let Some(line) = self.lines.get_mut(index) {
-                line.zeroize();
-                **line = text;
-            }
-        }
-        Ok(counts)
+        Ok(plain)
     }
 
     /// Whether the file has a line of this user.
@@ -230,6 +300,9 @@ pub fn check_user_name(name: &str) -> Result<(), UserNameError> {
     if name.starts_with('#') {
         return Err(UserNameError::Comment);
     }
+    if name.starts_with(BYTE_ORDER_MARK) {
+        return Err(UserNameError::ByteOrderMark);
+    }
     Ok(())
 }
 
@@ -245,8 +318,15 @@ fn written(user: &str, hash: &StoredHash, rest: &[u8], end: &[u8]) -> Vec<u8> {
     [user.as_bytes(), b":", hash.as_bytes(), rest, end].concat()
 }
 
-/// A hash whatever its costs, or text after `$argon2id$v=`, which nobody chooses as a password.
-fn is_hash(text: &[u8]) -> bool {
+/// Texts that nobody chooses as a password: a hash, if it is whole.
+fn begins_like_hash(text: &[u8]) -> bool {
+    [&b"$6$"[..], b"$7$", b"$argon2"]
+        .iter()
+        .any(|start| text.starts_with(start))
+}
+
+/// A hash whatever its costs.
+fn parse_unlimited(text: &[u8]) -> Result<StoredHash, HashError> {
     let unlimited = Limits {
         memory_kib: u32::MAX,
         work_kib: u64::MAX,
@@ -254,14 +334,8 @@ fn is_hash(text: &[u8]) -> bool {
         iterations: u32::MAX,
         field_bytes: usize::MAX,
     };
-    let begins = text
-        .strip_prefix(ARGON2ID.as_bytes())
-        .is_some_and(|rest| rest.starts_with(b"v="));
-    let parsed = core::str::from_utf8(text).map_err(|_| HashError::UnknownScheme);
-    begins
-        || parsed
-            .and_then(|text| StoredHash::parse_within(text, &unlimited))
-            .is_ok()
+    let text = core::str::from_utf8(text).map_err(|_| HashError::UnknownScheme)?;
+    StoredHash::parse_within(text, &unlimited)
 }
 
 fn line_end(line: &[u8]) -> &'static [u8] {
@@ -277,3 +351,5 @@ fn line_end(line: &[u8]) -> &'static [u8] {
 fn without_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(line_end(line)).unwrap_or(line)
 }
+
+const BYTE_ORDER_MARK: &str = "\u{feff}";

@@ -122,6 +122,9 @@ pub enum UserNameError {
     /// A line that begins with `#` is a comment.
     #[error("the user name begins with '#', which makes the line a comment")]
     Comment,
+    /// U+FEFF at the start of a file counts as a mark of its encoding in many programs.
+    #[error("the user name begins with the invisible character U+FEFF, a byte order mark")]
+    ByteOrderMark,
 }
 
 /// One line of a password file that makes the whole file invalid.

@@ -1,7 +1,8 @@
 //! Editing keeps what it does not understand.
 
 use komar_passwd::{
-    Change, Editor, PasswordFile, PlainLineError, Scheme, StoredHash, UserNameError, check_user_name,
+    Change, Editor, Field, HashError, PasswordFile, PlainLineError, Scheme, StoredHash, UserNameError,
+    check_user_name,
 };
 use proptest::prelude::*;
 
@@ -94,6 +95,7 @@ fn names_that_no_file_can_hold() {
         (" a", UserNameError::Blank),
         ("a ", UserNameError::Blank),
         ("#a", UserNameError::Comment),
+        ("\u{feff}a", UserNameError::ByteOrderMark),
     ];
     for (name, error) in cases {
         let mut editor = Editor::new(b"x:y\n");
@@ -112,13 +114,13 @@ fn names_that_no_file_can_hold() {
 #[test]
 fn plain_lines_are_hashed_once() {
     let done = hash("done").to_string();
-    let before = format!("# x\n\nalice: secret \nbob:{done}\r\nignored\ncarol:$6$looks$like==\r\n");
+    let before = format!("# x\n\nalice: secret \nbob:{done}\r\nignored\ncarol:$5$looks$like==\r\n");
     let mut editor = Editor::new(before.as_bytes());
     let counts = editor
         .hash_plain_lines(|_, plain| StoredHash::derive(Scheme::Sha512, plain, &[5; 12]))
         .unwrap();
     assert_eq!((counts.hashed, counts.already_hashed), (2, 1));
-    let (alice, carol) = (hash("secret"), hash("$6$looks$like=="));
+    let (alice, carol) = (hash("secret"), hash("$5$looks$like=="));
     assert_eq!(
         text(&editor),
         format!("# x\n\nalice:{alice}\nbob:{done}\r\nignored\ncarol:{carol}\r\n")
@@ -146,6 +148,42 @@ fn plain_lines_are_hashed_all_or_none() {
             PlainLineError::SecondColon { line: 2, column: 9 },
         ),
         ("alice:fails\n", PlainLineError::Hash("no")),
+        (
+            "älice:x\nälice: $7$5$zzz\n",
+            PlainLineError::Duplicate {
+                line: 2,
+                first_line: 1,
+            },
+        ),
+        (
+            "alice:secret\nbob: $7$5$zzz\n",
+            PlainLineError::DamagedHash {
+                line: 2,
+                column: 6,
+                cause: HashError::Base64 {
+                    field: Field::Salt,
+                    padded: true,
+                },
+            },
+        ),
+        (
+            "b:$argon2i$v=19$m=1\n",
+            PlainLineError::DamagedHash {
+                line: 1,
+                column: 3,
+                cause: HashError::UnknownScheme,
+            },
+        ),
+        (
+            "b:$argon2id$v=19$m=x\n",
+            PlainLineError::DamagedHash {
+                line: 1,
+                column: 3,
+                cause: HashError::Parameter { field: Field::Memory },
+            },
+        ),
+        ("\u{feff}alice:secret\n", PlainLineError::ByteOrderMark),
+        ("\u{feff}# a list\nalice:secret\n", PlainLineError::ByteOrderMark),
     ];
     for (before, error) in cases {
         let mut editor = Editor::new(before.as_bytes());
