@@ -74,6 +74,12 @@ pub enum UpdateError<E> {
         /// What was named.
         path: PathBuf,
     },
+    /// A file above 256 MiB, as the broker would refuse it too.
+    #[error("{} is larger than {} MiB", path.display(), MAXIMUM_SIZE >> 20)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another editor held the lock all the time.
     #[error("{} is being changed by another program; try again when it is done", path.display())]
     Locked {
@@ -108,7 +114,7 @@ pub fn update<R, E>(
 ) -> Result<R, UpdateError<E>> {
     let target = target_of(path)?;
     // Held to the end: dropping it lets the next editor in.
-    let _lock = platform::Lock::take(&target, options.lock_timeout)?;
+    let _lock = FileLock::take(&target, options.lock_timeout)?;
     let existing = read(&target, options.create)?;
     let before = existing.as_ref().map_or(&b""[..], |existing| &existing.text);
     let mut editor = Editor::new(before);
@@ -123,6 +129,31 @@ pub fn update<R, E>(
         )?;
     }
     Ok(result)
+}
+
+/// What keeps other callers from changing a file meanwhile; [`update`] takes it by itself.
+///
+/// It is a lock on the empty file `.NAME.lock` beside the file, which is removed when the lock is dropped. The kernel
+/// lets go of the lock of a program that dies. The lock file that such a program leaves behind does no harm: everybody
+/// may open it, whoever made it.
+pub struct FileLock {
+    _lock: platform::Lock,
+}
+
+impl FileLock {
+    /// Waits for the lock of the file `target`, which need not exist, for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`UpdateError::Locked`] if another had it all the time, [`UpdateError::Io`] if the system refuses it.
+    pub fn take<E>(target: &Path, timeout: Duration) -> Result<Self, UpdateError<E>> {
+        platform::Lock::take(target, timeout).map(|lock| Self { _lock: lock })
+    }
+}
+
+impl std::fmt::Debug for FileLock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FileLock")
+    }
 }
 
 struct Existing {
@@ -171,10 +202,19 @@ fn read<E>(target: &Path, create: Create) -> Result<Option<Existing>, UpdateErro
     if !metadata.is_file() {
         return Err(UpdateError::NotAFile { path: target.into() });
     }
-    let mut file = File::open(target).map_err(failed("open", target))?;
+    // Before any memory is asked for: a program that cannot get it is aborted, and leaves its lock file.
+    let too_large = || UpdateError::TooLarge { path: target.into() };
+    if metadata.len() > MAXIMUM_SIZE {
+        return Err(too_large());
+    }
+    let file = File::open(target).map_err(failed("open", target))?;
     let size = usize::try_from(metadata.len()).unwrap_or_default();
     let mut text = Zeroizing::new(Vec::with_capacity(size.saturating_add(1)));
-    file.read_to_end(&mut text).map_err(failed("read", target))?;
+    let read = file.take(MAXIMUM_SIZE.saturating_add(1)).read_to_end(&mut text);
+    let length = read.map_err(failed("read", target))?;
+    if u64::try_from(length).is_ok_and(|length| length > MAXIMUM_SIZE) {
+        return Err(too_large());
+    }
     Ok(Some(Existing { text, metadata }))
 }
 
@@ -233,6 +273,9 @@ fn failed<E>(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Upd
     let path = path.to_owned();
     move |source| UpdateError::Io { action, path, source }
 }
+
+/// 256 MiB, the limit of all files that a broker reads.
+const MAXIMUM_SIZE: u64 = 256 << 20;
 
 /// `FOLDER/.NAME.lock`.
 fn lock_path(target: &Path) -> PathBuf {
@@ -295,8 +338,9 @@ mod platform {
     }
 
     fn attempt(path: &Path) -> io::Result<Option<File>> {
-        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
+        let Some(file) = open(path)? else {
+            return Ok(None);
+        };
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => return Ok(None),
@@ -308,6 +352,33 @@ mod platform {
             Ok(_) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// `None` if somebody else made or removed it at the same time.
+    fn open(path: &Path) -> io::Result<Option<File>> {
+        use rustix::io::Errno;
+        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let everybody = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+        // Not CREATE for one that exists: in a folder with the sticky bit Linux refuses that for files of others.
+        let opened = match rustix::fs::open(path, flags | OFlags::RDWR, Mode::empty()) {
+            // One that another user left. Reading it is enough to lock it, except on NFS.
+            Err(Errno::ACCESS) => rustix::fs::open(path, flags | OFlags::RDONLY, Mode::empty()),
+            Err(Errno::NOENT) => {
+                let created = rustix::fs::open(
+                    path,
+                    flags | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+                    everybody,
+                );
+                // Whatever the umask says: it holds nothing, and may have to be locked by somebody else.
+                created.and_then(|file| rustix::fs::fchmod(&file, everybody).map(|()| file))
+            }
+            opened => opened,
+        };
+        match opened {
+            Ok(file) => Ok(Some(file.into())),
+            Err(Errno::NOENT | Errno::EXIST) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 

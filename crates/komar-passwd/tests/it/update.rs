@@ -180,3 +180,36 @@ fn a_second_editor_waits_and_gives_up() {
     .unwrap();
     update(&path, &impatient, |_| Ok::<_, Infallible>(())).unwrap();
 }
+
+#[test]
+fn a_file_without_measure_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p");
+    // Sparse: it takes no room.
+    let file = fs::File::create(&path).unwrap();
+    file.set_len((256 << 20) + 1).unwrap();
+    let refused = update(&path, &UpdateOptions::default(), |_| Ok::<_, Infallible>(()));
+    let error = refused.unwrap_err();
+    assert!(matches!(error, UpdateError::TooLarge { .. }), "{error:?}");
+    assert!(error.to_string().ends_with("is larger than 256 MiB"), "{error}");
+    assert!(litter(folder.path()).is_empty(), "{:?}", litter(folder.path()));
+}
+
+#[test]
+fn a_lock_file_that_is_left_keeps_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p");
+    let lock = folder.path().join(".p.lock");
+    add(&path, "alice", Create::New);
+    update(&path, &UpdateOptions::default(), |_| {
+        let mode = fs::metadata(&lock).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o644, "every user can open it, whoever left it");
+        Ok::<_, Infallible>(())
+    })
+    .unwrap();
+    fs::write(&lock, "").unwrap();
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o444)).unwrap();
+    add(&path, "bob", Create::Never);
+    assert_eq!(users(&path), 2);
+    assert!(litter(folder.path()).is_empty(), "{:?}", litter(folder.path()));
+}
