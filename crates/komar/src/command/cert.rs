@@ -2,11 +2,13 @@
 
 mod show;
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use komar_identity::tls::certificates_from_pem;
+use komar_passwd::{FileLock, UpdateOptions};
 use lexopt::prelude::*;
 
 use crate::certificates::Authority;
@@ -217,28 +219,29 @@ impl Request {
         {
             return Err(format!("{} exists; --force replaces it", file.display()));
         }
-        let prepared =
-            files.map(|(file, text, mode)| prepare(file, text, mode).map(|temporary| (file, temporary)));
-        let mut written: Vec<&Path> = Vec::new();
-        for prepared in prepared {
-            let (file, temporary) = prepared?;
-            let result = if self.force {
-                temporary.persist(file)
-            } else {
-                temporary.persist_noclobber(file)
-            };
-            if let Err(error) = result {
-                // Without its partner it is of no use; what was replaced is gone either way.
-                written.iter().for_each(|file| drop(std::fs::remove_file(file)));
-                return Err(unwritable(file, &error.error));
-            }
-            written.push(file);
+        let [key, certificate] = files.map(|(file, text, mode)| prepare(file, text, mode));
+        let (key, certificate) = (key?, certificate?);
+        let old_key = Kept::of(&key_file)?;
+        self.put(key, &key_file)?;
+        if let Err(error) = self.put(certificate, &certificate_file) {
+            // A key without its certificate is of no use, and the old one may be in use.
+            old_key.restore(&key_file)?;
+            return Err(error);
         }
         print(
             output,
             &format!("{}\n{}\n", certificate_file.display(), key_file.display()),
         )?;
         Ok(0)
+    }
+
+    fn put(&self, temporary: tempfile::NamedTempFile, file: &Path) -> Result<(), String> {
+        let result = if self.force {
+            temporary.persist(file)
+        } else {
+            temporary.persist_noclobber(file)
+        };
+        result.map(drop).map_err(|error| unwritable(file, &error.error))
     }
 
     /// Adds to the authority's list, which replaces the old one in one step.
@@ -252,6 +255,9 @@ impl Request {
             // The client's own; others of its chain may follow it.
             certificates.extend(found.map_err(|error| error.to_string())?.into_iter().take(1));
         }
+        // From reading to replacing: what another adds meanwhile would be lost.
+        let _lock = FileLock::take::<Infallible>(&target, UpdateOptions::default().lock_timeout)
+            .map_err(|error| error.to_string())?;
         let old = match std::fs::read_to_string(&target) {
             Ok(old) => Some(old),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -284,16 +290,57 @@ impl Request {
     }
 }
 
+/// A second name of a file that is about to be replaced, in a folder of its own, until this is dropped.
+struct Kept(Option<tempfile::TempDir>);
+
+impl Kept {
+    fn of(file: &Path) -> Result<Kept, String> {
+        if file.symlink_metadata().is_err() {
+            return Ok(Kept(None));
+        }
+        let kept = tempfile::Builder::new()
+            .prefix(".komar-cert")
+            .tempdir_in(folder_of(file))
+            .and_then(|folder| {
+                let name = folder.path().join(KEPT);
+                // Where files have one name only, a copy, which has the same mode.
+                std::fs::hard_link(file, &name)
+                    .or_else(|_| std::fs::copy(file, &name).map(drop))
+                    .map(|()| folder)
+            });
+        kept.map(|folder| Kept(Some(folder)))
+            .map_err(|error| unwritable(file, &error))
+    }
+
+    /// Undoes the replacement; a file that was not there goes.
+    fn restore(self, file: &Path) -> Result<(), String> {
+        let Some(folder) = self.0 else {
+            return std::fs::remove_file(file).map_err(|error| unwritable(file, &error));
+        };
+        std::fs::rename(folder.path().join(KEPT), file).map_err(|error| {
+            let kept = folder.keep().join(KEPT);
+            format!(
+                "cannot put {} back: {error}; it is {} now",
+                file.display(),
+                kept.display()
+            )
+        })
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
 fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 /// A temporary file beside its target, whole and on the disk.
 fn prepare(target: &Path, text: &str, mode: u32) -> Result<tempfile::NamedTempFile, String> {
-    let folder = match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
@@ -301,7 +348,7 @@ fn prepare(target: &Path, text: &str, mode: u32) -> Result<tempfile::NamedTempFi
     let _ = mode;
     let written = builder
         .prefix(".komar-cert")
-        .tempfile_in(folder)
+        .tempfile_in(folder_of(target))
         .and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.as_file().sync_all()?;
@@ -318,6 +365,9 @@ fn print(output: &mut dyn Write, text: &str) -> Result<(), String> {
     let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
     written.map_err(|error| format!("cannot write to standard output: {error}"))
 }
+
+/// The file in a [`Kept`]'s folder.
+const KEPT: &str = "old";
 
 const COMMANDS: [&str; 5] = ["ca", "server", "client", "crl", "show"];
 
@@ -471,6 +521,48 @@ mod tests {
             "{errors}"
         );
         assert_eq!(std::fs::read(site.path("site.crl")).unwrap(), before);
+    }
+
+    #[test]
+    fn lists_made_at_the_same_time_lose_nothing() {
+        let site = Site::new();
+        site.done("ca site --dir DIR");
+        let clients: Vec<_> = (0..12).map(|number| format!("client{number}")).collect();
+        for client in &clients {
+            site.done(&format!("client {client} --ca DIR/site.crt --dir DIR"));
+        }
+        let together = std::sync::Barrier::new(clients.len());
+        std::thread::scope(|scope| {
+            for client in &clients {
+                let (site, together) = (&site, &together);
+                scope.spawn(move || {
+                    together.wait();
+                    site.done(&format!("crl DIR/{client}.crt --ca DIR/site.crt --dir DIR"))
+                });
+            }
+        });
+        let list = site.done("crl --ca DIR/site.crt --dir DIR");
+        assert_eq!(list, "DIR/site.crl: 12 certificates revoked\n");
+        let left = std::fs::read_dir(site.0.path()).unwrap().count();
+        assert_eq!(left, 2 + 2 * 12 + 1, "neither lock nor temporary file");
+    }
+
+    #[test]
+    fn a_replacement_that_fails_leaves_what_was_there() {
+        let site = Site::new();
+        site.done("ca site --dir DIR");
+        std::fs::create_dir(site.path("plc.crt")).unwrap();
+        for old in [None, Some("the old key")] {
+            if let Some(old) = old {
+                std::fs::write(site.path("plc.key"), old).unwrap();
+            }
+            let before = std::fs::read_dir(site.0.path()).unwrap().count();
+            let (status, output, errors) = site.call("client plc --ca DIR/site.crt --dir DIR --force");
+            assert_eq!((status, output.as_str()), (1, ""));
+            assert!(errors.contains("cannot write DIR/plc.crt: "), "{errors}");
+            assert_eq!(std::fs::read_to_string(site.path("plc.key")).ok().as_deref(), old);
+            assert_eq!(std::fs::read_dir(site.0.path()).unwrap().count(), before);
+        }
     }
 
     #[test]
