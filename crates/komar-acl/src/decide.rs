@@ -87,7 +87,7 @@ impl Acl {
     /// Whether there can be a topic that matches `filter` and that the subject may read.
     ///
     /// `filter` is as it stands in SUBSCRIBE (`$share/..` too). `true` if in doubt: only a deny rule
-    /// that covers all of a grant, or all of `filter`, rules it out. Allocates, and looks at all rules of the subject, at each once: for a
+    /// that covers all of a grant, or all of `filter`, rules it out. Allocates, and looks at all rules of the subject: for a
     /// SUBSCRIBE, not for a message.
     #[must_use]
     pub fn may_read_something_under(&self, subject: Subject<'_>, filter: &str) -> bool {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::error::AclErrors;
 use crate::grammar::{Keyword, Statement, statement};
 use crate::parse::ParseOptions;
-use crate::rule::AclFile;
+use crate::rule::{AclFile, Permission};
 
 impl AclFile {
     /// The same file in one style: single spaces, LF line ends, no blanks at the ends of lines, a blank line before
@@ -74,15 +74,8 @@ impl Writer {
                 filter,
             } => {
                 self.comment = None;
-                let is_word = [
-                    &b"read"[..],
-                    b"write",
-                    b"readwrite",
-                    b"deny",
-                    b"readdeny",
-                    b"writedeny",
-                ];
-                let access = access.or(is_word.contains(&filter).then_some(b"readwrite"));
+                let is_word = Permission::of_word(filter).is_some();
+                let access = access.or(is_word.then_some(b"readwrite"));
                 match access {
                     Some(access) => self.write(&[keyword.word().as_bytes(), b" ", access, b" ", filter]),
                     None => self.write(&[keyword.word().as_bytes(), b" ", filter]),

@@ -10,7 +10,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use komar_topic::TopicFilter;
 
-use crate::rule::{AclFile, Kind, Owner, Permission, Rule};
+use crate::compile::Substitution;
+use crate::rule::{AclFile, Kind, Owner, Permission, Rule, Scope};
 use crate::table::{Levels, NewRule, RuleTable};
 
 /// Something odd in an ACL file, and where.
@@ -182,18 +183,27 @@ pub(crate) fn whole_file(file: &AclFile, known_users: Option<&dyn Fn(&str) -> bo
 }
 
 /// What one rule shows by itself.
-pub(crate) fn of_rule(owner: Owner, has_access: bool, permission: Permission, filter: &str) -> Vec<LintKind> {
+pub(crate) fn of_rule(
+    substitution: Substitution,
+    owner: Owner,
+    has_access: bool,
+    permission: Permission,
+    filter: &str,
+) -> Vec<LintKind> {
     let mut kinds = vec![];
-    let word = WORDS.iter().find(|word| **word == filter);
+    let word = Permission::of_word(filter.as_bytes());
     if let Some(word) = word.filter(|_| !has_access) {
-        kinds.push(LintKind::AccessWordAsFilter { word });
+        kinds.push(LintKind::AccessWordAsFilter { word: word.word() });
     }
     if owner == Owner::Pattern {
-        placeholders_of_pattern(filter, &mut kinds);
+        placeholders_of_pattern(substitution, filter, &mut kinds);
     } else if filter.split('/').any(is_placeholder) {
         kinds.push(LintKind::PlaceholderInTopic);
     }
-    if permission.effect().grants(Kind::Write) && filter.starts_with("$SYS") && !is_bridge_state(filter) {
+    if permission.effect().grants(Kind::Write)
+        && filter.starts_with("$SYS")
+        && !reaches_bridge_state(substitution, owner, filter)
+    {
         kinds.push(LintKind::SysWrite {
             read: permission.effect().grants(Kind::Read),
         });
@@ -207,12 +217,12 @@ pub(crate) fn of_rule(owner: Owner, has_access: bool, permission: Permission, fi
     kinds
 }
 
-fn placeholders_of_pattern(filter: &str, kinds: &mut Vec<LintKind>) {
-    if !filter.contains("%u") && !filter.contains("%c") {
+fn placeholders_of_pattern(substitution: Substitution, filter: &str, kinds: &mut Vec<LintKind>) {
+    if !has_placeholder(filter) {
         return kinds.push(LintKind::PatternWithoutPlaceholder);
     }
-    let embedded = |level: &str| !is_placeholder(level) && (level.contains("%u") || level.contains("%c"));
-    if filter.split('/').any(embedded) {
+    let embedded = |level: &str| !is_placeholder(level) && has_placeholder(level);
+    if substitution == Substitution::WholeLevel && filter.split('/').any(embedded) {
         kinds.push(LintKind::EmbeddedPlaceholder);
     }
     if !filter.contains("%u") {
@@ -244,7 +254,9 @@ fn never_deciding(file: &AclFile, lints: &mut Vec<Lint>) {
                 let wins = list.get(index).map(|(_, other)| *other);
                 winner = wins
                     .into_iter()
-                    .filter(|other| always_wins(other, rule))
+                    .filter(|other| {
+                        always_wins(other, rule) && holds_replaced(file.substitution, other, rule)
+                    })
                     .chain(winner)
                     .min_by_key(|other| (!other.permission.is_deny(), other.line));
             });
@@ -287,14 +299,53 @@ fn covers(deny: &Rule<'_>, rule: &Rule<'_>) -> bool {
     all && TopicFilter::from_checked(deny.filter).covers(TopicFilter::from_checked(rule.filter))
 }
 
+/// Whether what covers the text of a pattern covers all that comes of it too: text put in anywhere may be several levels,
+/// or begin with `$`.
+fn holds_replaced(substitution: Substitution, other: &Rule<'_>, rule: &Rule<'_>) -> bool {
+    if rule.scope != Scope::Everybody || substitution == Substitution::WholeLevel {
+        return true;
+    }
+    let mut levels = other.filter.split('/').zip(rule.filter.split('/')).zip(0..);
+    let end = levels.find(|((other, level), _)| *other == "#" || (has_placeholder(level) && other != level));
+    end.is_none_or(|((other, _), number)| {
+        other == "#" && (number > 0 || !begins_with_placeholder(rule.filter))
+    })
+}
+
+fn begins_with_placeholder(filter: &str) -> bool {
+    filter.starts_with("%u") || filter.starts_with("%c")
+}
+
+fn has_placeholder(text: &str) -> bool {
+    text.contains("%u") || text.contains("%c")
+}
+
 fn is_placeholder(level: &str) -> bool {
     level == "%u" || level == "%c"
 }
 
-/// `$SYS/broker/connection/NAME/state`, the only topics there that clients (bridges) may write.
-fn is_bridge_state(filter: &str) -> bool {
-    let all = TopicFilter::from_checked(crate::decide::BRIDGE_STATE);
-    all.covers(TopicFilter::from_checked(filter))
+/// Whether some filter that comes of this one matches a `$SYS/broker/connection/NAME/state`: the only topics there that
+/// clients (bridges) may write.
+fn reaches_bridge_state(substitution: Substitution, owner: Owner, filter: &str) -> bool {
+    let state = TopicFilter::from_checked(crate::decide::BRIDGE_STATE);
+    let levels = filter.split('/');
+    let wide: Vec<&str> = match (owner, substitution) {
+        (Owner::Pattern, Substitution::WholeLevel) => levels
+            .map(|level| if is_placeholder(level) { "+" } else { level })
+            .collect(),
+        (Owner::Pattern, Substitution::Anywhere) => {
+            let mut wide: Vec<_> = levels.take_while(|level| !has_placeholder(level)).collect();
+            if wide.is_empty() {
+                return true;
+            }
+            if has_placeholder(filter) {
+                wide.push("#");
+            }
+            wide
+        }
+        _ => levels.collect(),
+    };
+    TopicFilter::from_checked(&wide.join("/")).overlaps(state)
 }
 
 fn sys_hint(read: bool) -> &'static str {
@@ -304,5 +355,3 @@ fn sys_hint(read: bool) -> &'static str {
         ", so this grants nothing"
     }
 }
-
-const WORDS: [&str; 6] = ["read", "write", "readwrite", "deny", "readdeny", "writedeny"];

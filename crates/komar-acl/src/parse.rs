@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use komar_topic::{TopicFilter, TopicLimits};
 
+use crate::compile::Substitution;
 use crate::error::{AclError, AclErrorCause, AclErrors};
 use crate::grammar::{Keyword, Statement, statement};
 use crate::lint::{Lint, LintKind};
@@ -18,6 +19,8 @@ pub struct ParseOptions {
     /// Accept `group NAME`, `member USER`, and the access words `readdeny` and `writedeny`. Default: `false`, since
     /// Mosquitto refuses a file with them.
     pub extensions: bool,
+    /// How the rules will be [applied](crate::Options::substitution). It changes what is odd, and no rule.
+    pub substitution: Substitution,
 }
 
 impl ParseOptions {
@@ -25,6 +28,13 @@ impl ParseOptions {
     #[must_use]
     pub fn extensions(mut self, extensions: bool) -> Self {
         self.extensions = extensions;
+        self
+    }
+
+    /// The default, with warnings for this substitution.
+    #[must_use]
+    pub fn substitution(mut self, substitution: Substitution) -> Self {
+        self.substitution = substitution;
         self
     }
 }
@@ -60,6 +70,7 @@ impl AclFile {
             errors: Vec::new(),
             owner: Section::Named(Owner::Anonymous),
         };
+        reader.file.substitution = options.substitution;
         let body = text.strip_suffix(b"\n").unwrap_or(text);
         for (line, number) in body.split(|byte| *byte == b'\n').zip(1..) {
             if let Err((column, cause)) = reader.line(number, line) {
@@ -201,7 +212,13 @@ impl Reader<'_> {
             (_, Section::Named(owner)) => owner,
             (_, Section::Nobody) => return Ok(()),
         };
-        for kind in crate::lint::of_rule(owner, access.is_some(), permission, filter) {
+        for kind in crate::lint::of_rule(
+            self.options.substitution,
+            owner,
+            access.is_some(),
+            permission,
+            filter,
+        ) {
             self.warn(number, line, at, kind);
         }
         self.file.push(number, owner, permission, filter);
@@ -210,10 +227,7 @@ impl Reader<'_> {
 
     fn permission(&self, line: &[u8], word: &[u8]) -> Result<Permission, Problem> {
         let at = offset(line, word);
-        let found = ACCESS
-            .iter()
-            .find(|permission| permission.word().as_bytes() == word);
-        match found {
+        match Permission::of_word(word) {
             Some(permission @ (Permission::ReadDeny | Permission::WriteDeny)) if !self.options.extensions => {
                 Err((
                     at,
@@ -222,10 +236,10 @@ impl Reader<'_> {
                     },
                 ))
             }
-            Some(permission) => Ok(*permission),
+            Some(permission) => Ok(permission),
             None if word.contains(&b'\t') => Err((at, AclErrorCause::Tab)),
             None => {
-                let suggestion = similar(word, ACCESS.iter().map(|permission| permission.word()).take(4));
+                let suggestion = similar(word, Permission::ALL.into_iter().map(Permission::word).take(4));
                 let filter = line.get(at..).unwrap_or_default().trim_ascii_end();
                 Err((
                     at,
@@ -245,16 +259,6 @@ impl Reader<'_> {
             .push(Lint::new(number, column_of(line, at), kind));
     }
 }
-
-/// In the order of the documentation; the extensions last.
-const ACCESS: [Permission; 6] = [
-    Permission::Read,
-    Permission::Write,
-    Permission::ReadWrite,
-    Permission::Deny,
-    Permission::ReadDeny,
-    Permission::WriteDeny,
-];
 
 fn unknown_keyword(word: &[u8]) -> AclErrorCause {
     if word.starts_with(b"#") {

@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::compile::Substitution;
 use crate::lint::Lint;
 
 /// What a rule grants or forbids.
@@ -27,6 +28,23 @@ pub enum Permission {
 }
 
 impl Permission {
+    /// All, in the order of the documentation; the extensions last.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Read,
+        Self::Write,
+        Self::ReadWrite,
+        Self::Deny,
+        Self::ReadDeny,
+        Self::WriteDeny,
+    ];
+
+    /// The one that has this word.
+    pub(crate) fn of_word(word: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|permission| permission.word().as_bytes() == word)
+    }
+
     /// The word in the file.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -157,6 +175,8 @@ pub struct AclFile {
     /// Group and user.
     pub(crate) members: Vec<(u32, u32)>,
     pub(crate) warnings: Vec<Lint>,
+    /// What lints assume.
+    pub(crate) substitution: Substitution,
 }
 
 impl AclFile {

@@ -1,6 +1,6 @@
 //! `lints.txt`: every lint has files that trigger it and files that must not.
 
-use komar_acl::{Acl, AclFile, ParseOptions};
+use komar_acl::{Acl, AclFile, ParseOptions, Substitution};
 
 fn codes(file: &str) -> Vec<&'static str> {
     let parsed = AclFile::parse(&crate::unescape(file)).unwrap_or_else(|errors| panic!("{file}: {errors}"));
@@ -40,6 +40,46 @@ fn a_lint_says_where_and_what() {
         ]
     );
     assert_eq!(file.warnings().len(), 1);
+}
+
+#[test]
+fn lints_are_about_the_substitution_in_force() {
+    for (text, whole, anywhere) in [
+        ("pattern dev-%u\n", "embedded-placeholder", ""),
+        // The user may be called `broker/connection/x/state`, or `a/b`.
+        ("pattern write $SYS/x/%u\n", "sys-write", "sys-write"),
+        ("pattern write $SYS/%u\n", "sys-write", ""),
+        ("pattern write $SYS%u\n", "embedded-placeholder sys-write", ""),
+        (
+            "pattern deny a/+\npattern a/%u\n",
+            "pattern-without-placeholder shadowed",
+            "pattern-without-placeholder",
+        ),
+        ("pattern deny a/%u/#\npattern a/%u/b\n", "shadowed", "shadowed"),
+        (
+            "pattern deny a/#\npattern a/%u/b\n",
+            "pattern-without-placeholder shadowed",
+            "pattern-without-placeholder shadowed",
+        ),
+        (
+            "pattern deny #\npattern %u/b\n",
+            "pattern-without-placeholder shadowed",
+            "pattern-without-placeholder",
+        ),
+    ] {
+        for (substitution, expected) in [
+            (Substitution::WholeLevel, whole),
+            (Substitution::Anywhere, anywhere),
+        ] {
+            let file = AclFile::parse_with(
+                text.as_bytes(),
+                &ParseOptions::default().substitution(substitution),
+            );
+            let lints = Acl::lint(&file.unwrap(), None);
+            let codes = lints.iter().map(|lint| lint.kind().code()).collect::<Vec<_>>();
+            assert_eq!(codes.join(" "), expected, "{text} {substitution:?}");
+        }
+    }
 }
 
 #[test]

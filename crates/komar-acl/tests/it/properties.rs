@@ -134,7 +134,9 @@ fn check(
     } else {
         Substitution::WholeLevel
     };
-    let options = ParseOptions::default().extensions(true);
+    let options = ParseOptions::default()
+        .extensions(true)
+        .substitution(substitution);
     let file = AclFile::parse_with(text.as_bytes(), &options);
     let file = file.map_err(|errors| TestCaseError::fail(errors.to_string()))?;
     let lints = Acl::lint(&file, None);
@@ -144,7 +146,7 @@ fn check(
             LintKind::Shadowed { .. } | LintKind::Redundant { .. }
         )
     });
-    let idle: Vec<usize> = idle.map(Lint::line).filter(|_| !anywhere).collect();
+    let idle: Vec<usize> = idle.map(Lint::line).collect();
     let acl = Acl::compile(&file, Options::default().substitution(substitution));
     for (user, client, write, topic) in questions {
         let question = Question {

@@ -49,8 +49,15 @@ fn note<T>(result: Result<T, SetupError>, errors: &mut Vec<SetupError>) -> Optio
 
 fn acl(path: &Path, given: AclOptions, warnings: &mut Vec<String>) -> Result<Acl, SetupError> {
     let text = read("acl_file", path)?;
-    let extensions = ParseOptions::default().extensions(given.extensions);
-    let file = AclFile::parse_with(&text, &extensions).map_err(|errors| SetupError::Acl {
+    let substitution = if given.substitute_anywhere {
+        Substitution::Anywhere
+    } else {
+        Substitution::WholeLevel
+    };
+    let what = ParseOptions::default()
+        .extensions(given.extensions)
+        .substitution(substitution);
+    let file = AclFile::parse_with(&text, &what).map_err(|errors| SetupError::Acl {
         path: path.to_owned(),
         errors,
     })?;
@@ -59,11 +66,6 @@ fn acl(path: &Path, given: AclOptions, warnings: &mut Vec<String>) -> Result<Acl
             .iter()
             .map(|lint| format!("{}:{}: {}", path.display(), lint.line(), lint.kind())),
     );
-    let substitution = if given.substitute_anywhere {
-        Substitution::Anywhere
-    } else {
-        Substitution::WholeLevel
-    };
     let options = Options::default()
         .substitution(substitution)
         .strict_subscribe(given.strict_subscribe);

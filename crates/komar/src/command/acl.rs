@@ -173,7 +173,9 @@ fn job(flags: Flags, operands: &[OsString]) -> Result<Job, String> {
     };
     Ok(Job {
         file: file.into(),
-        parse: ParseOptions::default().extensions(flags.extensions),
+        parse: ParseOptions::default()
+            .extensions(flags.extensions)
+            .substitution(flags.substitution),
         options: Options::default().substitution(flags.substitution),
         json: flags.json,
         action,
