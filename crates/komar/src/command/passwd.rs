@@ -2,11 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use komar_passwd::{Change, Create, Scheme, StoredHash, UpdateError, UpdateOptions, check_user_name, update};
 use lexopt::prelude::*;
+use signal_hook::consts::SIGINT;
 use zeroize::Zeroizing;
 
 use crate::output::Streams;
@@ -19,7 +22,8 @@ Usage: komar passwd [-H KIND] [-I N] [-c] FILE USER
        komar passwd -D FILE USER
        komar passwd [-H KIND] [-I N] -U FILE
 
-Without -b the password is asked for twice, and not shown. The file is replaced in one step: comments and all other
+Without -b the password is asked for twice, and not shown; if standard input is no terminal, the password is its first
+line, and the same again its second. The file is replaced in one step: comments and all other
 lines stay, as do owner and mode, and several of these may run at the same time. The broker reads it when it is sent
 a SIGHUP.
 
@@ -37,8 +41,63 @@ Exit status: 0 done, 1 anything wrong (nothing was changed), 2 the two passwords
 
 /// Runs the command.
 pub(crate) fn run(arguments: &[OsString], streams: &mut Streams) -> i32 {
-    let mut ask = |prompt: &str| rpassword::prompt_password(prompt).map(Zeroizing::new);
+    let mut terminal = None;
+    let mut ask = |prompt: &str| {
+        let input = io::stdin();
+        if !input.is_terminal() {
+            return line(&mut input.lock());
+        }
+        let terminal = match &mut terminal {
+            Some(terminal) => terminal,
+            none => none.insert(Terminal::new()?),
+        };
+        terminal.ask(prompt)
+    };
     run_with(arguments, &mut ask, &mut streams.output, &mut streams.errors)
+}
+
+/// Asks at the terminal. While it does not show what is typed, an interrupt has to wait until it shows that again.
+struct Terminal {
+    interrupted: Arc<AtomicBool>,
+    /// Nothing is being asked: an interrupt ends the program at once.
+    idle: Arc<AtomicBool>,
+}
+
+impl Terminal {
+    fn new() -> io::Result<Terminal> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let idle = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_default(SIGINT, Arc::clone(&idle))?;
+        signal_hook::flag::register(SIGINT, Arc::clone(&interrupted))?;
+        Ok(Terminal { interrupted, idle })
+    }
+
+    fn ask(&self, prompt: &str) -> io::Result<Zeroizing<String>> {
+        self.idle.store(false, Ordering::SeqCst);
+        // With Ctrl-C it raises SIGINT, and leaves the terminal as it was only if it returns after that.
+        let typed = rpassword::prompt_password(prompt).map(Zeroizing::new);
+        self.idle.store(true, Ordering::SeqCst);
+        if self.interrupted.load(Ordering::SeqCst) {
+            signal_hook::low_level::emulate_default_handler(SIGINT)?;
+        }
+        typed
+    }
+}
+
+/// The next line, without its end.
+fn line(input: &mut dyn BufRead) -> io::Result<Zeroizing<String>> {
+    // With room for the longest and its end, so that no copy is left behind by growing.
+    let mut line = Zeroizing::new(String::with_capacity(LONGEST_PASSWORD.saturating_add(2)));
+    let limit = u64::try_from(line.capacity()).unwrap_or(u64::MAX);
+    if input.take(limit).read_line(&mut line)? == 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "standard input has ended",
+        ));
+    }
+    let length = line.trim_end_matches(['\r', '\n']).len();
+    line.truncate(length);
+    Ok(line)
 }
 
 /// How a password is asked for: given the prompt.
@@ -248,7 +307,7 @@ fn ask_twice(ask: Ask<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut typed = |prompt: &str| {
         ask(prompt).map_err(|error| {
             Failure::wrong(format!(
-                "cannot ask for the password: {error}; give it with -b if there is no terminal"
+                "cannot read the password: {error}; it is asked for twice, or the first two lines of standard input"
             ))
         })
     };
@@ -547,6 +606,23 @@ mod tests {
         assert_eq!(call(&[], &[]).status, 1);
         let help = call(&["--help"], &[]);
         assert_eq!((help.status, help.output.as_str()), (0, HELP));
+    }
+
+    #[test]
+    fn lines_of_standard_input() {
+        let mut input = &b"one \r\ntwo\n\nlast"[..];
+        for expected in ["one ", "two", "", "last"] {
+            assert_eq!(*line(&mut input).unwrap(), expected);
+        }
+        let end = line(&mut input).unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+        let endless = vec![b'x'; 1 << 20];
+        let long = line(&mut &endless[..]).unwrap();
+        assert!(
+            long.len() > LONGEST_PASSWORD && long.len() < 1 << 17,
+            "bounded, and refused later"
+        );
+        assert!(line(&mut &b"\xff\n"[..]).is_err(), "not UTF-8");
     }
 
     #[test]

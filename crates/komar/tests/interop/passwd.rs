@@ -1,7 +1,8 @@
 //! `komar passwd` beside `mosquitto_passwd`: files go back and forth, and nobody's change is lost.
 
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use komar_passwd::{PasswordFile, PasswordVerdict};
 
@@ -139,6 +140,34 @@ fn exit_statuses_are_those_of_mosquitto_passwd() {
             let folder = Folder::new();
             folder.write("pw", text);
             run(&folder, &arguments).expect_status(status, format!("{whose} {line}"));
+        }
+    }
+}
+
+#[test]
+fn without_a_terminal_the_password_is_read_from_standard_input() {
+    let folder = Folder::new();
+    for (typed, status) in [
+        ("secret\nsecret\n", 0),
+        ("secret\nother\n", 2),
+        ("secret\n", 1),
+        ("", 1),
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_komar"))
+            .args(["passwd", "-I", "1", "-c", "pw", "alice"])
+            .current_dir(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // One that ends early does not read everything.
+        let _ = child.stdin.take().unwrap().write_all(typed.as_bytes());
+        assert_eq!(child.wait().unwrap().code(), Some(status), "{typed:?}");
+        assert_eq!(folder.path().join("pw").exists(), status == 0, "{typed:?}");
+        if status == 0 {
+            assert!(lets_in(&folder, "alice", "secret"));
+            std::fs::remove_file(folder.path().join("pw")).unwrap();
         }
     }
 }
