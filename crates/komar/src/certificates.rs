@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 
 use komar_identity::Certificate;
+use komar_identity::tls::private_key_from_pem;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData as _,
     RevocationReason, RevokedCertParams, SerialNumber,
 };
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
+use x509_parser::asn1_rs::Any;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -27,6 +29,12 @@ pub(crate) enum CertificateError {
     NoCertificate,
     #[error("{0}")]
     Unreadable(#[from] komar_identity::IdentityError),
+    #[error("{0}")]
+    Key(#[from] komar_identity::tls::TlsError),
+    #[error("'{0}' is neither a DNS name nor an address")]
+    HostName(String),
+    #[error("the certificate may not sign others: {0}")]
+    NoAuthority(&'static str),
     #[error("the key does not belong to the certificate")]
     OtherKey,
     #[error("its name has parts that komar cannot write anew, so that nobody would find it as the issuer")]
@@ -61,11 +69,16 @@ impl Authority {
         })
     }
 
-    /// An authority whose certificate and key are in PEM files.
-    pub(crate) fn from_pem(certificate_pem: &str, key: &str) -> Result<Authority, CertificateError> {
-        let key = KeyPair::from_pem(key)?;
+    /// An authority whose certificate and key are in PEM files; messages call the key's `key_file`.
+    pub(crate) fn from_pem(
+        certificate_pem: &str,
+        key: &[u8],
+        key_file: &str,
+    ) -> Result<Authority, CertificateError> {
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|_| CertificateError::NoCertificate)?;
+        let key = private_key_from_pem(key, key_file)?;
+        let key = key_pair(&key, Certificate::parse(&certificate)?.public_key_der())?;
         if Certificate::parse(&certificate)?.public_key_der() != key.subject_public_key_info() {
             return Err(CertificateError::OtherKey);
         }
@@ -93,16 +106,7 @@ impl Authority {
         let first = names.first().map_or("localhost", String::as_str);
         let mut params = params(first, days)?;
         for name in names {
-            params.subject_alt_names.push(match name.parse::<IpAddr>() {
-                Ok(address) => rcgen::SanType::IpAddress(address),
-                Err(_) => {
-                    let dns = name
-                        .as_str()
-                        .try_into()
-                        .map_err(|_| CertificateError::Name(name.clone()))?;
-                    rcgen::SanType::DnsName(dns)
-                }
-            });
+            params.subject_alt_names.push(alternative_name(name)?);
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(params)
@@ -169,7 +173,44 @@ impl Authority {
         Ok((list.pem()?, count))
     }
 
+    /// When it ends.
+    pub(crate) fn not_after(&self) -> Result<OffsetDateTime, CertificateError> {
+        let end = Certificate::parse(&self.certificate)?.not_after();
+        // What no calendar holds is later than anything that is issued.
+        Ok(OffsetDateTime::from_unix_timestamp(end)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH + Duration::days(2_000_000)))
+    }
+
+    /// Whether a verifier would accept what it signs.
+    fn check(&self) -> Result<(), CertificateError> {
+        let refused = |reason| Err(CertificateError::NoAuthority(reason));
+        let (_, certificate) = x509_parser::parse_x509_certificate(&self.certificate)
+            .map_err(|_| CertificateError::NoCertificate)?;
+        let is_authority = certificate
+            .basic_constraints()
+            .is_ok_and(|found| found.is_some_and(|constraints| constraints.value.ca));
+        if !is_authority {
+            return refused("it is not that of an authority (CA:TRUE)");
+        }
+        match certificate.key_usage() {
+            Ok(None) => {}
+            Ok(Some(usage)) if usage.value.key_cert_sign() => {}
+            _ => return refused("its key usage does not include the signing of certificates (keyCertSign)"),
+        }
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        if now < certificate.validity().not_before.timestamp() {
+            return refused("it is not valid yet");
+        }
+        if now > certificate.validity().not_after.timestamp() {
+            return refused("it has expired");
+        }
+        Ok(())
+    }
+
     fn issue(&self, mut params: CertificateParams) -> Result<(String, String), CertificateError> {
+        self.check()?;
+        // Nobody accepts it for longer.
+        params.not_after = params.not_after.min(self.not_after()?);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
@@ -197,6 +238,54 @@ impl Authority {
         });
         found.map_or(KeyIdMethod::Sha256, KeyIdMethod::PreSpecified)
     }
+}
+
+/// An authority's private key of any kind that OpenSSL writes; `public` is the certificate's SubjectPublicKeyInfo.
+fn key_pair(key: &PrivateKeyDer<'_>, public: &[u8]) -> Result<KeyPair, CertificateError> {
+    if matches!(key, PrivateKeyDer::Pkcs8(_)) {
+        return Ok(KeyPair::try_from(key)?);
+    }
+    // PKCS#8 (RFC 5208) is the number 0, the public key's algorithm and the older form, which is all that rcgen lacks.
+    let algorithm = Any::from_der(public)
+        .and_then(|(_, info)| Any::from_der(info.data).map(|(rest, _)| (info.data, rest.len())))
+        .ok()
+        .and_then(|(inside, rest)| inside.get(..inside.len().checked_sub(rest)?))
+        .ok_or(CertificateError::OtherKey)?;
+    let body = [&[2, 1, 0], algorithm, &der(4, key.secret_der())].concat();
+    let key = PrivatePkcs8KeyDer::from(der(0x30, &body));
+    KeyPair::try_from(&key).map_err(|_| CertificateError::OtherKey)
+}
+
+/// A value in DER, with tag and length.
+fn der(tag: u8, value: &[u8]) -> Vec<u8> {
+    let length = value.len();
+    let bytes = length.to_be_bytes();
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let bytes = bytes.get(zeros..).unwrap_or_default();
+    match u8::try_from(length) {
+        Ok(short @ 0..=127) => [&[tag, short], value].concat(),
+        _ => [
+            &[tag, 0x80 | u8::try_from(bytes.len()).unwrap_or(8)],
+            bytes,
+            value,
+        ]
+        .concat(),
+    }
+}
+
+/// A DNS name, perhaps with `*` for its first label, or an address.
+fn alternative_name(name: &str) -> Result<rcgen::SanType, CertificateError> {
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Ok(rcgen::SanType::IpAddress(address));
+    }
+    let impossible = || CertificateError::HostName(name.to_owned());
+    let labels = name.strip_prefix("*.").unwrap_or(name);
+    if DnsName::try_from(labels).is_err() || labels.ends_with('.') {
+        return Err(impossible());
+    }
+    Ok(rcgen::SanType::DnsName(
+        name.try_into().map_err(|_| impossible())?,
+    ))
 }
 
 /// What a revocation list says, and its number.

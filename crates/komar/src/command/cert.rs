@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use komar_identity::tls::certificates_from_pem;
 use komar_passwd::{FileLock, UpdateOptions};
 use lexopt::prelude::*;
+use zeroize::Zeroizing;
 
 use crate::certificates::Authority;
 use crate::output::Streams;
@@ -41,8 +42,9 @@ Usage: komar cert ca NAME [--days N] [--dir FOLDER] [--out NAME] [--force]
       --template TEXT  an identity made of parts, such as '{cn}@{o}'
   -h, --help
 
-Keys are ECDSA P-256, in files that only their owner may read. Exit status: 0 done; 2 the listener would refuse the
-certificate (show --ca); 1 anything wrong, and nothing was written.
+A certificate ends with its authority at the latest. Keys are ECDSA P-256, in files that only their owner may read; an
+authority's key may be of another kind. Exit status: 0 done; 2 the listener would refuse the certificate (show --ca); 1
+anything wrong, and nothing was written.
 ";
 
 /// Runs the command.
@@ -53,7 +55,7 @@ pub(crate) fn run(arguments: &[OsString], streams: &mut Streams) -> i32 {
 fn run_with(arguments: &[OsString], output: &mut dyn Write, errors: &mut dyn Write) -> i32 {
     let outcome = parse(arguments).and_then(|request| match request {
         None => print(output, HELP).map(|()| 0),
-        Some(request) => request.carry_out(output),
+        Some(request) => request.carry_out(output, errors),
     });
     outcome.unwrap_or_else(|error| {
         // Nothing is left to do about an error that cannot be shown.
@@ -129,7 +131,7 @@ fn parse(arguments: &[OsString]) -> Result<Option<Request>, String> {
 }
 
 impl Request {
-    fn carry_out(&self, output: &mut dyn Write) -> Result<i32, String> {
+    fn carry_out(&self, output: &mut dyn Write, errors: &mut dyn Write) -> Result<i32, String> {
         let command = self.command.as_str();
         if COMMANDS.contains(&command) {
             let unused = self.options.iter().find(|option| {
@@ -149,12 +151,22 @@ impl Request {
                 self.write_pair(name, &pair, output)
             }
             ("server", names @ [_, ..]) => {
-                let pair = self.authority()?.issue_server(names, self.days());
-                self.write_pair("broker", &pair.map_err(|error| error.to_string())?, output)
+                let authority = self.authority()?;
+                let pair = authority
+                    .issue_server(names, self.days())
+                    .map_err(|error| error.to_string())?;
+                let status = self.write_pair("broker", &pair, output)?;
+                self.say_if_shortened(&authority, errors);
+                Ok(status)
             }
             ("client", [name]) => {
-                let pair = self.authority()?.issue_client(name, self.days());
-                self.write_pair(name, &pair.map_err(|error| error.to_string())?, output)
+                let authority = self.authority()?;
+                let pair = authority
+                    .issue_client(name, self.days())
+                    .map_err(|error| error.to_string())?;
+                let status = self.write_pair(name, &pair, output)?;
+                self.say_if_shortened(&authority, errors);
+                Ok(status)
             }
             ("crl", certificates) => self.revoke(certificates, output),
             ("show", [file]) => show::run(
@@ -182,13 +194,31 @@ impl Request {
         self.days.unwrap_or(1000)
     }
 
+    /// If the certificate ends at least a day earlier than was asked for, because its authority does.
+    fn say_if_shortened(&self, authority: &Authority, errors: &mut dyn Write) {
+        let Ok(end) = authority.not_after() else { return };
+        let days = (end - time::OffsetDateTime::now_utc()).whole_days();
+        if days.saturating_add(1) < i64::from(self.days()) {
+            // Nothing is left to do about a word that cannot be shown.
+            let _ = writeln!(
+                errors,
+                "Note: it is valid until {}, when its authority ends.",
+                end.date()
+            );
+        }
+    }
+
     fn authority(&self) -> Result<Authority, String> {
         let path = self.authority_file()?;
         let key = self
             .authority_key
             .clone()
             .unwrap_or_else(|| path.with_extension("key"));
-        Authority::from_pem(&read(path)?, &read(&key)?).map_err(|error| {
+        let certificate = read(path)?;
+        let bytes = std::fs::read(&key)
+            .map(Zeroizing::new)
+            .map_err(|error| format!("cannot read {}: {error}", key.display()))?;
+        Authority::from_pem(&certificate, &bytes, &key.display().to_string()).map_err(|error| {
             format!(
                 "{} and {} are no usable authority: {error}",
                 path.display(),
@@ -566,6 +596,91 @@ mod tests {
     }
 
     #[test]
+    fn only_an_authority_signs() {
+        use rcgen::{BasicConstraints, IsCa, KeyUsagePurpose};
+        let site = Site::new();
+        let day = time::Duration::days(1);
+        let now = time::OffsetDateTime::now_utc();
+        let authority = IsCa::Ca(BasicConstraints::Unconstrained);
+        for (is_ca, usage, from, until, words) in [
+            (IsCa::NoCa, None, now - day, now + day, "(CA:TRUE)"),
+            (IsCa::ExplicitNoCa, None, now - day, now + day, "(CA:TRUE)"),
+            (
+                authority,
+                Some(KeyUsagePurpose::CrlSign),
+                now - day,
+                now + day,
+                "(keyCertSign)",
+            ),
+            (authority, None, now - day - day, now - day, "it has expired"),
+            (authority, None, now + day, now + day + day, "it is not valid yet"),
+        ] {
+            let mut params = rcgen::CertificateParams::default();
+            params.is_ca = is_ca;
+            params.key_usages = usage.into_iter().collect();
+            (params.not_before, params.not_after) = (from, until);
+            let key = rcgen::KeyPair::generate().unwrap();
+            std::fs::write(site.path("x.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+            std::fs::write(site.path("x.key"), key.serialize_pem()).unwrap();
+            for command in ["client plc", "server broker.example"] {
+                let (status, _, errors) = site.call(&format!("{command} --ca DIR/x.crt --dir DIR"));
+                assert_eq!(status, 1, "{words}");
+                assert!(
+                    errors.contains("may not sign others: ") && errors.contains(words),
+                    "{errors}"
+                );
+            }
+        }
+        site.done("ca site --dir DIR --days 10");
+        let (status, _, errors) = site.call("client plc --ca DIR/site.crt --dir DIR --days 30");
+        assert_eq!(status, 0);
+        assert!(errors.starts_with("Note: it is valid until "), "{errors}");
+        let until = |file| {
+            let shown = site.done(&format!("show DIR/{file}.crt"));
+            shown
+                .lines()
+                .find(|line| line.starts_with("valid until"))
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(until("plc"), until("site"));
+    }
+
+    #[test]
+    fn keys_of_all_forms_are_read() {
+        let site = Site::new();
+        // Made by openssl ecparam -genkey, openssl genrsa -traditional and openssl pkcs8 -topk8.
+        let key = |file: &str| {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keys");
+            std::fs::read_to_string(folder.join(file)).unwrap()
+        };
+        for (kind, first) in [
+            ("ec", "-----BEGIN EC PARAMETERS"),
+            ("rsa", "-----BEGIN RSA PRIVATE KEY"),
+        ] {
+            let mut params = rcgen::CertificateParams::default();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let pair = rcgen::KeyPair::from_pem(&key(&format!("{kind}.pkcs8.pem"))).unwrap();
+            std::fs::write(site.path("x.crt"), params.self_signed(&pair).unwrap().pem()).unwrap();
+            let older = key(&format!("{kind}.pem"));
+            assert!(older.starts_with(first), "{older}");
+            std::fs::write(site.path("x.key"), older).unwrap();
+            site.done(&format!("client {kind} --ca DIR/x.crt --dir DIR"));
+            let shown = site.done(&format!("show DIR/{kind}.crt --ca DIR/x.crt"));
+            assert!(shown.ends_with("accepts it.\n"), "{shown}");
+        }
+        std::fs::write(site.path("x.key"), key("ec.pem")).unwrap();
+        let (_, _, errors) = site.call("client plc --ca DIR/x.crt --dir DIR");
+        assert!(errors.contains("the key does not belong"), "{errors}");
+        std::fs::write(site.path("x.key"), key("encrypted.pem")).unwrap();
+        let (_, _, errors) = site.call("client plc --ca DIR/x.crt --dir DIR");
+        assert!(
+            errors.contains("DIR/x.key: the private key is encrypted"),
+            "{errors}"
+        );
+    }
+
+    #[test]
     fn show_says_why_one_would_be_refused() {
         let site = Site::new();
         site.done("ca site --dir DIR");
@@ -631,8 +746,16 @@ mod tests {
             ),
             (
                 "server ü --ca DIR/site.crt",
-                "no name that a certificate can carry",
+                "'ü' is neither a DNS name nor an address",
             ),
+            ("server a/b --ca DIR/site.crt", "neither a DNS name"),
+            (
+                "server ok.example a\u{a0}b --ca DIR/site.crt",
+                "neither a DNS name",
+            ),
+            ("server 300.1.1.1 --ca DIR/site.crt", "neither a DNS name"),
+            ("server a. --ca DIR/site.crt", "neither a DNS name"),
+            ("server *.*.example --ca DIR/site.crt", "neither a DNS name"),
             ("ca x --days 0", "a number from 1 to 36525"),
             ("ca x --days 4000000000", "a number from 1 to 36525"),
             ("ca x --days many", "many"),

@@ -276,7 +276,9 @@ mod tests {
             let site = Site::at(folder.path()).unwrap_or_else(|problem| panic!("{problem}"));
             assert_eq!(self::names(site.folder()), names);
             let read = |name| fs::read_to_string(site.file(name)).unwrap();
-            assert!(Authority::from_pem(&read("caMQTT.crt"), &read("caMQTT.key")).is_ok());
+            assert!(
+                Authority::from_pem(&read("caMQTT.crt"), read("caMQTT.key").as_bytes(), "caMQTT.key").is_ok()
+            );
             assert_eq!(read(MARKER), COMPLETE);
         }
     }
