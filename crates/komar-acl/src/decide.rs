@@ -91,14 +91,9 @@ impl Acl {
     /// SUBSCRIBE, not for a message.
     #[must_use]
     pub fn may_read_something_under(&self, subject: Subject<'_>, filter: &str) -> bool {
-        let filter = match SubscriptionFilter::parse(filter) {
-            Ok(SubscriptionFilter::Plain(filter)) => filter,
-            Ok(SubscriptionFilter::Shared(shared)) => shared.filter(),
-            Err(_) => return false,
-        };
-        if filter.as_str().starts_with("$share") {
+        let Some(filter) = received_filter(filter) else {
             return false;
-        }
+        };
         let lists = self.own_lists(subject);
         let own_denies = |filter: TopicFilter<'_>| {
             let levels = Levels::of(filter.as_str());
@@ -111,20 +106,15 @@ impl Acl {
         if has_readable(grants.map(|rule| rule.filter), own_denies, filter) {
             return true;
         }
-        if matches!(self.patterns, Patterns::None) || has_wildcard_name(&subject) {
-            return false;
-        }
-        let anywhere = self.options.substitution == Substitution::Anywhere;
-        let patterns = self
-            .rules_of(Owner::Pattern)
-            .into_iter()
-            .filter_map(|rule| Some((rule.permission.effect(), expand(rule.filter, &subject, anywhere)?)));
-        let patterns: Vec<(Effect, String)> = patterns.collect();
+        let patterns = self.patterns_of(&subject);
         let mut table = RuleTable::default();
-        let denies = patterns.iter().filter(|(effect, _)| effect.denies(Kind::Read));
+        let denies = patterns
+            .iter()
+            .map(|(rule, filter)| (rule.permission.effect(), filter));
+        let denies = denies.filter(|(effect, _)| effect.denies(Kind::Read));
         table.push_list(denies.map(|(effect, filter)| NewRule {
             filter,
-            effect: *effect,
+            effect,
             pattern: 0,
             class: 0,
         }));
@@ -132,8 +122,22 @@ impl Acl {
         let denied = |filter: TopicFilter<'_>| {
             denies_all(&table, 0, &Levels::of(filter.as_str())) || own_denies(filter)
         };
-        let grants = patterns.iter().filter(|(effect, _)| effect.grants(Kind::Read));
+        let grants = patterns
+            .iter()
+            .filter(|(rule, _)| rule.permission.effect().grants(Kind::Read));
         has_readable(grants.map(|(_, filter)| filter.as_str()), denied, filter)
+    }
+
+    /// The patterns as they are for the subject, replaced; none if it is refused by its name.
+    pub(crate) fn patterns_of(&self, subject: &Subject<'_>) -> Vec<(Rule<'_>, String)> {
+        if has_wildcard_name(subject) {
+            return Vec::new();
+        }
+        let anywhere = self.options.substitution == Substitution::Anywhere;
+        let rules = self.rules_of(Owner::Pattern).into_iter();
+        rules
+            .filter_map(|rule| Some((rule, expand(rule.filter, subject, anywhere)?)))
+            .collect()
     }
 
     fn decide_subscribe(&self, subject: Subject<'_>, filter: &str) -> Decision {
@@ -164,6 +168,15 @@ impl Acl {
     pub(crate) fn rules_of(&self, owner: Owner) -> Vec<Rule<'_>> {
         self.lists.of(&self.file, owner).collect()
     }
+}
+
+/// What messages of a subscription match; `None` if nothing can be subscribed to so.
+pub(crate) fn received_filter(filter: &str) -> Option<TopicFilter<'_>> {
+    let filter = match SubscriptionFilter::parse(filter).ok()? {
+        SubscriptionFilter::Plain(filter) => filter,
+        SubscriptionFilter::Shared(shared) => shared.filter(),
+    };
+    (!filter.as_str().starts_with("$share")).then_some(filter)
 }
 
 /// What clients may write below `$SYS`: the state of bridges.

@@ -11,7 +11,7 @@ use core::fmt;
 use komar_topic::{TopicFilter, TopicName};
 
 use crate::compile::{Acl, Patterns, Substitution};
-use crate::decide::{Access, Decision, Subject, has_wildcard_name, is_name, is_reserved};
+use crate::decide::{Access, Decision, Subject, has_wildcard_name, is_name, is_reserved, received_filter};
 use crate::rule::{Kind, Owner, Rule, Scope};
 use crate::substitute::{LevelPattern, TextPattern};
 
@@ -126,6 +126,7 @@ impl Acl {
             Access::Read => Kind::Read,
             Access::Write => Kind::Write,
             Access::Subscribe if self.options().strict_subscribe => {
+                considered.extend(self.strict_line(subject, topic));
                 return (self.decide(subject, access, topic), Reason::StrictSubscribe);
             }
             Access::Subscribe | Access::Unsubscribe => return (Decision::Allow, Reason::SubscribeIsAllowed),
@@ -179,6 +180,45 @@ impl Acl {
             .unwrap_or((Decision::Deny, Reason::NoRule))
     }
 
+    /// What [`may_read_something_under`](Self::may_read_something_under) decides by, rule by rule; `None` if there is no
+    /// rule for anything under the filter.
+    fn strict_line(&self, subject: Subject<'_>, filter: &str) -> Option<Considered> {
+        let filter = received_filter(filter)?;
+        let own = self.own_rules(subject).into_iter();
+        let own: Vec<_> = own.map(|rule| (rule, rule.filter.to_owned())).collect();
+        let mut denies = Vec::new();
+        let mut lost = None;
+        for list in [own, self.patterns_of(&subject)] {
+            let of_kind = |rule: &Rule<'_>, deny: bool| {
+                let effect = rule.permission.effect();
+                if deny {
+                    effect.denies(Kind::Read)
+                } else {
+                    effect.grants(Kind::Read)
+                }
+            };
+            denies.extend(list.iter().filter(|(rule, _)| of_kind(rule, true)).cloned());
+            let deny_of = |filter: TopicFilter<'_>| {
+                let mut all = denies.iter();
+                all.find(|(_, deny)| TopicFilter::from_checked(deny).covers(filter))
+                    .map(|(rule, _)| *rule)
+            };
+            if let Some(deny) = deny_of(filter) {
+                return Some(Considered::new(&deny, Outcome::Denies));
+            }
+            for (rule, grant) in list.iter().filter(|(rule, _)| of_kind(rule, false)) {
+                let grant = TopicFilter::from_checked(grant);
+                if grant.overlaps(filter) {
+                    match deny_of(grant) {
+                        None => return Some(Considered::new(rule, Outcome::Allows)),
+                        deny => lost = lost.or(deny),
+                    }
+                }
+            }
+        }
+        lost.map(|deny| Considered::new(&deny, Outcome::Denies))
+    }
+
     /// One list, denies first.
     fn walk(
         &self,
@@ -191,11 +231,7 @@ impl Acl {
         let (denies, grants): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.permission.is_deny());
         for rule in denies.into_iter().chain(grants) {
             let outcome = self.outcome(rule, subject, kind, topic);
-            considered.push(Considered {
-                line: rule.line,
-                rule: rule.to_string(),
-                outcome,
-            });
+            considered.push(Considered::new(rule, outcome));
             let reason = Reason::Rule { line: rule.line };
             match outcome {
                 Outcome::Allows => return Some((Decision::Allow, reason)),
@@ -234,6 +270,16 @@ impl Acl {
             true if effect.denies(kind) => Outcome::Denies,
             true if effect.grants(kind) => Outcome::Allows,
             true => Outcome::OtherAccess,
+        }
+    }
+}
+
+impl Considered {
+    fn new(rule: &Rule<'_>, outcome: Outcome) -> Self {
+        Self {
+            line: rule.line,
+            rule: rule.to_string(),
+            outcome,
         }
     }
 }
@@ -316,7 +362,7 @@ impl fmt::Display for Reason {
             Self::SubscribeIsAllowed => {
                 "every subscription is accepted; what may not be read is not delivered"
             }
-            Self::StrictSubscribe => "of strict_subscribe: something under the filter must be readable",
+            Self::StrictSubscribe => "of acl_strict_subscribe: something under the filter must be readable",
             Self::WildcardInUserName => "the user name contains + or #, and the file has patterns",
             Self::WildcardInClientId => "the client id contains + or #, and the file has patterns",
             Self::NoSection => "the file has no section for this user and no pattern",

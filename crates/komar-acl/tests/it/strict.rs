@@ -1,6 +1,6 @@
 //! `strict.txt`: subscriptions under which nothing may be read.
 
-use komar_acl::{Access, Acl, AclFile, Options, Reason, Subject};
+use komar_acl::{Access, Acl, AclFile, Options, Outcome, Reason, Subject};
 
 #[test]
 fn subscriptions_that_could_never_receive_are_found() {
@@ -25,5 +25,15 @@ fn subscriptions_that_could_never_receive_are_found() {
         let explanation = acl.explain(subject, Access::Subscribe, filter);
         assert_eq!(explanation.decision.is_allow(), expected == "yes");
         assert_eq!(explanation.reason, Reason::StrictSubscribe);
+        if expected == "yes" {
+            assert!(explanation.considered.last().unwrap().outcome == Outcome::Allows);
+        } else {
+            assert!(
+                explanation
+                    .considered
+                    .iter()
+                    .all(|rule| rule.outcome == Outcome::Denies)
+            );
+        }
     }
 }
