@@ -99,8 +99,13 @@ pub(super) fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, SetupEr
     })
 }
 
-/// Reads a file, but neither a pipe, which might never say anything, nor a device, which might never end.
-fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file of at most 256 MiB, but neither a pipe, which might never say anything, nor a device, which might never
+/// end.
+///
+/// # Errors
+///
+/// Those of the system, and what else it is.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     // Looked at before it is opened: opening a pipe would wait for its writer.
     let metadata = std::fs::metadata(path)?;
     if metadata.is_dir() {

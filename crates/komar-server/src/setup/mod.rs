@@ -15,6 +15,7 @@ use komar_conf::Config;
 use crate::server::{Server, ServerBuilder};
 
 pub use error::{SetupError, SetupErrors};
+pub use files::read_regular;
 
 /// A configuration whose files are open and found good.
 pub struct Setup {

@@ -5,8 +5,11 @@ use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use komar_acl::{Access, Acl, AclErrors, AclFile, Lint, Options, ParseOptions, Subject, Substitution};
+use komar_acl::{
+    Access, Acl, AclErrors, AclFile, Explanation, Lint, Options, ParseOptions, Subject, Substitution,
+};
 use komar_passwd::PasswordFile;
+use komar_topic::SubscriptionFilter;
 use lexopt::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -23,7 +26,7 @@ check     prints every error and everything odd, with line and column. With --pa
           does not know.
 explain   says whether that client may read (is sent) or write (may publish) messages on that topic, which line
           decides it, and which others were looked at. Without --user the client is anonymous. --subscribe FILTER says
-          whether anything under a filter may be read.
+          what becomes of a subscription: by default, and with acl_strict_subscribe true.
 fmt       prints the file in one style; --check only says whether it is in that style already. The file stays as it is.
 
   --substitution 2.0   replace %u and %c anywhere, as Mosquitto 2.0 did, and not only where they are a whole level
@@ -90,10 +93,10 @@ enum Action {
 
 #[derive(Default)]
 struct Flags {
-    json: bool,
+    format: Option<bool>,
     check: bool,
     extensions: bool,
-    substitution: Substitution,
+    substitution: Option<Substitution>,
     password_file: Option<PathBuf>,
     user: Option<String>,
     client_id: Option<String>,
@@ -114,22 +117,30 @@ fn parse(arguments: &[OsString]) -> Result<Request, String> {
         match argument {
             Short('h') | Long("help") => return Ok(Request::Help),
             Value(value) => operands.push(value),
-            Long("check") => flags.check = true,
-            Long("extensions") => flags.extensions = true,
+            Long("check") => once(
+                "--check",
+                core::mem::replace(&mut flags.check, true).then_some(()),
+            )?,
+            Long("extensions") => once(
+                "--extensions",
+                core::mem::replace(&mut flags.extensions, true).then_some(()),
+            )?,
             Long("format") => {
-                flags.json = one_of(
-                    &string(&mut parser)?,
-                    "--format",
-                    &[("text", false), ("json", true)],
-                )?;
+                let formats = [("text", false), ("json", true)];
+                let json = one_of(&string(&mut parser)?, "--format", &formats)?;
+                once("--format", flags.format.replace(json))?;
             }
             Long("substitution") => {
                 let versions = [("2.0", Substitution::Anywhere), ("2.1", Substitution::WholeLevel)];
-                flags.substitution = one_of(&string(&mut parser)?, "--substitution", &versions)?;
+                let substitution = one_of(&string(&mut parser)?, "--substitution", &versions)?;
+                once("--substitution", flags.substitution.replace(substitution))?;
             }
-            Long("password-file") => flags.password_file = Some(parser.value().map_err(text)?.into()),
-            Long("user") => flags.user = Some(string(&mut parser)?),
-            Long("client") => flags.client_id = Some(string(&mut parser)?),
+            Long("password-file") => {
+                let file = parser.value().map_err(text)?.into();
+                once("--password-file", flags.password_file.replace(file))?;
+            }
+            Long("user") => once("--user", flags.user.replace(string(&mut parser)?))?,
+            Long("client") => once("--client", flags.client_id.replace(string(&mut parser)?))?,
             Long("read") => ask(Access::Read, string(&mut parser)?)?,
             Long("write") => ask(Access::Write, string(&mut parser)?)?,
             Long("subscribe") => ask(Access::Subscribe, string(&mut parser)?)?,
@@ -137,6 +148,14 @@ fn parse(arguments: &[OsString]) -> Result<Request, String> {
         }
     }
     job(flags, &operands).map(Request::Job)
+}
+
+/// Refuses an option that was given before.
+fn once<T>(option: &str, before: Option<T>) -> Result<(), String> {
+    match before {
+        None => Ok(()),
+        Some(_) => Err(format!("{option} is given twice")),
+    }
 }
 
 fn one_of<T: Copy>(value: &str, option: &str, choices: &[(&str, T)]) -> Result<T, String> {
@@ -152,6 +171,35 @@ fn job(flags: Flags, operands: &[OsString]) -> Result<Job, String> {
     let [command, file] = operands else {
         return Err("name check, explain or fmt, and a file".into());
     };
+    let given = [
+        ("--format", flags.format.is_some(), &["check", "explain"][..]),
+        ("--check", flags.check, &["fmt"]),
+        ("--password-file", flags.password_file.is_some(), &["check"]),
+        ("--user", flags.user.is_some(), &["explain"]),
+        ("--client", flags.client_id.is_some(), &["explain"]),
+        (
+            "--read, --write or --subscribe",
+            flags.question.is_some(),
+            &["explain"],
+        ),
+        (
+            "--substitution",
+            flags.substitution.is_some(),
+            &["check", "explain"],
+        ),
+    ];
+    let name = command.to_str().unwrap_or_default();
+    let known = ["check", "explain", "fmt"].contains(&name);
+    let idle = given
+        .iter()
+        .find(|(_, given, commands)| known && *given && !commands.contains(&name));
+    if let Some((option, _, commands)) = idle {
+        return Err(format!(
+            "{option} is an option of {}, not of {name}",
+            commands.join(" and ")
+        ));
+    }
+    let substitution = flags.substitution.unwrap_or_default();
     let action = match command.to_str() {
         Some("check") => Action::Check {
             password_file: flags.password_file,
@@ -161,6 +209,10 @@ fn job(flags: Flags, operands: &[OsString]) -> Result<Job, String> {
             let (access, topic) = flags
                 .question
                 .ok_or("explain needs --read, --write or --subscribe with a topic")?;
+            if access == Access::Subscribe {
+                SubscriptionFilter::parse(&topic)
+                    .map_err(|error| format!("{topic:?} is not a topic filter: {error}"))?;
+            }
             let client_id = flags.client_id.ok_or("explain needs --client with a client id")?;
             Action::Explain {
                 user: flags.user,
@@ -175,9 +227,9 @@ fn job(flags: Flags, operands: &[OsString]) -> Result<Job, String> {
         file: file.into(),
         parse: ParseOptions::default()
             .extensions(flags.extensions)
-            .substitution(flags.substitution),
-        options: Options::default().substitution(flags.substitution),
-        json: flags.json,
+            .substitution(substitution),
+        options: Options::default().substitution(substitution),
+        json: flags.format.unwrap_or_default(),
         action,
     })
 }
@@ -203,7 +255,7 @@ fn work(job: &Job, output: &mut dyn Write) -> Result<i32, Failure> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(file).map_err(|error| Failure {
+    komar_server::setup::read_regular(file).map_err(|error| Failure {
         status: UNREADABLE,
         message: format!("cannot read {}: {error}", file.display()),
     })
@@ -319,30 +371,46 @@ fn explain(
     output: &mut dyn Write,
 ) -> Result<i32, Failure> {
     let file = AclFile::parse_with(text, &job.parse).map_err(|errors| invalid(&job.file, &errors))?;
-    // The question about a filter has an interesting answer only then.
-    let options = job.options.strict_subscribe(access == Access::Subscribe);
-    let explanation = Acl::compile_owned(file, options).explain(subject, access, topic);
+    let explain =
+        |strict| Acl::compile(&file, job.options.strict_subscribe(strict)).explain(subject, access, topic);
+    let explanation = explain(false);
+    // Without the option the answer about a filter is always the same.
+    let strict = (access == Access::Subscribe).then(|| explain(true));
     let name = job.file.display().to_string();
     let allowed = explanation.decision.is_allow();
     if job.json {
-        let considered = explanation
-            .considered
-            .iter()
-            .map(|rule| json!({ "line": rule.line, "rule": rule.rule, "outcome": rule.outcome.to_string() }));
-        let line = match explanation.reason {
-            komar_acl::Reason::Rule { line } => Some(line),
-            _ => None,
-        };
-        let considered = considered.collect::<Vec<_>>();
-        let reason = explanation.reason.to_string();
-        print_json(
-            output,
-            &json!({ "file": name, "allowed": allowed, "line": line, "reason": reason, "considered": considered }),
-        )?;
+        let mut json = explanation_json(&name, &explanation);
+        if let (Some(strict), Some(json)) = (strict, json.as_object_mut()) {
+            json.insert("acl_strict_subscribe".into(), explanation_json(&name, &strict));
+        }
+        print_json(output, &json)?;
     } else {
         print(output, &explanation.in_file(&name).to_string())?;
+        if let Some(strict) = strict {
+            let strict = strict.in_file(&name);
+            print(
+                output,
+                &format!("with acl_strict_subscribe true it would be\n{strict}"),
+            )?;
+        }
     }
     Ok(if allowed { 0 } else { NO })
+}
+
+fn explanation_json(file: &str, explanation: &Explanation) -> Json {
+    let considered = explanation
+        .considered
+        .iter()
+        .map(|rule| json!({ "line": rule.line, "rule": rule.rule, "outcome": rule.outcome.to_string() }));
+    let line = match explanation.reason {
+        komar_acl::Reason::Rule { line } => Some(line),
+        komar_acl::Reason::StrictSubscribe => explanation.considered.last().map(|rule| rule.line),
+        _ => None,
+    };
+    let considered = considered.collect::<Vec<_>>();
+    let reason = explanation.reason.to_string();
+    let allowed = explanation.decision.is_allow();
+    json!({ "file": file, "allowed": allowed, "line": line, "reason": reason, "considered": considered })
 }
 
 fn format(job: &Job, text: &[u8], check: bool, output: &mut dyn Write) -> Result<i32, Failure> {
@@ -406,6 +474,7 @@ mod tests {
         let path = folder.path().join("acl");
         std::fs::write(&path, text).unwrap();
         std::fs::write(folder.path().join("pw"), "bob:$6$c2FsdHNhbHRzYWx0$3aiBbchfIZo+1WYrkPzJjQxZ79F/NmwLQ+wF073kTd+6ANhaic8G/jWF/X4sqSFUKpLNdm1FZjBck6HQ8knM3A==\n").unwrap();
+        nix::unistd::mkfifo(&folder.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let place =
             |argument: &&str| OsString::from(argument.replace("DIR", folder.path().to_str().unwrap()));
         let arguments = arguments.iter().map(place).collect::<Vec<_>>();
@@ -489,8 +558,32 @@ mod tests {
         assert_eq!(ask(&["--user", "alice", "--read", "a/c"]).0, 0);
         assert_eq!(ask(&["--user", "alice", "--write", "a/c"]).0, 2);
         assert_eq!(ask(&["--user", "alice", "--subscribe", "#"]).0, 0);
-        assert_eq!(ask(&["--user", "alice", "--subscribe", "b/#"]).0, 2);
+        assert_eq!(ask(&["--user", "alice", "--subscribe", "b/#"]).0, 0);
         assert_eq!(ask(&["--read", "a/c"]).0, 2);
+        let strict = |filter| ask(&["--user", "alice", "--subscribe", filter]).1;
+        assert_eq!(
+            strict("a/b"),
+            "allowed: user \"alice\" (client id \"c\") subscribes to \"a/b\"\n\
+             because every subscription is accepted; what may not be read is not delivered\n\
+             with acl_strict_subscribe true it would be\n\
+             denied: user \"alice\" (client id \"c\") subscribes to \"a/b\"\n\
+             because of acl_strict_subscribe: something under the filter must be readable\n  \
+             DIR/acl:3: topic deny a/b (matches and denies)\n"
+        );
+        assert!(strict("#").ends_with("readable\n  DIR/acl:2: topic read a/# (matches and allows)\n"));
+        let (status, output, _) = ask(&["--user", "alice", "--subscribe", "b", "--format", "json"]);
+        let json: Json = serde_json::from_str(&output).unwrap();
+        assert_eq!((status, &json["allowed"]), (0, &json!(true)));
+        let strict = &json["acl_strict_subscribe"];
+        assert_eq!(
+            (&strict["allowed"], &strict["line"]),
+            (&json!(false), &json!(null))
+        );
+        for filter in ["a/#/b", "", "$share/g"] {
+            let (status, _, errors) = ask(&["--subscribe", filter]);
+            assert_eq!(status, 1);
+            assert!(errors.contains("is not a topic filter"), "{errors}");
+        }
         let (status, output, _) = ask(&["--user", "alice", "--read", "a/c", "--format", "json"]);
         let json: Json = serde_json::from_str(&output).unwrap();
         assert_eq!(
@@ -568,6 +661,54 @@ mod tests {
                 ],
                 1,
                 "one question",
+            ),
+            (&["check", "/dev/zero"], 13, "not a regular file"),
+            (&["check", "DIR/fifo"], 13, "not a regular file"),
+            (
+                &["check", "DIR/acl", "--password-file", "DIR/fifo"],
+                13,
+                "not a regular file",
+            ),
+            (
+                &["fmt", "DIR/acl", "--read", "x"],
+                1,
+                "an option of explain, not of fmt",
+            ),
+            (
+                &["check", "DIR/acl", "--user", "x"],
+                1,
+                "--user is an option of explain, not of check",
+            ),
+            (&["check", "DIR/acl", "--check"], 1, "--check is an option of fmt"),
+            (
+                &["fmt", "DIR/acl", "--format", "json"],
+                1,
+                "--format is an option of check and explain",
+            ),
+            (&["fmt", "DIR/acl", "--substitution", "2.0"], 1, "not of fmt"),
+            (
+                &[
+                    "explain",
+                    "DIR/acl",
+                    "--password-file",
+                    "DIR/pw",
+                    "--client",
+                    "c",
+                    "--read",
+                    "a",
+                ],
+                1,
+                "--password-file is an option of check",
+            ),
+            (
+                &["check", "DIR/acl", "--format", "text", "--format", "json"],
+                1,
+                "--format is given twice",
+            ),
+            (
+                &["fmt", "DIR/acl", "--check", "--check"],
+                1,
+                "--check is given twice",
             ),
         ] {
             let (found, _, errors) = call(GOOD, arguments);
