@@ -9,8 +9,11 @@
 pub mod codec;
 #[cfg(feature = "peers")]
 pub mod peers;
+pub mod topics;
 
+use std::cell::RefCell;
 use std::hint::black_box;
+use std::rc::Rc;
 use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter};
@@ -143,6 +146,25 @@ impl<'w> Row<'w> {
             once: Box::new(move || work(setup())),
             measure: Some(Box::new(move |bencher| {
                 bencher.iter_batched(setup, work, BatchSize::NumIterations(batch));
+            })),
+        });
+        self
+    }
+
+    /// Adds a participant of whose work only a part counts: `work` returns the [`CpuTime`] of that beside the checksum.
+    #[must_use]
+    pub fn with_timed(
+        mut self,
+        participant: &'static str,
+        work: impl FnMut() -> (u64, Duration) + 'w,
+    ) -> Self {
+        let work = Rc::new(RefCell::new(work));
+        let measured = Rc::clone(&work);
+        self.participants.push(Participant {
+            name: participant,
+            once: Box::new(move || (*work.borrow_mut())().0),
+            measure: Some(Box::new(move |bencher| {
+                bencher.iter_custom(|passes| (0..passes).map(|_| (*measured.borrow_mut())().1).sum());
             })),
         });
         self
