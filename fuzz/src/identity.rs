@@ -28,15 +28,17 @@ pub fn run(data: &[u8]) {
 }
 
 fn certificate(der: &[u8]) {
-    let verdict = VERIFIER.verify_client_cert(&CertificateDer::from(der), &[], NOW);
+    let [verdict, undated] =
+        [&*VERIFIER, &*UNDATED].map(|verifier| verifier.verify_client_cert(&CertificateDer::from(der), &[], NOW));
+    assert!(verdict.is_err() || undated.is_ok());
     let certificate = match Certificate::parse(der) {
         Ok(certificate) => certificate,
         Err(error) => {
-            assert!(verdict.is_err());
+            assert!(undated.is_err());
             return drop(error.to_string());
         }
     };
-    if verdict.is_ok() {
+    if undated.is_ok() {
         assert!(KNOWN.iter().any(|known| known == certificate.public_key_der()), "a forgery");
     }
     let mut policies = vec![
@@ -85,7 +87,7 @@ fn authority() -> Vec<CertificateDer<'static>> {
 const NOW: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(1_893_456_000));
 const CA: &[u8] = include_bytes!("../../crates/komar-identity/tests/data/v1/ca.crt");
 /// All that the authority has signed, but what is not for clients.
-const CLIENTS: [&[u8]; 12] = [
+const CLIENTS: [&[u8]; 14] = [
     include_bytes!("../../crates/komar-identity/tests/data/v1/myPLC.crt"),
     include_bytes!("../../crates/komar-identity/tests/data/v1/myD2000.crt"),
     include_bytes!("../../crates/komar-identity/tests/data/v1/client3.crt"),
@@ -97,6 +99,8 @@ const CLIENTS: [&[u8]; 12] = [
     include_bytes!("../../crates/komar-identity/tests/data/v1/broker-ec.crt"),
     include_bytes!("../../crates/komar-identity/tests/data/v1/broker-ed25519.crt"),
     include_bytes!("../../crates/komar-identity/tests/data/v1/sub-v1.crt"),
+    include_bytes!("../../crates/komar-identity/tests/data/v1/expired.crt"),
+    include_bytes!("../../crates/komar-identity/tests/data/v1/future.crt"),
     CA,
 ];
 
@@ -112,6 +116,10 @@ static KNOWN: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     keys.to_vec()
 });
 
-static VERIFIER: LazyLock<ClientVerifier> = LazyLock::new(|| {
-    ClientVerifier::new(authority(), Vec::new(), false, true, &Arc::new(tls::default_provider()), NOW).unwrap()
-});
+static VERIFIER: LazyLock<ClientVerifier> = LazyLock::new(|| verifier(false));
+static UNDATED: LazyLock<ClientVerifier> = LazyLock::new(|| verifier(true));
+
+fn verifier(ignore_dates: bool) -> ClientVerifier {
+    let provider = Arc::new(tls::default_provider());
+    ClientVerifier::new(authority(), Vec::new(), ignore_dates, true, &provider, NOW).unwrap()
+}

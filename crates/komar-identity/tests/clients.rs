@@ -86,8 +86,16 @@ fn a_certificate_needs_its_key() {
     }
 }
 
-fn verifier(cas: &str) -> ClientVerifier {
-    ClientVerifier::new(certificates(cas), Vec::new(), false, true, &provider(), now()).unwrap()
+fn verifier(cas: &str, ignore_dates: bool) -> ClientVerifier {
+    ClientVerifier::new(
+        certificates(cas),
+        Vec::new(),
+        ignore_dates,
+        true,
+        &provider(),
+        now(),
+    )
+    .unwrap()
 }
 
 fn now() -> UnixTime {
@@ -96,8 +104,15 @@ fn now() -> UnixTime {
 
 #[test]
 fn every_altered_byte_is_noticed() {
-    let verifier = verifier("ca");
-    for name in ["myPLC", "myD2000", "client3"] {
+    for (ignore_dates, name) in [
+        (false, "myPLC"),
+        (false, "myD2000"),
+        (false, "client3"),
+        // Dates that do not matter are signed all the same.
+        (true, "myD2000"),
+        (true, "client3"),
+    ] {
+        let verifier = verifier("ca", ignore_dates);
         let original = certificates(name).remove(0).to_vec();
         assert!(
             verifier
@@ -128,8 +143,32 @@ fn every_altered_byte_is_noticed() {
 }
 
 #[test]
+fn the_true_certificate_beside_it_does_not_help_one_with_forged_dates() {
+    let verifier = verifier("eras", true);
+    let chain = certificates("of-era,era");
+    let judge = |leaf: &[u8], others: &[CertificateDer<'_>]| {
+        verifier.verify_client_cert(&CertificateDer::from(leaf.to_vec()), others, now())
+    };
+    assert!(judge(&chain[0], &chain).is_ok());
+    let date = b"120820000000Z";
+    let forge = |der: &[u8]| {
+        let position = der
+            .windows(date.len())
+            .position(|window| window == date)
+            .expect("the date");
+        let mut forged = der.to_vec();
+        forged[position] = b'2';
+        forged
+    };
+    let forged = forge(&chain[0]);
+    for others in [&chain[1..], &chain[..]] {
+        assert!(judge(&forged, others).is_err());
+    }
+}
+
+#[test]
 fn an_authority_that_expires_later_refuses_its_clients_then() {
-    let verifier = verifier("ca");
+    let verifier = verifier("ca", false);
     let later = UnixTime::since_unix_epoch(Duration::from_secs(4_960_000_000)); // 2127
     for name in ["myPLC", "client3"] {
         let result = verifier.verify_client_cert(&certificates(name)[0], &[], later);
@@ -142,7 +181,7 @@ fn an_authority_that_expires_later_refuses_its_clients_then() {
 
 #[test]
 fn hints_name_the_authorities() {
-    let verifier = verifier("ca,ca-ec,sub,ca");
+    let verifier = verifier("ca,ca-ec,sub,ca", false);
     assert_eq!(verifier.root_hint_subjects().len(), 3);
 }
 

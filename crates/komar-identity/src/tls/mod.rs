@@ -38,6 +38,7 @@ mod refusal;
 mod revocation;
 mod server;
 mod signature;
+mod undated;
 mod verifier;
 mod version_one;
 

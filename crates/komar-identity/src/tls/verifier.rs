@@ -13,13 +13,15 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, SignatureScheme,
 };
 use rustls_pki_types::{
-    CertificateDer, CertificateRevocationListDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
+    CertificateDer, CertificateRevocationListDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer,
+    TrustAnchor, UnixTime,
 };
 
 use super::authority::{Authorities, Dates};
 use super::refusal::{self, ClientRefusal};
 use super::revocation::{Issuer, RevocationLists};
 use super::signature::verify_raw;
+use super::undated::{self, UndatedChain};
 use super::version_one::{check_dates, is_version_one, time};
 use super::{TlsError, TlsWarning, version_one};
 use crate::Certificate;
@@ -186,47 +188,26 @@ impl ClientVerifier {
                 .iter()
                 .map(|authority| authority.der.clone()),
         );
-        let result = self.verify_chain_at(leaf, &chain, now);
-        if !self.ignore_dates
-            || !matches!(
-                result,
-                Err(webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. })
-            )
-        {
-            return result;
+        if self.ignore_dates {
+            let undated = UndatedChain::new(leaf, &chain, self.algorithms.all);
+            let algorithms = undated.algorithms();
+            return self.verify_chain_at(&undated.leaf, &undated.others, &algorithms, undated::MOMENT);
         }
-        // webpki has no switch for dates. If there is a moment at which all of a chain were valid, then the latest
-        // first day among them is one.
-        let moments = [leaf].into_iter().chain(&chain).filter_map(|certificate| {
-            Certificate::parse(certificate)
-                .ok()
-                .map(|certificate| time(certificate.not_before()))
-        });
-        // A chain has at most six intermediates; without a bound a client could ask for thousands of signatures.
-        moments
-            .take(8)
-            .find_map(|moment| self.verify_chain_at(leaf, &chain, moment).ok())
-            .map_or(result, Ok)
+        self.verify_chain_at(leaf, &chain, self.algorithms.all, now)
     }
 
     fn verify_chain_at(
         &self,
         leaf: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
         now: UnixTime,
     ) -> Result<Issuer, webpki::Error> {
         let end_entity = webpki::EndEntityCert::try_from(leaf)?;
         let usage = webpki::KeyUsage::client_auth();
         let accept = |path: &webpki::VerifiedPath<'_>| self.check_anchor(path, now);
-        let path = end_entity.verify_for_usage(
-            self.algorithms.all,
-            &self.anchors,
-            chain,
-            now,
-            usage,
-            None,
-            Some(&accept),
-        )?;
+        let path =
+            end_entity.verify_for_usage(algorithms, &self.anchors, chain, now, usage, None, Some(&accept))?;
         match path.intermediate_certificates().next() {
             Some(issuer) => Certificate::parse(&issuer.der())
                 .map(|certificate| issuer_facts(&certificate))

@@ -62,8 +62,9 @@ request() { openssl req -config ca.cnf -new -key "$1.key" -subj "${2:-/C=SK/O=Ex
 sign() { n=$1 ca=$2; shift 2
   openssl x509 -req -in "work/$n.csr" -CA "$ca.crt" -CAkey "$ca.key" -CAcreateserial -CAserial work/ca.srl \
     -days $days -out "$n.crt" "$@" 2>/dev/null; }
-# A version 1 leaf with dates of its own.
-dated() { openssl ca -batch -notext -config ca.cnf -in "work/$1.csr" -startdate "$2" -enddate "$3" -out "$1.crt" 2>/dev/null; }
+# Dates of its own; version 1 unless extensions are asked for.
+dated() { n=$1 from=$2 to=$3; shift 3
+  openssl ca -batch -notext -config ca.cnf -in "work/$n.csr" -startdate "$from" -enddate "$to" -out "$n.crt" "$@" 2>/dev/null; }
 
 # Authorities
 name=/C=SK/O=Example/CN=Example_CA
@@ -114,6 +115,11 @@ ec of-sub-v1-3; request of-sub-v1-3; sign of-sub-v1-3 sub-v1 -extfile ca.cnf -ex
 ec sub-short; request sub-short; sign sub-short short -extfile ca.cnf -extensions v3_sub
 ec of-short; request of-short; sign of-short sub-short -extfile ca.cnf -extensions v3_client
 
+# No moment lies in the dates of both the client and its intermediate.
+ec eras; root eras /CN=Eras_CA
+ec era; request era; dated era 20290101000000Z 21200101000000Z -cert eras.crt -keyfile eras.key -extensions v3_sub
+ec of-era; request of-era; dated of-era 20120820000000Z 20120821000000Z -cert era.crt -keyfile era.key -extensions v3_client
+
 # Revocation: an empty list, then revoked.crt and revoked3.crt in the next one
 list() { f=$1; shift; openssl ca -config ca.cnf -gencrl -out "$f" "$@" 2>/dev/null; }
 ec revoked; request revoked; sign revoked ca
@@ -128,4 +134,5 @@ openssl ca -config ca.cnf -name here_v1_list -gencrl -out crl-v1.pem -crl_lastup
 openssl ca -config ca.cnf -gencrl -cert same-name.crt -keyfile same-name.key -out crl-same-name.pem \
   -crl_lastupdate 20270301000000Z -crl_nextupdate 21200101000000Z 2>/dev/null
 # The tests need the keys of brokers and clients only.
-rm -r work ca.cnf ca.key same-name.key ca-ec.key unrelated.key short.key sub.key sub-v1.key sub-short.key
+rm -r work ca.cnf ca.key same-name.key ca-ec.key unrelated.key short.key sub.key sub-v1.key sub-short.key \
+  eras.key era.key
