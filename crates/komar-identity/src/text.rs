@@ -19,6 +19,11 @@ const IA5: u32 = 22;
 const UNIVERSAL: u32 = 28;
 const BMP: u32 = 30;
 
+/// A text file without the byte order mark of UTF-8 that some editors begin it with.
+pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(bytes)
+}
+
 /// A value of a name as text. `None` if its type is readable but no string.
 ///
 /// One-byte types are taken as Latin-1, as OpenSSL does. `Err` is what OpenSSL does not load: the whole certificate

@@ -108,10 +108,28 @@ fn damaged_files_are_named() {
     let windows = String::from_utf8(data("v1/ca.crt"))
         .unwrap()
         .replace('\n', "\r\n");
-    assert_eq!(
-        tls::certificates_from_pem(windows.as_bytes(), "ca.crt").unwrap(),
-        [der]
-    );
+    // A byte order mark, and remarks in Latin-1, as Windows programs and `openssl pkcs12` leave them.
+    for text in [
+        windows.clone().into_bytes(),
+        [b"\xEF\xBB\xBF", windows.as_bytes()].concat(),
+        [b"friendlyName: M\xFCller\n", windows.as_bytes(), b"\xFC"].concat(),
+    ] {
+        assert_eq!(
+            tls::certificates_from_pem(&text, "ca.crt").unwrap().as_slice(),
+            std::slice::from_ref(&der)
+        );
+    }
+    for order in [u16::to_le_bytes, u16::to_be_bytes] {
+        let wide: Vec<u8> = format!("\u{FEFF}{windows}")
+            .encode_utf16()
+            .flat_map(order)
+            .collect();
+        let error = tls::certificates_from_pem(&wide, "ca.crt").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "ca.crt: this text is UTF-16, which no TLS program reads; save it as UTF-8 or ASCII"
+        );
+    }
 }
 
 #[test]

@@ -22,6 +22,12 @@ pub enum TlsError {
         /// The caller's label.
         file: String,
     },
+    /// The file is UTF-16, as some Windows programs write text.
+    #[error("{file}: this text is UTF-16, which no TLS program reads; save it as UTF-8 or ASCII")]
+    Utf16 {
+        /// The caller's label.
+        file: String,
+    },
     /// The file is PEM, but damaged.
     #[error("{file}: damaged PEM: {reason}; copy the file anew")]
     DamagedPem {

@@ -4,6 +4,7 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::TlsError;
+use crate::text;
 
 /// All certificates of a PEM file, in order; other text and other kinds of sections are skipped.
 ///
@@ -58,6 +59,13 @@ pub fn private_key_from_pem(bytes: &[u8], file: &str) -> Result<PrivateKeyDer<'s
 }
 
 fn sections<T: PemObject>(bytes: &[u8], file: &str) -> Result<Vec<T>, TlsError> {
+    if matches!(bytes, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) {
+        return Err(TlsError::Utf16 {
+            file: file.to_owned(),
+        });
+    }
+    // The first line would not be that of a section.
+    let bytes = text::without_mark(bytes);
     // A DER sequence; as text it would be the digit 0 in front of the first section.
     if bytes.first() == Some(&0x30) && crate::der::first(bytes).is_some_and(|(_, rest)| rest.is_empty()) {
         return Err(TlsError::NotPem {
