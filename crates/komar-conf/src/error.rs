@@ -165,6 +165,11 @@ pub enum ErrorKind {
         what: &'static str,
         because: &'static str,
     },
+    /// A list of clients on a listener that takes no names from certificates: it would refuse nobody.
+    #[error(
+        "'{given}' needs 'use_identity_as_username', 'use_subject_as_username' or 'require_identity_as_username' too"
+    )]
+    NeedsIdentity { given: &'static str },
     /// A `connection` that lacks something.
     #[error("the connection '{bridge}' has no '{missing}'")]
     IncompleteBridge { bridge: String, missing: &'static str },

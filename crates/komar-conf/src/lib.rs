@@ -71,6 +71,7 @@
 
 mod arguments;
 mod bridge;
+mod certificate;
 mod config;
 mod directive;
 mod draft;
@@ -91,6 +92,7 @@ pub use bridge::{
     Bridge, BridgeAddress, BridgeProtocol, BridgeStart, BridgeTls, BridgeTopic, Direction, RestartDelay,
     TcpKeepAlive,
 };
+pub use certificate::AllowedCertificates;
 pub use config::{
     AclOptions, Autosave, Config, Limits, LogDestination, LogTypes, Logging, Messages, Persistence, Security,
 };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Position, Security};
+use crate::{AllowedCertificates, Position, Security};
 
 /// One place where connections are accepted, with all that holds for them.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,13 @@ pub struct Listener {
     /// `require_identity_as_username`: the user name in CONNECT must be the CN of the client's certificate, and its
     /// password is asked for too. Default: `false`. Komar's own.
     pub require_identity_as_username: bool,
+    /// `certificate_identity`: what of the certificate these two speak of: `cn`, `single_cn`, `subject`, `dns`, `uri`,
+    /// `email`, `upn`, `serial`, `fingerprint`, or a template such as `{cn}@{o}`, which is not checked here. Default:
+    /// `cn`. Komar's own.
+    pub certificate_identity: String,
+    /// `certificate_allow_name`, `certificate_allow_fingerprint`, `certificate_allow_folder`. Default: empty, nobody is
+    /// refused. Komar's own.
+    pub allowed_certificates: AllowedCertificates,
     /// `use_username_as_clientid`: the user name replaces the client identifier. Default: `false`.
     pub use_username_as_clientid: bool,
     /// `max_connections`. Default: `None`, no bound.
@@ -166,6 +173,8 @@ impl Listener {
             use_identity_as_username: false,
             use_subject_as_username: false,
             require_identity_as_username: false,
+            certificate_identity: "cn".to_owned(),
+            allowed_certificates: AllowedCertificates::default(),
             use_username_as_clientid: false,
             max_connections: None,
             max_qos: 2,

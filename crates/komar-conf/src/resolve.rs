@@ -200,6 +200,11 @@ fn check_listener(parser: &mut Parser<'_>, index: usize) {
         ),
     ];
     let has = |name| given.contains_key(name);
+    let lists = [
+        "certificate_allow_name",
+        "certificate_allow_fingerprint",
+        "certificate_allow_folder",
+    ];
     let (certfile, cafile) = (has("certfile"), has("cafile") || has("capath"));
 
     let mut errors: Vec<(&'static str, ErrorKind)> = Vec::new();
@@ -230,6 +235,9 @@ fn check_listener(parser: &mut Parser<'_>, index: usize) {
     for name in ["cafile", "certfile"] {
         excludes("psk_hint", name);
     }
+    if draft.listener.use_subject_as_username {
+        excludes("use_subject_as_username", "certificate_identity");
+    }
     if draft.listener.require_identity_as_username {
         // These take the certificate instead of a password, that one with it.
         for (name, on) in names.into_iter().take(2) {
@@ -237,6 +245,10 @@ fn check_listener(parser: &mut Parser<'_>, index: usize) {
                 excludes("require_identity_as_username", name);
             }
         }
+    }
+    if !names.iter().any(|(_, on)| *on) {
+        let useless = lists.into_iter().filter(|name| has(name));
+        errors.extend(useless.map(|given| (given, ErrorKind::NeedsIdentity { given })));
     }
     if proxy_v2 {
         if let Some(name) = ["certfile", "keyfile"].into_iter().find(|name| has(name)) {
@@ -246,12 +258,22 @@ fn check_listener(parser: &mut Parser<'_>, index: usize) {
             );
             errors.push((name, ErrorKind::NotBehindProxy { what, because }));
         }
-        if names.contains(&("use_subject_as_username", true)) {
-            let (what, because) = (
-                "use_subject_as_username",
-                "Its header says no more than the common name",
-            );
-            errors.push((what, ErrorKind::NotBehindProxy { what, because }));
+        let because = "Its header says no more than the common name";
+        for (what, on) in [
+            ("use_subject_as_username", draft.listener.use_subject_as_username),
+            (
+                "certificate_identity",
+                draft.listener.certificate_identity != "cn",
+            ),
+            (
+                "certificate_allow_fingerprint",
+                has("certificate_allow_fingerprint"),
+            ),
+            ("certificate_allow_folder", has("certificate_allow_folder")),
+        ] {
+            if on {
+                errors.push((what, ErrorKind::NotBehindProxy { what, because }));
+            }
         }
     }
 
@@ -260,6 +282,12 @@ fn check_listener(parser: &mut Parser<'_>, index: usize) {
         let given = names.iter().filter(|name| given.contains_key(*name));
         warnings.extend(given.map(|&name| (name, WarningKind::Unused { name, because })));
     };
+    if !names.iter().any(|(_, on)| *on) {
+        unused(
+            &["certificate_identity"],
+            "neither use_identity_as_username nor require_identity_as_username is on",
+        );
+    }
     let for_clients = &["crlfile", "disable_client_cert_date_checks"];
     if !certfile {
         unused(

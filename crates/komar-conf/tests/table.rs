@@ -84,11 +84,12 @@ fn every_option_is_a_row_and_its_value_is_seen() {
                 .split_once("; ")
                 .map_or("", |(_, others)| others)
                 .replace("; ", "\n");
-            let others = if others.contains("certfile a\nkeyfile b") {
-                others
-            } else {
-                String::new()
-            };
+            let others =
+                if others.contains("certfile a\nkeyfile b") || others.contains("use_identity_as_username") {
+                    others
+                } else {
+                    String::new()
+                };
             // A connection without an address is nothing to compare with.
             let before = if row.name == "address" { "" } else { &before };
             let without = config(&format!("{before}{others}\n"));
@@ -137,6 +138,7 @@ fn the_defaults_that_the_table_shows_are_those_that_hold() {
                     | "threshold"
                     | "idle_timeout"
                     | "keepalive_interval"
+                    | "certificate_identity"
             ),
         };
         if !is_value {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use x509_parser::pem::Pem;
 
-use crate::{Certificate, IdentityError, certificate};
+use crate::{Certificate, IdentityError, certificate, text};
 
 /// Names and certificates that may connect. An empty list allows nobody.
 ///
@@ -43,8 +43,8 @@ impl AllowList {
     /// Allows every certificate in the files of a folder, PEM or DER: the copies of clients' certificates that an
     /// operator has put there. Returns how many there were.
     ///
-    /// Files that end in `.crt`, `.pem`, `.cer` and `.der` are read, not those of folders below; one in PEM may hold
-    /// several certificates, or only others' sections such as a key.
+    /// Files that end in `.crt`, `.pem`, `.cer` and `.der`, in capitals or not, are read, not those of folders below; one
+    /// in PEM may hold several certificates, or only others' sections such as a key.
     ///
     /// # Errors
     /// [`FolderError`] if a file cannot be read or holds something else, or if there is no certificate at all: such
@@ -58,7 +58,7 @@ impl AllowList {
         for entry in fs::read_dir(folder).map_err(failed(folder))? {
             let path = entry.map_err(failed(folder))?.path();
             let ending = path.extension().unwrap_or_default();
-            if !ENDINGS.iter().any(|known| ending == *known) || !path.is_file() {
+            if !ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) || !path.is_file() {
                 continue;
             }
             let bytes = fs::read(&path).map_err(failed(&path))?;
@@ -92,10 +92,16 @@ impl AllowList {
         self.len() == 0
     }
 
+    /// Whether the identity is listed, for those of whom nothing else is known.
+    #[must_use]
+    pub fn contains_name(&self, identity: &str) -> bool {
+        self.names.contains(identity)
+    }
+
     /// Whether the identity or the certificate is listed.
     #[must_use]
     pub fn contains(&self, identity: &str, certificate: &Certificate<'_>) -> bool {
-        self.names.contains(identity) || self.fingerprints.contains(&certificate.fingerprint_sha256())
+        self.contains_name(identity) || self.fingerprints.contains(&certificate.fingerprint_sha256())
     }
 }
 
@@ -132,7 +138,7 @@ fn certificates(bytes: &[u8]) -> Vec<Result<Vec<u8>, IdentityError>> {
     if !bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
         return vec![Ok(bytes.to_vec())];
     }
-    Pem::iter_from_buffer(bytes)
+    Pem::iter_from_buffer(&sections(bytes))
         .filter_map(|section| match section {
             Ok(section) => (section.label == "CERTIFICATE").then_some(Ok(section.contents)),
             Err(_) => Some(Err(IdentityError::Malformed)),
@@ -140,5 +146,21 @@ fn certificates(bytes: &[u8]) -> Vec<Result<Vec<u8>, IdentityError>> {
         .collect()
 }
 
+/// The lines of the sections without those between them, which may be of any encoding.
+fn sections(bytes: &[u8]) -> Vec<u8> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in text::without_mark(bytes).split_inclusive(|byte| *byte == b'\n') {
+        let ends = line.starts_with(END);
+        inside |= line.starts_with(BEGIN);
+        if inside || ends {
+            lines.extend_from_slice(line);
+        }
+        inside &= !ends;
+    }
+    lines
+}
+
+const END: &[u8] = b"-----END ";
 const BEGIN: &[u8] = b"-----BEGIN ";
 const ENDINGS: [&str; 4] = ["crt", "pem", "cer", "der"];

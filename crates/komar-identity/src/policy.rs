@@ -1,8 +1,11 @@
 //! Which part of a certificate is the identity.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::{AllowList, AlternativeNameKind, Certificate, IdentityError, Template, certificate, text};
+use crate::{
+    AllowList, AlternativeNameKind, Certificate, IdentityError, Template, TemplateError, certificate, text,
+};
 
 /// Which part of a certificate is the identity, that is the MQTT user name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +65,31 @@ impl IdentityPolicy {
                 }
             }
         }
+    }
+}
+
+/// The word for a policy in configurations: `cn`, `single_cn`, `subject`, `dns`, `uri`, `email`, `upn`, `serial`,
+/// `fingerprint`, or a template such as `{cn}@{o}`.
+impl FromStr for IdentityPolicy {
+    type Err = TemplateError;
+
+    /// # Errors
+    /// For what is no such word: why it is no template either.
+    fn from_str(word: &str) -> Result<Self, TemplateError> {
+        Ok(match word {
+            "cn" => Self::CommonName,
+            "single_cn" => Self::OnlyCommonName,
+            "subject" => Self::Subject,
+            "serial" => Self::Serial,
+            "fingerprint" => Self::Fingerprint,
+            _ => match AlternativeNameKind::ALL
+                .into_iter()
+                .find(|kind| kind.word() == word)
+            {
+                Some(kind) => Self::AlternativeName(kind),
+                None => Self::Template(word.parse()?),
+            },
+        })
     }
 }
 

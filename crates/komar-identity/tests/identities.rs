@@ -272,6 +272,28 @@ fn templates_never_give_two_certificates_one_name() {
 }
 
 #[test]
+fn policies_have_words() {
+    for (word, expected) in [
+        ("cn", IdentityPolicy::CommonName),
+        ("single_cn", IdentityPolicy::OnlyCommonName),
+        ("subject", IdentityPolicy::Subject),
+        (
+            "upn",
+            IdentityPolicy::AlternativeName(AlternativeNameKind::UserPrincipalName),
+        ),
+        ("serial", IdentityPolicy::Serial),
+        ("fingerprint", IdentityPolicy::Fingerprint),
+        ("{cn}@{o}", IdentityPolicy::Template("{cn}@{o}".parse().unwrap())),
+    ] {
+        assert_eq!(word.parse(), Ok(expected), "{word}");
+    }
+    for kind in AlternativeNameKind::ALL {
+        assert_eq!(kind.word().parse(), Ok(IdentityPolicy::AlternativeName(kind)));
+    }
+    assert_eq!("CN".parse::<IdentityPolicy>(), Err(TemplateError::NoPlaceholder));
+}
+
+#[test]
 fn lists_allow_names_and_certificates() {
     let (plc, host, other) = (named("plc", "a"), named("host", "a"), named("other", "a"));
     let mut list = AllowList::default();
@@ -280,6 +302,7 @@ fn lists_allow_names_and_certificates() {
     list.add_certificate(&host).unwrap();
     assert!(list.add_certificate(b"no certificate").is_err());
     assert_eq!(list.len(), 2);
+    assert!(list.contains_name("plc") && !list.contains_name("host"));
     let policy = IdentityPolicy::Listed(Box::new(IdentityPolicy::CommonName), Arc::new(list));
     assert_eq!(policy.identity(&plc).unwrap(), "plc");
     assert_eq!(policy.identity(&host).unwrap(), "host");
@@ -317,9 +340,20 @@ fn a_folder_of_certificates_is_a_list() {
         b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
     );
     write("README", b"no certificate, and not asked for");
+    // As Windows programs write them: capitals, a byte order mark, remarks in Latin-1, CRLF.
+    let pem = String::from_utf8(data("certs/ca.pem")).unwrap();
+    let windows = [b"\xEF\xBB\xBF", pem.replace('\n', "\r\n").as_bytes()].concat();
+    write("CA.PEM", &windows);
+    let remarks = [
+        b"friendlyName: M\xFCller\n",
+        data("certs/esc.pem").as_slice(),
+        b"\xFC\n",
+    ]
+    .concat();
+    write("ESC.Crt", &remarks);
     std::fs::create_dir(folder.path().join("old.crt")).unwrap();
     let (list, added) = folder_list().unwrap();
-    assert_eq!((added, list.len()), (3, 3));
+    assert_eq!((added, list.len()), (5, 5));
     let policy = IdentityPolicy::Listed(Box::new(IdentityPolicy::CommonName), Arc::new(list));
     assert_eq!(policy.identity(&named("plc", "a")).unwrap(), "plc");
     assert_eq!(

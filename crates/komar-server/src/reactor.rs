@@ -270,7 +270,8 @@ impl Reactor {
                 .worker
                 .expel(&mut connection.link, ReasonCode::AdministrativeAction);
         }
-        if let Some(tls) = connection.layers.as_ref().and_then(|layers| layers.tls()) {
+        let tls = connection.layers.as_ref().and_then(|layers| layers.tls());
+        if let Some(tls) = tls {
             if tls.is_handshaking() {
                 // Its handshake is by the old configuration.
                 return self.refuse(key);
@@ -283,7 +284,9 @@ impl Reactor {
                     .expel(&mut connection.link, ReasonCode::AdministrativeAction);
             }
         }
-        self.worker.recheck(&mut connection.link, &new.policy);
+        let certificate = tls.and_then(|tls| tls.peer_certificate());
+        self.worker
+            .recheck(&mut connection.link, &new.policy, certificate);
     }
 
     /// Accepts a few Connections, so that a storm of them leaves time for those that are there.

@@ -53,6 +53,7 @@ pub struct Site {
 struct Peer {
     link: Link,
     worker: usize,
+    certificate: Option<Vec<u8>>,
     /// Sent by the peer, not read by the broker.
     inbound: VecDeque<u8>,
     /// Written by the broker, not looked at by the test.
@@ -139,6 +140,7 @@ impl Site {
         self.peers.push(Peer {
             link,
             worker,
+            certificate: None,
             inbound: VecDeque::new(),
             received: VecDeque::new(),
             room: None,
@@ -152,17 +154,22 @@ impl Site {
     /// Gives the Connection a client certificate, as a transport does that has verified it.
     pub fn present_certificate(&mut self, peer: PeerId, der: &[u8]) {
         self.peers[peer.0].link.present_certificate(der);
+        self.peers[peer.0].certificate = Some(der.to_vec());
     }
 
     /// Looks at a Connection again after a reload, as a driver does for each of its Links.
     pub fn recheck(&mut self, peer: PeerId, policy: &Arc<ListenerPolicy>) {
         let Peer {
-            link, worker, closed, ..
+            link,
+            worker,
+            closed,
+            certificate,
+            ..
         } = &mut self.peers[peer.0];
         if !*closed {
             let worker = &mut self.workers[*worker];
             worker.turn_begin(at(self.now));
-            worker.recheck(link, policy);
+            worker.recheck(link, policy, certificate.as_deref());
         }
     }
 

@@ -15,14 +15,22 @@ pub(crate) enum CertificateIdentity {
 impl CertificateIdentity {
     /// From the common name alone; `None` if the policy wants more than that.
     pub(crate) fn of_common_name(name: &[u8], policy: &IdentityPolicy) -> Option<CertificateIdentity> {
+        let refused = |error| Some(CertificateIdentity::None(error));
         match policy {
-            IdentityPolicy::CommonName | IdentityPolicy::OnlyCommonName => {}
-            _ => return None,
+            IdentityPolicy::CommonName | IdentityPolicy::OnlyCommonName => match check_common_name(name) {
+                Ok(name) => Some(CertificateIdentity::Username(name.into())),
+                Err(error) => refused(error),
+            },
+            IdentityPolicy::Listed(policy, list) => match Self::of_common_name(name, policy)? {
+                CertificateIdentity::Username(name) if !list.contains_name(&name) => {
+                    refused(IdentityError::NotListed {
+                        identity: (*name).to_owned(),
+                    })
+                }
+                identity => Some(identity),
+            },
+            _ => None,
         }
-        Some(match check_common_name(name) {
-            Ok(name) => CertificateIdentity::Username(name.into()),
-            Err(error) => CertificateIdentity::None(error),
-        })
     }
 
     pub(crate) fn of(der: &[u8], policy: &IdentityPolicy) -> CertificateIdentity {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use komar_codec::{PacketType, ReasonCode};
 
 use super::{Link, Phase};
-use crate::access::Known;
+use crate::access::{CertificateIdentity, Known};
 use crate::config::ListenerPolicy;
 use crate::error::{CloseCause, refusal};
 use crate::link::phase::Proof;
@@ -13,18 +13,18 @@ use crate::worker::Worker;
 
 impl Worker {
     /// Looks at a Connection again after [`Broker::set_access`](crate::Broker::set_access), or after its listener's policy
-    /// has changed; `policy` is the one that holds now. A driver that reloads calls this for each of its Links, in the
-    /// turn in which the new rules came into force.
+    /// has changed; `policy` is the one that holds now, and `certificate` (DER) is the client's, if the transport has one. A
+    /// driver that reloads calls this for each of its Links, in the turn in which the new rules came into force.
     ///
     /// A client that could not log in any more is sent DISCONNECT, and its Connection is closed: 0x87 Not authorized where
     /// [`Authenticate::recheck`](crate::Authenticate::recheck) says so (in Mosquitto's files: anonymous clients where they
     /// are forbidden now, users that were removed, users whose password has changed), 0x98 Administrative action where
-    /// client certificates are no longer mapped to user names as they were. Its Session goes on as after any other end of
+    /// the client's certificate no longer proves the user name that it proved. Its Session goes on as after any other end of
     /// a Connection, and its Will Message is published.
     ///
     /// What CONNACK has promised (Topic Alias Maximum, Maximum QoS) holds as long as the Connection. A Connection that has
     /// not sent CONNECT yet, or waits for a verdict about it, is judged by the new policy and the new rules.
-    pub fn recheck(&mut self, link: &mut Link, policy: &Arc<ListenerPolicy>) {
+    pub fn recheck(&mut self, link: &mut Link, policy: &Arc<ListenerPolicy>, certificate: Option<&[u8]>) {
         self.take_access();
         let established = match &mut link.phase {
             Phase::Established(established) => established,
@@ -32,11 +32,13 @@ impl Worker {
                 if let Phase::Authenticating(pending) | Phase::Exchanging(pending) = phase {
                     pending.epoch = ASK_AGAIN;
                 }
-                link.policy = Arc::clone(policy);
+                link.take_policy(policy, certificate);
                 return;
             }
         };
-        let same_identity = policy.identity == link.policy.identity;
+        let username = established.identity.username.as_deref();
+        let same_identity = policy.identity == link.policy.identity
+            || still_proves(username, &link.policy, policy, certificate);
         let bound = policy.username_must_be_identity;
         let refusal = match &established.proof {
             Proof::Certificate if same_identity && !bound => None,
@@ -76,6 +78,39 @@ impl Worker {
             self.fx.close(&outbox, cause);
         }
     }
+}
+
+impl Link {
+    /// Before CONNECT is answered: a certificate proves what the policy in force says.
+    fn take_policy(&mut self, policy: &Arc<ListenerPolicy>, certificate: Option<&[u8]>) {
+        let is_same = policy.identity == self.policy.identity;
+        self.policy = Arc::clone(policy);
+        if !is_same {
+            self.certificate = None;
+            if let Some(der) = certificate {
+                self.present_certificate(der);
+            }
+        }
+    }
+}
+
+/// Whether a certificate proves this user name under another policy too, such as one with a longer list.
+fn still_proves(
+    username: Option<&str>,
+    old: &ListenerPolicy,
+    new: &ListenerPolicy,
+    certificate: Option<&[u8]>,
+) -> bool {
+    let (Some(username), Some(old), Some(new)) = (username, &old.identity, &new.identity) else {
+        return false;
+    };
+    let proved = match certificate {
+        Some(der) => Some(CertificateIdentity::of(der, new)),
+        // Behind a proxy there is the common name only, and it is the user name.
+        None => CertificateIdentity::of_common_name(username.as_bytes(), old)
+            .and_then(|_| CertificateIdentity::of_common_name(username.as_bytes(), new)),
+    };
+    matches!(proved, Some(CertificateIdentity::Username(name)) if *name == *username)
 }
 
 /// An epoch that no rules have: what was asked under it is asked again.

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use komar_acl::{Acl, AclFile, Options};
 use komar_broker_core::{Access, BrokerConfig, FileAccess, ListenerFiles, ListenerId, ListenerPolicy};
 use komar_codec::QoS;
-use komar_identity::IdentityPolicy;
+use komar_identity::{AllowList, IdentityPolicy};
 use komar_passwd::{Editor, PasswordFile, Scheme, StoredHash};
 use komar_testkit::words;
 
@@ -86,6 +86,12 @@ impl Setup {
             match name {
                 "anonymous" => policy.allow_anonymous = flag(value)?,
                 "identity" => policy.identity = Some(identity(value)?),
+                "allow" => {
+                    let mut list = AllowList::default();
+                    value.split('|').for_each(|name| list.add_name(name));
+                    let identity = policy.identity.take().ok_or("allow needs identity before it")?;
+                    policy.identity = Some(IdentityPolicy::Listed(Box::new(identity), Arc::new(list)));
+                }
                 "bound" => policy.username_must_be_identity = flag(value)?,
                 "empty_id" => policy.allow_zero_length_client_id = flag(value)?,
                 "username_is_id" => policy.use_username_as_client_id = flag(value)?,

@@ -3,6 +3,7 @@
 use super::{MAXIMUM, MINIMUM, TLS_VERSIONS, bound, security, tls_version, to_u16};
 use crate::arguments::Apply::{self, Anything, Boolean, Integer, Keyword as Word, Path, Special, Text};
 use crate::arguments::{Arguments, Problem};
+use crate::certificate;
 use crate::directive::BeforeListener::{self, Default, Error};
 use crate::directive::Support::{NoEffect, Refused};
 use crate::directive::{Action, Directive, Group, Keyword, Scope, Structure};
@@ -256,6 +257,37 @@ pub(super) fn tls_rows() -> Vec<Directive> {
             "the user name must be the certificate's CN, with its password (Komar's own)",
             Boolean(|draft, value| draft.listener.require_identity_as_username = value),
         ),
+        tls(
+            Error,
+            "certificate_identity",
+            "cn",
+            "what of the certificate use_ and require_identity_as_username take (Komar's own)",
+            Special(certificate::IDENTITY_FORM, certificate::identity),
+        ),
+        tls(
+            Error,
+            "certificate_allow_name",
+            "",
+            "refuse certificates of other identities, unless they are listed otherwise (Komar's own)",
+            Text(|draft, value| draft.listener.allowed_certificates.names.push(value)),
+        )
+        .accumulates(),
+        tls(
+            Error,
+            "certificate_allow_fingerprint",
+            "",
+            "refuse certificates of another SHA-256, unless listed otherwise (Komar's own)",
+            Special(certificate::FINGERPRINT_FORM, certificate::allow_fingerprint),
+        )
+        .accumulates(),
+        tls(
+            Error,
+            "certificate_allow_folder",
+            "",
+            "refuse certificates that are not in this folder, unless listed otherwise (Komar's own)",
+            Path(|draft, value| draft.listener.allowed_certificates.folders.push(value)),
+        )
+        .accumulates(),
         tls(
             Default,
             "crlfile",

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use komar_acl::AclErrors;
 use komar_conf::Position;
 use komar_identity::tls::TlsError;
+use komar_identity::{FolderError, TemplateError};
 use komar_passwd::PasswordFileErrors;
 
 use crate::listener::ListenAddress;
@@ -48,6 +49,24 @@ pub enum SetupError {
         port: u16,
         /// What is wrong, and in which file.
         error: TlsError,
+    },
+    /// A `certificate_identity` that says nothing of a certificate.
+    #[error("listener on port {port}: certificate_identity {identity}: {error}")]
+    CertificateIdentity {
+        /// The listener's port.
+        port: u16,
+        /// As it was written.
+        identity: String,
+        /// What is wrong.
+        error: TemplateError,
+    },
+    /// A folder of certificates that cannot be used.
+    #[error("listener on port {port}: certificate_allow_folder: {error}")]
+    AllowedCertificates {
+        /// The listener's port.
+        port: u16,
+        /// What is wrong, and in which file.
+        error: FolderError,
     },
     /// A host name that stands for no address.
     #[error("listener on port {port}: cannot find the address of '{host}': {error}")]
@@ -102,7 +121,10 @@ impl SetupError {
                 option: "acl_file" | "password_file",
                 ..
             } => 13,
-            SetupError::Acl { .. } | SetupError::Passwords { .. } | SetupError::Unsupported { .. } => 3,
+            SetupError::Acl { .. }
+            | SetupError::Passwords { .. }
+            | SetupError::CertificateIdentity { .. }
+            | SetupError::Unsupported { .. } => 3,
             _ => 1,
         }
     }

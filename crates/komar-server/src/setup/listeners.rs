@@ -5,9 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAdd
 use komar_broker_core::{ListenerFiles, ListenerPolicy};
 use komar_codec::{ProtocolVersion, QoS};
 use komar_conf::{Limits, Listener as Given, Protocol, ProxyVersion as GivenVersion, SocketDomain};
-use komar_identity::IdentityPolicy;
 
-use super::{ListenerSummary, SetupError, tls};
+use super::{ListenerSummary, SetupError, identity, tls};
 use crate::listener::{Listener, ProxyProtocol, ProxyVersion, WebSocketOptions};
 
 /// The sockets of one `listener`: one for each address that it stands for.
@@ -28,10 +27,10 @@ pub(super) fn open(
         .tls
         .as_ref()
         .and_then(|tls| tls::config(given.port, tls, errors, warnings));
+    let policy = policy(given, errors);
     if errors.len() > before {
         return Vec::new();
     }
-    let policy = policy(given);
     let websocket = (given.protocol == Protocol::WebSockets).then(|| WebSocketOptions {
         origins: given.websockets_origins.clone(),
         maximum_head: limits.packet_buffer_size.into(),
@@ -187,18 +186,10 @@ fn unsupported(given: &Given) -> Vec<SetupError> {
         .collect()
 }
 
-fn policy(given: &Given) -> ListenerPolicy {
+fn policy(given: &Given, errors: &mut Vec<SetupError>) -> ListenerPolicy {
     let mut policy = ListenerPolicy::default();
     policy.allow_anonymous = given.security.allow_anonymous;
-    policy.identity = if given.use_identity_as_username {
-        Some(IdentityPolicy::CommonName)
-    } else if given.use_subject_as_username {
-        Some(IdentityPolicy::Subject)
-    } else {
-        given
-            .require_identity_as_username
-            .then_some(IdentityPolicy::CommonName)
-    };
+    policy.identity = identity::policy(given, errors);
     policy.username_must_be_identity = given.require_identity_as_username;
     policy.allow_zero_length_client_id = given.security.allow_zero_length_clientid;
     policy.use_username_as_client_id = given.use_username_as_clientid;
@@ -238,7 +229,7 @@ pub(super) fn summary(given: &Given, files: &ListenerFiles) -> ListenerSummary {
     if let Some(proxy) = &given.proxy {
         parts.push(proxy_requirement(proxy));
     }
-    let identity = given.use_identity_as_username || given.use_subject_as_username;
+    let is_name = given.use_identity_as_username || given.use_subject_as_username;
     match &given.tls {
         None if given.unix_path.is_some() => parts.push("only processes of this machine".to_owned()),
         None if given.proxy.is_some() => parts.push("nothing is encrypted from the proxy on".to_owned()),
@@ -257,12 +248,9 @@ pub(super) fn summary(given: &Given, files: &ListenerFiles) -> ListenerSummary {
         }
         Some(_) => parts.push("TLS, clients are not asked for a certificate".to_owned()),
     }
-    if identity {
-        let what = if given.use_identity_as_username {
-            "common name"
-        } else {
-            "subject"
-        };
+    parts.extend(identity::allowed(given));
+    let what = identity::name(given);
+    if is_name {
         parts.push(format!(
             "the certificate's {what} becomes the user name, name and password in CONNECT are ignored"
         ));
@@ -271,13 +259,13 @@ pub(super) fn summary(given: &Given, files: &ListenerFiles) -> ListenerSummary {
         }
     } else {
         if given.require_identity_as_username {
-            parts.push("the user name must be the certificate's common name".to_owned());
+            parts.push(format!("the user name must be the certificate's {what}"));
         }
         parts.push(login_requirement(given.security.allow_anonymous, files).to_owned());
     }
     let by_proxy = given.proxy.is_some_and(|proxy| proxy.version == GivenVersion::V2);
     let asked = by_proxy || given.tls.as_ref().is_some_and(|tls| tls.require_certificate);
-    if !asked && (identity || given.require_identity_as_username) {
+    if !asked && (is_name || given.require_identity_as_username) {
         parts
             .push("nobody can connect, because no certificate is asked for (require_certificate)".to_owned());
     }

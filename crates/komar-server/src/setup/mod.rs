@@ -3,6 +3,7 @@
 mod addresses;
 mod error;
 mod files;
+mod identity;
 mod listeners;
 mod tls;
 

@@ -2,14 +2,15 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
+    date_time_ymd,
 };
 
 use crate::broker::Folder;
 
 /// Writes `ca.crt`, and certificates with keys for `broker`, the clients in [`CLIENTS`] and a `stranger`: a client
 /// of another authority with the same name, who calls himself `writer`. `expired-ca.crt` is what it says, and so is
-/// the client `expired`.
+/// the client `expired`. `device` has names of every kind, `twice` has two common names.
 pub(crate) fn write(folder: &Folder) {
     let authority = Authority::new("interop CA", 2020, 2120);
     folder.write("ca.crt", &authority.certificate);
@@ -30,6 +31,22 @@ pub(crate) fn write(folder: &Folder) {
         ExtendedKeyUsagePurpose::ClientAuth,
         2021,
     );
+    let mut device = params("device", 2020, 2120);
+    device.distinguished_name.push(DnType::OrganizationName, "acme");
+    device.subject_alt_names = vec![
+        SanType::DnsName("device.example".try_into().unwrap()),
+        SanType::URI("urn:device:1".try_into().unwrap()),
+        SanType::Rfc822Name("device@acme.example".try_into().unwrap()),
+    ];
+    device.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    device.serial_number = Some(SerialNumber::from_slice(&[0x12, 0x34]));
+    authority.write(folder, "device", &device);
+    let mut twice = params("twice", 2020, 2120);
+    // rcgen takes another name of one type for a change of the first.
+    let common_name = DnType::CustomDnType(vec![2, 5, 4, 3]);
+    twice.distinguished_name.push(common_name, "and again");
+    twice.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    authority.write(folder, "twice", &twice);
     let other = Authority::new("interop CA", 2020, 2120);
     other.issue(folder, "stranger", WRITER, ExtendedKeyUsagePurpose::ClientAuth);
     folder.write(
@@ -102,6 +119,10 @@ impl Authority {
         }
         params.extended_key_usages = vec![usage];
         params.use_authority_key_identifier_extension = true;
+        self.write(folder, file, &params);
+    }
+
+    fn write(&self, folder: &Folder, file: &str, params: &CertificateParams) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         folder.write(&format!("{file}.crt"), certificate);

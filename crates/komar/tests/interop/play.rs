@@ -6,7 +6,7 @@
 //! | `folder conf.d`, `remove FILE` | a folder is made; a file goes |
 //! | `copy FROM TO`, `revoke writer crl.pem` | a copy; a revocation list of `ca.crt` |
 //! | `as root fails 1`, `runs as nobody` | a step only for root; whom the process belongs to |
-//! | `certificates` | certificates of `ca.crt` for `broker`, `reader`, `writer`, and of another authority for `stranger` |
+//! | `certificates` | certificates of `ca.crt` for `broker`, `reader`, `writer`, `device`, `twice`, and of another authority for `stranger` |
 //! | `password bob secret` | a user in `pwfile` |
 //! | `env NAME VALUE` | for the next start |
 //! | `start`, `start -v` | the broker starts and is waited for |
@@ -36,7 +36,8 @@
 //! | `use before` | the lines of the part `== define before` |
 //! | `unreachable port2` | nobody listens there |
 //!
-//! `{port}`, `{port2}`, `{port3}` in files and arguments are free ports, `{dir}` is the folder, `{pid}` the process.
+//! `{port}`, `{port2}`, `{port3}` in files and arguments are free ports, `{dir}` is the folder, `{pid}` the process,
+//! `{sha256 device}` a certificate's fingerprint.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -48,6 +49,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use komar_codec::{DecodeOptions, Framing, ProtocolVersion, Role, frame};
+use komar_identity::IdentityPolicy;
 use komar_testkit::words::{self, Said};
 use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject;
@@ -632,6 +634,18 @@ impl Stage {
                     .unwrap_or_default(),
             )
             .replace("{dir}", &self.folder.path().display().to_string())
+            .split("{sha256 ")
+            .enumerate()
+            .map(|(number, part)| match part.split_once('}') {
+                Some((client, rest)) if number > 0 => self.fingerprint(client) + rest,
+                _ => part.to_owned(),
+            })
+            .collect()
+    }
+
+    fn fingerprint(&self, client: &str) -> String {
+        let der = CertificateDer::from_pem_file(self.folder.file(&format!("{client}.crt"))).unwrap();
+        IdentityPolicy::Fingerprint.identity(&der).unwrap()
     }
 
     fn log(&self) -> String {
