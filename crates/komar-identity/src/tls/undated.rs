@@ -63,7 +63,11 @@ impl<'a> UndatedChain<'a> {
 
     /// What the copies' signatures are to be verified with.
     pub(crate) fn algorithms(&self) -> Vec<&dyn SignatureVerificationAlgorithm> {
-        self.algorithms.iter().map(|algorithm| algorithm as _).collect()
+        let mut algorithms: Vec<&dyn SignatureVerificationAlgorithm> = Vec::new();
+        for algorithm in &self.algorithms {
+            algorithms.push(algorithm);
+        }
+        algorithms
     }
 }
 
