@@ -147,7 +147,10 @@ impl Effects {
         encode: impl FnOnce(ProtocolVersion, &mut Vec<u8>) -> Result<(), E>,
     ) {
         if self.journal.is_none() {
-            return self.reply(outbox, encode);
+            return match self.replies.version() {
+                Some(version) => self.replies.add(|buffer| encode(version, buffer).is_ok()),
+                None => self.reply(outbox, encode),
+            };
         }
         let sequence = core::mem::take(&mut self.recorded);
         let mut out = outbox.lock();

@@ -61,6 +61,7 @@ mod outbox;
 mod output;
 mod publish_out;
 mod registry;
+mod replies;
 mod router;
 mod session;
 pub mod store;

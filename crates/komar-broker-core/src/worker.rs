@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use komar_codec::{QoS, ReasonCode};
+use komar_codec::{PacketIdentifier, QoS, ReasonCode};
 use komar_passwd::PasswordCheck;
 use komar_topic::TopicName;
 
@@ -24,6 +24,7 @@ use crate::now::{Millis, Now};
 use crate::outbox::{Next, Outbox, Sent, State, Take};
 use crate::output::{Output, Pool};
 use crate::publish_out::Encoded;
+use crate::replies::Replies;
 use crate::router::{Origin, TopicCache};
 use crate::session::Session;
 use crate::session::inflight::Queued;
@@ -57,6 +58,8 @@ pub struct Worker {
     pub(crate) ending: Option<ReasonCode>,
     /// Properties of the PUBLISH that is being handled, as they are passed on.
     pub(crate) forwarded_buffer: Vec<u8>,
+    /// What PUBREL packets of the input at hand release, until it is routed.
+    pub(crate) released: Vec<(PacketIdentifier, Option<MessageBody>)>,
     tally: Arc<Tally>,
     /// What other threads leave for this worker.
     pub(crate) inbox: Arc<Inbox>,
@@ -85,6 +88,7 @@ pub(crate) struct Effects {
     pub(crate) scratch: Vec<u8>,
     bounds: OutputBounds,
     pub(crate) encoded: Encoded,
+    pub(crate) replies: Replies,
     /// Sessions whose retained messages go on.
     pub(crate) walking: VecDeque<Arc<Session>>,
     pub(crate) broker: Arc<Shared>,
@@ -139,6 +143,7 @@ impl Worker {
             posts: VecDeque::new(),
             ending: None,
             forwarded_buffer: Vec::new(),
+            released: Vec::new(),
             tally: shared.tallies.add(),
             inbox: shared.add_inbox(),
             verdicts: VecDeque::new(),
@@ -157,6 +162,7 @@ impl Worker {
                 scratch: Vec::new(),
                 bounds,
                 encoded: Encoded::default(),
+                replies: Replies::default(),
                 walking: VecDeque::new(),
                 broker: Arc::clone(&shared),
             },

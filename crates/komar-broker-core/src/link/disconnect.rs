@@ -61,6 +61,7 @@ impl Worker {
     /// Ends a Connection for what its peer did. v5 [MQTT-4.13.1-1], v3 [MQTT-4.8.0-1]
     pub(super) fn fail(&mut self, link: &mut Link, error: ProtocolError) {
         let cause = error.close_cause();
+        self.fx.send_replies(&link.outbox);
         tracing::debug!(%error, "connection ended for what its peer did");
         // v5 [MQTT-3.14.0-1]
         if let Phase::Established(established) = &link.phase

@@ -15,8 +15,7 @@ use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use komar_codec::{
-    DecodeOptions, Frame, Framing, Packet, PacketType, ProtocolVersion, PubAck, PubComp, PubRec, PubRel,
-    ReasonCode, Role, Utf8Policy, frame,
+    DecodeOptions, Frame, Framing, Packet, PacketType, ProtocolVersion, ReasonCode, Role, Utf8Policy, frame,
 };
 use komar_passwd::PasswordVerdict;
 
@@ -154,17 +153,13 @@ impl Worker {
     }
 
     fn handle(&mut self, link: &mut Link, bytes: &[u8]) -> Progress {
+        self.fx.forget_replies();
         let taken = self.finish_rest(link, bytes);
         let mut unread = bytes.get(taken..).unwrap_or_default();
         while !unread.is_empty() && link.state() == LinkState::Open {
             let options = self.decode_options(link);
             match frame(unread, &options) {
-                Ok(Framing::Complete(whole)) => {
-                    let length = whole.len();
-                    let raw = unread.get(..length).unwrap_or_default();
-                    self.packet(link, whole, raw, &options);
-                    unread = unread.get(length..).unwrap_or_default();
-                }
+                Ok(Framing::Complete(whole)) => self.packet(link, whole, &mut unread, &options),
                 Ok(Framing::Incomplete { .. }) => {
                     self.keep_rest(link, unread);
                     unread = &[];
@@ -176,6 +171,7 @@ impl Worker {
             self.keep_rest(link, unread);
             unread = &[];
         }
+        self.fx.send_replies(&link.outbox);
         link.progress(bytes.len() - unread.len())
     }
 
@@ -213,7 +209,7 @@ impl Worker {
                 Ok(Framing::Complete(_)) => {
                     let rest = self.take_rest(link);
                     if let Ok(Framing::Complete(whole)) = frame(&rest, &options) {
-                        self.packet(link, whole, &rest, &options);
+                        self.packet(link, whole, &mut rest.as_slice(), &options);
                     }
                 }
                 Ok(Framing::Incomplete { needed }) => {
@@ -266,10 +262,26 @@ impl Worker {
         link.options(maximum)
     }
 
-    /// One whole packet.
-    fn packet(&mut self, link: &mut Link, whole: Frame<'_>, raw: &[u8], options: &DecodeOptions) {
-        self.fx.counts.packets_received += 1;
+    /// The packet at the front of `unread`, and of those that follow what can be handled with it.
+    fn packet(&mut self, link: &mut Link, whole: Frame<'_>, unread: &mut &[u8], options: &DecodeOptions) {
+        let (raw, behind) = unread.split_at_checked(whole.len()).unwrap_or((unread, &[]));
         self.fx.recorded = Sequence(0);
+        if let Phase::Established(established) = &link.phase {
+            match whole.packet_type() {
+                PacketType::PubAck | PacketType::PubRec | PacketType::PubComp => {
+                    self.fx.replies.gather(established.version);
+                    return self.acknowledgements(link, unread, options);
+                }
+                PacketType::PubRel => {
+                    self.fx.replies.gather(established.version);
+                    return self.releases(link, unread, options);
+                }
+                PacketType::Publish => self.fx.replies.gather(established.version),
+                _ => self.fx.send_replies(&link.outbox),
+            }
+        }
+        *unread = behind;
+        self.fx.counts.packets_received += 1;
         if !phase::is_legal(&link.phase, whole.packet_type()) {
             let error = ProtocolError::UnexpectedPacket(whole.packet_type());
             return self.fail(link, error);
@@ -295,6 +307,7 @@ impl Worker {
         if let Some(reason_code) = self.ending.take()
             && let Phase::Established(_) = link.phase
         {
+            self.fx.send_replies(&link.outbox);
             self.expel(link, reason_code);
         }
     }
@@ -323,26 +336,9 @@ impl Worker {
         raw: &[u8],
         options: &DecodeOptions,
     ) -> Result<(), ProtocolError> {
-        // The packets of every message are read as what they are; a Packet of any type is as large as its largest.
-        match whole.packet_type() {
-            PacketType::Publish => return self.publish_packet(link, whole, raw, options, &[]),
-            PacketType::PubAck => {
-                self.puback(link, &PubAck::decode(whole, options)?);
-                return Ok(());
-            }
-            PacketType::PubRec => {
-                self.pubrec(link, &PubRec::decode(whole, options)?);
-                return Ok(());
-            }
-            PacketType::PubRel => {
-                self.pubrel(link, &PubRel::decode(whole, options)?);
-                return Ok(());
-            }
-            PacketType::PubComp => {
-                self.pubcomp(link, &PubComp::decode(whole, options)?);
-                return Ok(());
-            }
-            _ => {}
+        // Read as what it is; a Packet of any type is as large as its largest.
+        if whole.packet_type() == PacketType::Publish {
+            return self.publish_packet(link, whole, raw, options, &[]);
         }
         match Packet::decode(whole, options)? {
             Packet::Subscribe(packet) => self.subscribe(link, &packet, raw, &[])?,

@@ -253,8 +253,8 @@ fn a_deliver_hook_leaves_messages_out_live_and_retained_for_one_client_only() {
                 r#"publish t "hidden" qos=1 id=1 + publish t "shown" qos=1 id=2"#,
             );
             hears(site, a, r#"publish t "hidden""#);
-            hears(site, a, "puback id=1");
             hears(site, a, r#"publish t "shown""#);
+            hears(site, a, "puback id=1");
             hears(site, a, "puback id=2");
             hears(site, s, r#"publish t "shown" qos=1 id=?"#);
         }

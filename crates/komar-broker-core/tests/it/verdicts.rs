@@ -162,9 +162,16 @@ fn an_early_answer_counts_and_the_second_one_does_not() {
             a,
             r#"publish t "1" qos=1 id=1 + publish now "2" qos=1 id=2 + publish now "3" qos=1 id=3"#,
         );
-        for (id, payload, topic) in [(1, "1", "t"), (2, "2", "now"), (3, "3", "now")] {
-            hears(&mut site, a, &format!("publish {topic} \"{payload}\""));
-            hears(&mut site, a, &format!("puback id={id}"));
+        // What is answered at once is acknowledged when all that came with it is handled.
+        for expected in [
+            r#"publish t "1""#,
+            "puback id=1",
+            r#"publish now "2""#,
+            r#"publish now "3""#,
+            "puback id=2",
+            "puback id=3",
+        ] {
+            hears(&mut site, a, expected);
         }
         // Two filters; three messages, of which the same answer counts once only; three deliveries, none of a name that
         // was looked up twice before.
