@@ -4,7 +4,7 @@ mod common;
 
 use common::counts;
 use komar_topic::{
-    FilterIndex, GroupId, Handle, Match, STRIPES, Stripe, SubscriptionFilter, TopicFilter, TopicName,
+    FilterIndex, Group, GroupId, Handle, Match, STRIPES, Stripe, SubscriptionFilter, TopicFilter, TopicName,
 };
 use proptest::prelude::*;
 
@@ -105,6 +105,7 @@ impl Model {
                 assert_eq!(index.remove(*handle), None);
                 assert_eq!(index.replace(*handle, 0), None);
                 assert!(!index.filter_of(*handle, &mut String::new()));
+                assert_eq!(index.group_of(*handle), None);
             }
             Change::Lookup(name) => self.check_lookup(index, &name),
         }
@@ -122,6 +123,7 @@ impl Model {
                 let mut members: Vec<u32> = group.members().copied().collect();
                 members.sort_unstable();
                 shared.push((group.share_name().as_str().to_owned(), members));
+                self.check_group(index, &group);
             }
         });
         let mut matching = Vec::new();
@@ -157,6 +159,17 @@ impl Model {
         assert_eq!(counts(shared), counts(groups), "{name}");
     }
 
+    /// A group is known by the text of its filter, and by its members.
+    fn check_group(&self, index: &Index<u32>, group: &Group<'_, u32>) {
+        let mut text = String::new();
+        index.filter_of_group(group, &mut text);
+        let members = self.entries.iter().filter(|(_, filter, _)| *filter == text);
+        assert_eq!(members.clone().count(), group.len(), "{text}");
+        for (handle, _, _) in members {
+            assert_eq!(index.group_of(*handle), Some(group.id()));
+        }
+    }
+
     fn check_whole(&self, index: &Index<u32>) {
         assert_eq!(
             (index.len(), index.is_empty()),
@@ -169,6 +182,7 @@ impl Model {
             let mut text = String::from(">");
             assert!(index.filter_of(*handle, &mut text));
             assert_eq!(text[1..], **filter);
+            assert_eq!(index.group_of(*handle).is_some(), filter.starts_with("$share/"));
         }
     }
 }

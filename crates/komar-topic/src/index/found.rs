@@ -22,6 +22,8 @@ pub struct Entries<'s, T>(slice::Iter<'s, T>);
 #[derive(Debug)]
 pub struct Group<'s, T> {
     id: GroupId,
+    /// Its number in the index.
+    pub(super) filter: u32,
     share_name: &'s str,
     members: &'s [T],
 }
@@ -73,9 +75,10 @@ impl<T> ExactSizeIterator for Entries<'_, T> {}
 impl<T> FusedIterator for Entries<'_, T> {}
 
 impl<'s, T> Group<'s, T> {
-    pub(super) fn new(id: GroupId, share_name: &'s str, members: &'s [T]) -> Group<'s, T> {
+    pub(super) fn new(id: GroupId, filter: u32, share_name: &'s str, members: &'s [T]) -> Group<'s, T> {
         Group {
             id,
+            filter,
             share_name,
             members,
         }
@@ -112,6 +115,7 @@ impl<T> Clone for Group<'_, T> {
     fn clone(&self) -> Self {
         Group {
             id: self.id,
+            filter: self.filter,
             share_name: self.share_name,
             members: self.members,
         }

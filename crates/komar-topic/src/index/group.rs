@@ -87,7 +87,7 @@ impl<T> Groups<T> {
 
 impl<T> GroupRecord<T> {
     pub(super) fn found(&self) -> Group<'_, T> {
-        Group::new(self.id, &self.share_name, self.members.values())
+        Group::new(self.id, self.filter, &self.share_name, self.members.values())
     }
 }
 

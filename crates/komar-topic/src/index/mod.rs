@@ -162,19 +162,34 @@ impl<T, S> FilterIndex<T, S> {
     /// Appends the text of an entry's filter to `out`, `$share/{ShareName}/` included. Returns whether there is such an
     /// entry.
     pub fn filter_of(&self, handle: Handle, out: &mut String) -> bool {
-        let Some(filter) = self
-            .filter_number(handle)
-            .and_then(|number| self.filters.get(number))
-        else {
+        let Some(number) = self.filter_number(handle) else {
             return false;
         };
         let group = self.slot(handle).filter(|slot| slot.owner & IN_GROUP != 0);
         if let Some(group) = group.and_then(|slot| self.groups.get(slot.owner & !IN_GROUP)) {
             out.extend([SHARE, "/", &group.share_name, "/"]);
         }
-        match &filter.home {
-            Home::Exact(text) => out.push_str(text),
-            Home::Wild(end) => self.wild.write_filter(*end, out),
+        self.write_filter(number, out)
+    }
+
+    /// Appends the text of a group's filter to `out`, `$share/{ShareName}/` included.
+    pub fn filter_of_group(&self, group: &Group<'_, T>, out: &mut String) {
+        out.extend([SHARE, "/", group.share_name().as_str(), "/"]);
+        self.write_filter(group.filter, out);
+    }
+
+    /// The group that an entry is a member of; `None` if it is a plain one, or was removed.
+    pub fn group_of(&self, handle: Handle) -> Option<GroupId> {
+        let slot = self.slot(handle).filter(|slot| slot.owner & IN_GROUP != 0)?;
+        let group = self.groups.get(slot.owner & !IN_GROUP)?;
+        Some(group.found().id())
+    }
+
+    fn write_filter(&self, number: u32, out: &mut String) -> bool {
+        match self.filters.get(number).map(|filter| &filter.home) {
+            Some(Home::Exact(text)) => out.push_str(text),
+            Some(Home::Wild(end)) => self.wild.write_filter(*end, out),
+            None => return false,
         }
         true
     }
