@@ -14,9 +14,11 @@ use crate::hooks::Hooks;
 use crate::inbox::{Inbox, Letter};
 use crate::journal::Journal;
 use crate::registry::Registry;
+use crate::restore::Restored;
 use crate::router::cache::Stamp;
 use crate::router::retained::RetainedMessages;
 use crate::router::{Subscription, Turns};
+use crate::store::Sequence;
 use crate::sync::{Mutex, RwLock};
 
 pub(crate) type Index = FilterIndex<Subscription, SeedableRandomState>;
@@ -53,6 +55,8 @@ pub(crate) struct Shared {
     /// Number of the last change that is durable.
     pub(crate) durable: AtomicU64,
     inboxes: Mutex<Vec<Weak<Inbox>>>,
+    /// What the first worker is to see to of what was [restored](Broker::restore).
+    pub(crate) restored: Mutex<Option<Restored>>,
     /// Numbers clients of the same process.
     #[cfg(feature = "in-process")]
     pub(crate) next_local: AtomicU64,
@@ -95,7 +99,18 @@ impl Broker {
 
     /// As [`new`](Self::new), with code of the embedder's that runs where things happen.
     pub fn with_hooks(config: BrokerConfig, access: Access, hooks: Hooks, seed: u64) -> Broker {
-        let journal = Journal::of(config.durable);
+        Broker::with_journal(config, access, hooks, seed, Sequence(0))
+    }
+
+    /// `last`: the number of the last change that is durable already.
+    pub(crate) fn with_journal(
+        config: BrokerConfig,
+        access: Access,
+        hooks: Hooks,
+        seed: u64,
+        last: Sequence,
+    ) -> Broker {
+        let journal = Journal::of(config.durable, last);
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
         let shared = Shared {
             hooks,
@@ -116,8 +131,9 @@ impl Broker {
             counters: Counters::default(),
             tallies: Tallies::default(),
             journal,
-            durable: AtomicU64::new(0),
+            durable: AtomicU64::new(last.0),
             inboxes: Mutex::default(),
+            restored: Mutex::default(),
             #[cfg(feature = "in-process")]
             next_local: AtomicU64::new(0),
             slow_bytes: AtomicUsize::new(0),

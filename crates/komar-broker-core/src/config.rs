@@ -119,6 +119,13 @@ pub struct Limits {
     pub maximum_topic_levels: usize,
     /// Targets that one worker's topic cache may hold. Default: 262,144.
     pub maximum_cached_targets: usize,
+    /// Bytes of changes that the store has not reported durable, messages included
+    /// ([`BrokerConfig::durable`](BrokerConfig::durable)). Above it no Link is read
+    /// ([`LinkState::Paused`](crate::LinkState)) until the store has caught up: publishers are slowed down to what the disk
+    /// takes, and nothing is dropped. A Connection that has to wait for longer than
+    /// [`verdict_timeout`](Self::verdict_timeout) and its keep alive ends. What the embedder itself publishes counts and does
+    /// not wait. Default: 64 MiB.
+    pub maximum_undurable_bytes: usize,
     /// Time from the opening of a Connection to its CONNECT. Default: 30 s.
     pub connect_timeout: Duration,
     /// How long an answer of the embedder ([`Pending`](crate::Pending)) is waited for before it counts as a refusal.
@@ -150,6 +157,7 @@ impl Default for Limits {
             maximum_retained_messages: None,
             maximum_topic_levels: 201,
             maximum_cached_targets: 1 << 18,
+            maximum_undurable_bytes: 64 << 20,
             connect_timeout: Duration::from_secs(30),
             verdict_timeout: Duration::from_secs(30),
             maximum_paused_bytes: 256 << 10,

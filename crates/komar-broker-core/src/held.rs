@@ -4,15 +4,16 @@ use core::sync::atomic::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use komar_codec::ProtocolVersion;
+use komar_codec::{PacketIdentifier, ProtocolVersion};
 
-use crate::journal::{Journal, Stored};
-
+use crate::access::{Answer, Identity, Verdict};
+use crate::journal::{NotedWill, Stored, Together};
 use crate::message::MessageBody;
 use crate::outbox::Outbox;
 use crate::session::Session;
 use crate::session::inflight::Queued;
-use crate::store::{Change, Sequence, StoredMessage};
+use crate::session::will::WillMessage;
+use crate::store::{Change, Sequence, StoredMessage, StoredWill};
 use crate::worker::{Effects, Worker};
 
 /// Who goes on when a change is durable.
@@ -21,6 +22,8 @@ pub(crate) enum Waiter {
     Outbox(Arc<Outbox>),
     /// A Session with a QoS 2 message.
     Session(Arc<Session>),
+    /// A Link that is not read because the store has fallen behind.
+    Link(Arc<Outbox>),
 }
 
 /// Encoded acknowledgements of one Connection.
@@ -80,13 +83,22 @@ impl Worker {
     /// come further.
     pub fn durable(&mut self, sequence: Sequence) {
         // Before anybody is told: who looks without being told sees it, too.
-        self.broker.durable.fetch_max(sequence.0, Ordering::AcqRel);
+        let before = self.broker.durable.fetch_max(sequence.0, Ordering::AcqRel);
+        if let Some(journal) = self.fx.journal.as_ref().filter(|_| before < sequence.0) {
+            journal.settled(sequence);
+        }
         while let Some((waits_for, _)) = self.fx.waiters.front()
             && *waits_for <= sequence
         {
             match self.fx.waiters.pop_front() {
                 Some((_, Waiter::Outbox(outbox))) => self.fx.release(&outbox, sequence),
                 Some((_, Waiter::Session(session))) => self.pump(&session),
+                Some((_, Waiter::Link(outbox))) => self.verdicts.push_back(Verdict {
+                    outbox,
+                    ticket: 0,
+                    place: 0,
+                    answer: Answer::Durable,
+                }),
                 None => return,
             }
         }
@@ -101,12 +113,13 @@ impl Effects {
         }
     }
 
-    /// Notes a message for a Session that survives.
+    /// Notes a message for a Session that survives. `share`: the filter of the Shared Subscription that it came for.
     pub(crate) fn enqueue(
         &mut self,
         client_id: &Arc<str>,
         queued: &Queued,
-        packet_identifier: Option<komar_codec::PacketIdentifier>,
+        share: Option<&Arc<str>>,
+        packet_identifier: Option<PacketIdentifier>,
     ) -> Option<Arc<Stored>> {
         let journal = Arc::clone(self.journal.as_ref()?);
         let message = self.stored_message(&queued.body);
@@ -116,28 +129,59 @@ impl Effects {
             qos: queued.qos,
             retain: queued.retain,
             subscription_identifiers: queued.identifiers.as_slice().to_vec(),
+            share: share.cloned(),
             packet_identifier,
         });
         Some(Stored::new(&journal, client_id, self.recorded))
     }
 
     pub(crate) fn stored_message(&self, body: &MessageBody) -> StoredMessage {
-        StoredMessage::new(body, self.now, self.unix)
+        StoredMessage::of(body, self.now, self.unix)
     }
 
-    /// Whether a change is durable. Without a store, everything is what it will ever be.
-    pub(crate) fn is_durable(&self, stored: Option<&Arc<Stored>>) -> bool {
-        stored.is_none_or(|stored| stored.number <= self.durable())
+    /// Notes the Will Message of a Connection that is bound with `lease`.
+    pub(crate) fn store_will(&mut self, identity: &Arc<Identity>, lease: u64, will: &mut WillMessage) {
+        let Some(journal) = self.journal.clone() else {
+            return;
+        };
+        let stored = StoredWill {
+            identity: Arc::clone(identity),
+            lease,
+            message: self.stored_message(&will.body),
+            expiry: will.expiry,
+            delay: will.delay,
+        };
+        self.record(|| Change::Will { will: stored });
+        will.stored = Some(NotedWill::new(&journal, self.recorded));
+    }
+
+    /// Changes until what this returns is dropped are stored in one batch. `None`: nothing is stored.
+    pub(crate) fn together(&self) -> Option<Together> {
+        self.journal.as_ref().map(|journal| journal.together())
     }
 
     pub(crate) fn durable(&self) -> Sequence {
         Sequence(self.broker.durable.load(Ordering::Acquire))
     }
 
-    /// Has a Session pumped when what was noted last is durable.
-    pub(crate) fn wake_session(&mut self, session: &Arc<Session>) {
+    /// Whether the store has fallen so far behind that nothing more is taken in for it.
+    pub(crate) fn store_is_behind(&self) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_some_and(|journal| journal.bytes() > self.maximum_undurable_bytes)
+    }
+
+    /// Has a Link read again when everything that was noted until now is durable.
+    pub(crate) fn wake_link(&mut self, outbox: &Arc<Outbox>) {
+        if let Some(journal) = &self.journal {
+            let waiter = (journal.last(), Waiter::Link(Arc::clone(outbox)));
+            self.waiters.push_back(waiter);
+        }
+    }
+
+    /// Has a Session pumped when a change is durable.
+    pub(crate) fn wake_session(&mut self, session: &Arc<Session>, change: Sequence) {
         self.waiters
-            .push_back((self.recorded, Waiter::Session(Arc::clone(session))));
+            .push_back((change, Waiter::Session(Arc::clone(session))));
     }
 
     /// Appends an acknowledgement once what it rests on is durable, and never before those that came before it.
@@ -197,11 +241,5 @@ impl Effects {
         let mut out = outbox.lock();
         out.release(durable, &mut self.pool);
         self.mark_dirty(outbox, &mut out);
-    }
-}
-
-impl Journal {
-    pub(crate) fn of(durable: bool) -> Option<Arc<Journal>> {
-        durable.then(Arc::default)
     }
 }

@@ -10,7 +10,6 @@ use crate::access::Identity;
 use crate::error::CloseCause;
 use crate::guard::{Panicked, guarded};
 use crate::message::{Message, MessageBody};
-use crate::now::Millis;
 use crate::outbox::Outbox;
 use crate::session::Session;
 use crate::worker::Worker;
@@ -161,15 +160,7 @@ impl Actions<'_> {
         if self.posts.len() >= MAXIMUM_POSTS {
             return Err(PublishError::Full);
         }
-        let message = Message {
-            topic_name,
-            properties: &[],
-            payload,
-            qos,
-            retain,
-            expires: Millis::NEVER,
-            kept: None,
-        };
+        let message = Message::plain(topic_name, payload, qos, retain);
         self.posts.push_back(message.to_body(&mut Vec::new()));
         Ok(())
     }

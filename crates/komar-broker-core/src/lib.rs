@@ -62,6 +62,7 @@ mod output;
 mod publish_out;
 mod registry;
 mod replies;
+mod restore;
 mod router;
 mod session;
 pub mod store;

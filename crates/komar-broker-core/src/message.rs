@@ -22,7 +22,20 @@ pub(crate) struct Message<'a> {
     pub(crate) kept: Option<&'a MessageBody>,
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
+    /// A message without properties that does not expire.
+    pub(crate) fn plain(topic_name: TopicName<'a>, payload: &'a [u8], qos: QoS, retain: bool) -> Message<'a> {
+        Message {
+            topic_name,
+            properties: &[],
+            payload,
+            qos,
+            retain,
+            expires: Millis::NEVER,
+            kept: None,
+        }
+    }
+
     pub(crate) fn is_expired(&self, now: Millis) -> bool {
         self.expires <= now
     }
@@ -76,15 +89,8 @@ impl MessageBody {
     /// The message as it was copied in. The accessors below agree on the layout with [`Message::to_body`], which
     /// is the only constructor; a body that it did not make reads as an empty message.
     pub(crate) fn message(&self) -> Message<'_> {
-        self.read().unwrap_or(Message {
-            topic_name: TopicName::from_checked(""),
-            properties: &[],
-            payload: &[],
-            qos: QoS::AtMostOnce,
-            retain: false,
-            expires: Millis::NEVER,
-            kept: None,
-        })
+        let nothing = || Message::plain(TopicName::from_checked(""), &[], QoS::AtMostOnce, false);
+        self.read().unwrap_or_else(nothing)
     }
 
     /// Bytes that the limits on queues count.
@@ -160,6 +166,14 @@ impl SubscriptionIdentifiers {
         identifier.map_or(SubscriptionIdentifiers::None, SubscriptionIdentifiers::One)
     }
 
+    pub(crate) fn of(identifiers: &[u32]) -> Self {
+        match identifiers {
+            [] => SubscriptionIdentifiers::None,
+            [one] => SubscriptionIdentifiers::One(*one),
+            several => SubscriptionIdentifiers::Several(several.into()),
+        }
+    }
+
     pub(crate) fn as_slice(&self) -> &[u32] {
         match self {
             SubscriptionIdentifiers::None => &[],
@@ -174,9 +188,6 @@ impl SubscriptionIdentifiers {
             return;
         }
         let all: Vec<u32> = self.as_slice().iter().chain(other.as_slice()).copied().collect();
-        *self = match all.as_slice() {
-            [one] => SubscriptionIdentifiers::One(*one),
-            _ => SubscriptionIdentifiers::Several(all.into()),
-        };
+        *self = SubscriptionIdentifiers::of(&all);
     }
 }

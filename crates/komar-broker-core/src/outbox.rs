@@ -340,6 +340,10 @@ impl State {
         self.session = Arc::downgrade(session);
     }
 
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        self.session.upgrade()
+    }
+
     /// Everything up to `durable` is stored: lets go what rests on no more.
     pub(crate) fn release(&mut self, durable: Sequence, pool: &mut Pool) {
         if self.gate <= durable {

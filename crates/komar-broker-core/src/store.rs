@@ -1,26 +1,40 @@
-//! The seam to durable storage: what leaves a turn to be persisted, and what comes back.
+//! The seam to durable storage: what leaves a turn to be persisted, what comes back, and how a broker begins from what was
+//! kept.
 //!
 //! With [`BrokerConfig::durable`](crate::BrokerConfig::durable) the broker notes every change that has to survive it:
 //! Sessions with a Session Expiry Interval, their Subscriptions, the QoS 1 and 2 messages that wait for them or are under
-//! way, the QoS 2 messages that they have not released, and retained messages. Changes are numbered in one order for all
-//! workers. The end of each turn hands out what has come together since ([`TurnEnd::persist`](crate::TurnEnd::persist)); the
-//! driver gives it to a [`Store`] and tells each worker how far the store has come
-//! ([`Worker::durable`](crate::Worker::durable)). Until then are held back:
+//! way, the QoS 2 messages that they have not released, Will Messages, and retained messages. Changes are numbered in one
+//! order for all workers. The end of each turn hands out what has come together since
+//! ([`TurnEnd::persist`](crate::TurnEnd::persist)); the driver gives it to a [`Store`] and tells each worker how far the store
+//! has come ([`Worker::durable`](crate::Worker::durable)). Until then are held back:
 //!
 //! - PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK and UNSUBACK that rest on a change, and those that follow them on the same
 //!   Connection: acknowledgements leave in the order of arrival;
-//! - a CONNACK that promises a Session, and all that comes behind it;
-//! - QoS 2 messages for Sessions that survive, which a restart must not deliver twice.
+//! - a CONNACK that promises a Session or takes a Will Message, and all that comes behind it;
+//! - QoS 2 messages for Sessions that survive: they are sent once the store has them with the Packet Identifier that they
+//!   are sent with, so that a restart sends them again under that one and not as another message.
+//!
+//! What a broker was before it stopped, or the power was lost, is a [`Contents`]: a store makes one of the changes that are
+//! durable, and [`Broker::restore`](crate::Broker::restore) makes a broker of it. Not kept are QoS 0 messages, messages for
+//! Sessions that end with their Connection, and which retained messages a Subscription was still to be sent.
+//!
+//! A store that falls behind is waited for: above [`Limits::maximum_undurable_bytes`](crate::Limits::maximum_undurable_bytes)
+//! no Link is read until it has caught up.
 //!
 //! A broker that is not durable notes nothing and holds nothing back.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use komar_codec::{PacketIdentifier, QoS, SubscriptionOptions};
+use komar_topic::{TopicError, TopicName};
 
-use crate::message::MessageBody;
+use crate::access::Identity;
+use crate::message::{Message, MessageBody};
 use crate::now::Millis;
+
+pub use crate::restore::{RestoreError, RestoreProblem};
 
 /// Position in the order in which changes are made durable. The first change has number 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -56,11 +70,9 @@ impl PersistBatch {
 pub enum Change {
     /// A Session begins, or goes on with another Connection.
     SessionBound {
-        /// Its Client Identifier.
-        client_id: Arc<str>,
-        /// Its user.
-        username: Option<Arc<str>>,
-        /// How often it was bound. A lease: what carries an older one is void.
+        /// Whose it is; a Session is named by its Client Identifier.
+        identity: Arc<Identity>,
+        /// How often it was bound; 1: it begins. What an older one said is void.
         lease: u64,
         /// Its Session Expiry Interval in seconds; `u32::MAX` for ever.
         session_expiry_interval: u32,
@@ -109,6 +121,9 @@ pub enum Change {
         retain: bool,
         /// Its Subscription Identifiers.
         subscription_identifiers: Vec<u32>,
+        /// The Shared Subscription that it came for, as its members write the filter: another of them gets the message if
+        /// this Session ends before it has it.
+        share: Option<Arc<str>>,
         /// Under which identifier it is being sent, if it is.
         packet_identifier: Option<PacketIdentifier>,
     },
@@ -144,23 +159,53 @@ pub enum Change {
         /// The message; `None`: it was refused, and only its exchange goes on.
         message: Option<StoredMessage>,
     },
-    /// A client has released a QoS 2 message. In one batch with what that brings to other Sessions.
+    /// A client has released a QoS 2 message, in one batch with what that brings to other Sessions; or was refused it when
+    /// it sent it again.
     Released {
         /// The Session's Client Identifier.
         client_id: Arc<str>,
         /// Under which identifier.
         packet_identifier: PacketIdentifier,
     },
+    /// A client has left a Will Message. The number of this change is its name.
+    Will {
+        /// The message.
+        will: StoredWill,
+    },
+    /// A Will Message is not to be published any more. In one batch with what its publication brings, if it was published.
+    WillOver {
+        /// Which one.
+        will: Sequence,
+    },
     /// A retained message is stored under its Topic Name, in the place of another one.
     Retained {
-        /// The message.
-        message: StoredMessage,
+        /// The message, and what belongs to it.
+        retained: StoredRetained,
     },
     /// The retained message of a Topic Name is gone.
     RetainedCleared {
         /// The Topic Name.
         topic_name: Box<str>,
     },
+}
+
+impl Change {
+    /// About how much memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        let message = match self {
+            Change::Enqueued { message, .. }
+            | Change::Retained {
+                retained: StoredRetained { message, .. },
+            } => message.body.len(),
+            Change::Unreleased {
+                message: Some(message),
+                ..
+            } => message.body.len(),
+            Change::Will { will } => will.message.body.len(),
+            _ => 0,
+        };
+        message.saturating_add(size_of::<Change>())
+    }
 }
 
 /// An Application Message as a store gets it; shared, not copied, with those that it is for.
@@ -171,12 +216,46 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
+    /// A message that a store has kept. `properties` are encoded as [`properties`](Self::properties) gave them; `expires` is
+    /// since 1970-01-01T00:00:00Z.
+    ///
+    /// # Errors
+    ///
+    /// The Topic Name is not valid. Properties are looked at when the broker is [restored](crate::Broker::restore).
+    pub fn new(
+        topic_name: &str,
+        properties: &[u8],
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+        expires: Option<Duration>,
+    ) -> Result<StoredMessage, TopicError> {
+        let message = Message {
+            properties,
+            ..Message::plain(TopicName::new(topic_name)?, payload, qos, retain)
+        };
+        let body = message.to_body(&mut Vec::new());
+        Ok(StoredMessage { body, expires })
+    }
+
     /// `now` and `unix` are the same moment on two clocks.
-    pub(crate) fn new(body: &MessageBody, now: Millis, unix: Duration) -> StoredMessage {
+    pub(crate) fn of(body: &MessageBody, now: Millis, unix: Duration) -> StoredMessage {
         let expires = body.message().expires;
         StoredMessage {
             body: body.clone(),
             expires: (expires != Millis::NEVER).then(|| unix + expires.since(now)),
+        }
+    }
+
+    /// The message as a broker keeps it whose clock says `now` at the time of `unix`.
+    pub(crate) fn body(&self, now: Millis, unix: Duration) -> MessageBody {
+        match self.expires {
+            None => self.body.clone(),
+            Some(expires) => {
+                let message = self.body.message();
+                let expires = now.after(expires.saturating_sub(unix));
+                message.expiring_at(expires).to_body(&mut Vec::new())
+            }
         }
     }
 
@@ -200,10 +279,100 @@ impl StoredMessage {
         self.body.message().qos
     }
 
+    /// Whether it was published with RETAIN.
+    pub fn retain(&self) -> bool {
+        self.body.message().retain
+    }
+
     /// When it expires, since 1970-01-01T00:00:00Z; `None`: never.
     pub fn expires(&self) -> Option<Duration> {
         self.expires
     }
+}
+
+/// What is durable of a broker: the sum of all changes up to one of them.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// The number of the last change that it holds. The next one has the number behind it.
+    pub last: Sequence,
+    /// Sessions, in any order.
+    pub sessions: Vec<StoredSession>,
+    /// Will Messages that are not published yet, by the numbers of their changes.
+    pub wills: BTreeMap<Sequence, StoredWill>,
+    /// Retained messages, in any order.
+    pub retained: Vec<StoredRetained>,
+}
+
+/// A Session that survives.
+#[derive(Clone, Debug)]
+pub struct StoredSession {
+    /// Whose it is.
+    pub identity: Arc<Identity>,
+    /// How often it was bound.
+    pub lease: u64,
+    /// Its Session Expiry Interval in seconds; `u32::MAX` for ever.
+    pub session_expiry_interval: u32,
+    /// When its Connection ended, since 1970-01-01T00:00:00Z; `None`: with the broker.
+    pub unbound_at: Option<Duration>,
+    /// Its Subscriptions, by the filter as the client wrote it.
+    pub subscriptions: BTreeMap<Box<str>, StoredSubscription>,
+    /// Messages that wait for it or are under way to it, by the numbers of the changes that brought them.
+    pub messages: BTreeMap<Sequence, StoredDelivery>,
+    /// QoS 2 messages that it has sent and not released; `None`: it was refused, and only its exchange goes on.
+    pub unreleased: BTreeMap<PacketIdentifier, Option<StoredMessage>>,
+}
+
+/// A Subscription of a [`StoredSession`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredSubscription {
+    /// Its options, the granted QoS among them.
+    pub options: SubscriptionOptions,
+    /// Its Subscription Identifier.
+    pub identifier: Option<u32>,
+}
+
+/// A message for a [`StoredSession`].
+#[derive(Clone, Debug)]
+pub struct StoredDelivery {
+    /// The message; `None`: it has arrived at QoS 2, and only its exchange goes on.
+    pub message: Option<StoredMessage>,
+    /// The QoS that the Session gets it with: 1 or 2.
+    pub qos: QoS,
+    /// Whether it gets it with RETAIN.
+    pub retain: bool,
+    /// Its Subscription Identifiers.
+    pub subscription_identifiers: Vec<u32>,
+    /// The Shared Subscription that it came for, if there is one: see [`Change::Enqueued`].
+    pub share: Option<Arc<str>>,
+    /// What it was sent as, if it was: the number of the change that said so, and the identifier. Messages are sent again in
+    /// the order of these numbers.
+    pub sent: Option<(Sequence, PacketIdentifier)>,
+}
+
+/// A Will Message.
+#[derive(Clone, Debug)]
+pub struct StoredWill {
+    /// Who has left it.
+    pub identity: Arc<Identity>,
+    /// The lease of the Session when it did.
+    pub lease: u64,
+    /// The message; it does not expire before it is published.
+    pub message: StoredMessage,
+    /// Its Message Expiry Interval, which begins when it is published.
+    pub expiry: Option<Duration>,
+    /// Its Will Delay Interval.
+    pub delay: Duration,
+}
+
+/// A retained message.
+#[derive(Clone, Debug)]
+pub struct StoredRetained {
+    /// The message.
+    pub message: StoredMessage,
+    /// Who published it; `None`: the broker's embedder.
+    pub source: Option<Arc<Identity>>,
+    /// When it is forgotten, since 1970-01-01T00:00:00Z: not later than it [expires](StoredMessage::expires). `None`: never.
+    pub forgotten: Option<Duration>,
 }
 
 /// Where persist batches go.
@@ -218,9 +387,58 @@ pub trait Store: Send + Sync {
     /// Up to which number everything is durable. Never goes back.
     fn durable(&self) -> Sequence;
 
+    /// What to call, from any thread, whenever [`durable`](Self::durable) has grown or the store has failed: it makes the driver
+    /// look. Called once, by a driver that sleeps when there is nothing to do.
+    fn set_wake(&self, wake: Box<dyn Fn() + Send + Sync>) {
+        drop(wake);
+    }
+
     /// Why nothing more will become durable, once that is so: a sync has failed. It is not tried again; the driver says so
     /// and stops, and nothing is acknowledged any more.
     fn failure(&self) -> Option<String> {
         None
+    }
+}
+
+/// Puts batches in order and together for a store that commits one after the other: whatever has come while it was at the
+/// last one goes in the next. Batch size is what makes a slow disk fast.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    /// The number of the last change that was handed on.
+    taken: Sequence,
+    /// By their first numbers.
+    waiting: BTreeMap<Sequence, PersistBatch>,
+}
+
+impl Arrivals {
+    /// For a store that has everything up to `last`.
+    pub fn after(last: Sequence) -> Arrivals {
+        Arrivals {
+            taken: last,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a batch in, in any order.
+    pub fn put(&mut self, batch: PersistBatch) {
+        if !batch.is_empty() {
+            self.waiting.insert(batch.first(), batch);
+        }
+    }
+
+    /// All that can be committed now, as one batch; `None`: nothing has come, or an earlier batch is missing.
+    pub fn take(&mut self) -> Option<PersistBatch> {
+        let mut all = self.next()?;
+        while let Some(mut batch) = self.next() {
+            all.last = batch.last;
+            all.changes.append(&mut batch.changes);
+        }
+        Some(all)
+    }
+
+    fn next(&mut self) -> Option<PersistBatch> {
+        let batch = self.waiting.remove(&Sequence(self.taken.0 + 1))?;
+        self.taken = batch.last;
+        Some(batch)
     }
 }

@@ -17,7 +17,7 @@ use crate::error::CloseCause;
 use crate::event::Event;
 use crate::held::Waiter;
 use crate::inbox::{Inbox, Letter};
-use crate::journal::Journal;
+use crate::journal::{Journal, Together};
 use crate::link::Link;
 use crate::message::{Message, MessageBody};
 use crate::now::{Millis, Now};
@@ -51,7 +51,7 @@ pub struct Worker {
     /// Messages of the broker itself that wait to be routed: a turn's work never nests.
     pub(crate) wills: VecDeque<(Arc<Identity>, WillMessage)>,
     /// Messages of Shared Subscriptions whose members have ended.
-    pub(crate) orphans: VecDeque<Queued>,
+    pub(crate) orphans: VecDeque<Orphan>,
     /// Messages of hooks, likewise.
     pub(crate) posts: VecDeque<MessageBody>,
     /// A hook wants the Connection closed that it was called for.
@@ -64,10 +64,17 @@ pub struct Worker {
     /// What other threads leave for this worker.
     pub(crate) inbox: Arc<Inbox>,
     /// Answers for Links, to be given to them by the driver.
-    verdicts: VecDeque<Verdict>,
+    pub(crate) verdicts: VecDeque<Verdict>,
     /// Clients of the same process that this worker drives.
     #[cfg(feature = "in-process")]
     pub(crate) locals: std::collections::HashMap<u64, crate::local::Local>,
+}
+
+/// A message that looks for another member of its Shared Subscription.
+pub(crate) struct Orphan {
+    pub(crate) queued: Queued,
+    /// It is stored for the next member in one batch with the end of the one before.
+    pub(crate) together: Option<Arc<Together>>,
 }
 
 /// What a step of the state machines leaves behind for the driver and for other workers.
@@ -87,6 +94,8 @@ pub(crate) struct Effects {
     pub(crate) events: VecDeque<Event>,
     pub(crate) scratch: Vec<u8>,
     bounds: OutputBounds,
+    /// [`Limits::maximum_undurable_bytes`].
+    pub(crate) maximum_undurable_bytes: usize,
     pub(crate) encoded: Encoded,
     pub(crate) replies: Replies,
     /// Sessions whose retained messages go on.
@@ -126,6 +135,12 @@ impl Worker {
         let now_millis = Millis::from(now);
         let (epoch, rules) = (shared.rules_epoch(), shared.rules());
         let bounds = OutputBounds::from(&rules.config.limits);
+        let maximum_undurable_bytes = rules.config.limits.maximum_undurable_bytes;
+        let restored = shared.restored.lock().take().unwrap_or_default();
+        let mut timers = Timers::new(now_millis);
+        for (due, timer) in restored.timers {
+            timers.add(due, timer);
+        }
         Worker {
             cache: TopicCache::new(shared.hasher.clone(), rules.config.limits.maximum_cached_targets),
             access: CurrentAccess {
@@ -133,12 +148,12 @@ impl Worker {
                 access: rules.access,
             },
             config: rules.config,
-            timers: Timers::new(now_millis),
+            timers,
             due: Vec::new(),
             swept: now_millis,
             entropy,
             checks: VecDeque::new(),
-            wills: VecDeque::new(),
+            wills: restored.wills.into(),
             orphans: VecDeque::new(),
             posts: VecDeque::new(),
             ending: None,
@@ -161,6 +176,7 @@ impl Worker {
                 events: VecDeque::new(),
                 scratch: Vec::new(),
                 bounds,
+                maximum_undurable_bytes,
                 encoded: Encoded::default(),
                 replies: Replies::default(),
                 walking: VecDeque::new(),
@@ -298,15 +314,7 @@ impl Worker {
         retain: bool,
     ) -> Result<usize, komar_topic::TopicError> {
         let topic_name = TopicName::new(topic_name)?;
-        let message = Message {
-            topic_name,
-            properties: &[],
-            payload,
-            qos,
-            retain,
-            expires: Millis::NEVER,
-            kept: None,
-        };
+        let message = Message::plain(topic_name, payload, qos, retain);
         Ok(self.route(Origin::EMBEDDER, message))
     }
 
@@ -314,10 +322,16 @@ impl Worker {
     /// before the driver writes.
     pub fn work(&mut self) {
         while let Some((identity, will)) = self.wills.pop_front() {
+            // What it brings is stored with that it is over.
+            let together = self.fx.together();
             self.publish_will(&identity, &will);
+            drop(will);
+            drop(together);
         }
-        while let Some(orphan) = self.orphans.pop_front() {
-            self.route_orphan(&orphan);
+        while let Some(Orphan { queued, together }) = self.orphans.pop_front() {
+            self.route_orphan(&queued);
+            drop(queued);
+            drop(together);
         }
         while let Some(body) = self.posts.pop_front() {
             self.route(Origin::EMBEDDER, body.message());
@@ -368,6 +382,7 @@ impl Worker {
             let rules = self.broker.rules();
             self.config = rules.config;
             self.fx.bounds = OutputBounds::from(&self.config.limits);
+            self.fx.maximum_undurable_bytes = self.config.limits.maximum_undurable_bytes;
             self.access = CurrentAccess {
                 epoch,
                 access: rules.access,

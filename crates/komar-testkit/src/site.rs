@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use komar_broker_core::store::Store;
+use komar_broker_core::store::{Contents, RestoreError, Store};
 use komar_broker_core::{
-    Access, Broker, BrokerConfig, CloseCause, Event, Link, LinkState, ListenerPolicy, Next, Now, Outbox,
-    PasswordRequest, Sent, Take, Worker,
+    Access, Broker, BrokerConfig, CloseCause, Event, Hooks, Link, LinkState, ListenerPolicy, Next, Now,
+    Outbox, PasswordRequest, Sent, Take, Worker,
 };
 use komar_codec::{DecodeOptions, Framing, ProtocolVersion, QoS, Role, frame};
 
@@ -93,6 +93,33 @@ impl Site {
             store: None,
             order: None,
         }
+    }
+
+    /// The broker is gone, as after a loss of power, and another one made of what its store had kept takes its place, with
+    /// as many workers. All Connections are broken; the clock stands where it stood.
+    ///
+    /// # Errors
+    ///
+    /// What was kept does not fit together.
+    pub fn restart(
+        &mut self,
+        config: BrokerConfig,
+        access: Access,
+        contents: Contents,
+    ) -> Result<(), RestoreError> {
+        let now = at(self.now);
+        self.broker = Broker::restore(config, access, Hooks::default(), 7, now, contents)?;
+        let count = self.workers.len();
+        self.workers = (0..count)
+            .map(|number| Worker::new(&self.broker, now, entropy(number)))
+            .collect();
+        self.deadlines = vec![None; count];
+        self.checks.clear();
+        for peer in &mut self.peers {
+            peer.closed = true;
+            peer.inbound.clear();
+        }
+        Ok(())
     }
 
     /// Where persist batches go from now on; without one they are forgotten.

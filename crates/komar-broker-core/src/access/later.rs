@@ -67,6 +67,8 @@ pub(crate) enum Answer {
     Nobody,
     /// It is time to look whether the Link still waits.
     Deadline,
+    /// The store has caught up.
+    Durable,
 }
 
 /// Who asks: what a [`Pending`] is made of.

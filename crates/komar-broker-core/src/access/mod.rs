@@ -42,6 +42,15 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Who a Session that was [stored](crate::store::StoredSession) belongs to.
+    pub fn new(client_id: Arc<str>, username: Option<Arc<str>>, listener: ListenerId) -> Identity {
+        Identity {
+            client_id,
+            username,
+            listener,
+        }
+    }
+
     pub(crate) fn subject(&self) -> Subject<'_> {
         Subject::new(self.username.as_deref(), &self.client_id, self.listener)
     }

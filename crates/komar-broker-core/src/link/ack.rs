@@ -12,6 +12,7 @@ use komar_codec::{
 
 use super::{Link, Phase};
 use crate::error::ProtocolError;
+use crate::journal::Together;
 use crate::message::MessageBody;
 use crate::router::Origin;
 use crate::session::SessionState;
@@ -98,7 +99,7 @@ impl Worker {
         };
         link.outbox.seen(self.fx.now);
         let mut released = core::mem::take(&mut self.released);
-        let mut grouped = false;
+        let mut together = None;
         let result = {
             let mut state = established.session.lock();
             let is_bound = state.epoch == established.epoch;
@@ -109,7 +110,7 @@ impl Worker {
                 let identifier = PubRel::decode(whole, options)?.packet_identifier;
                 self.fx.counts.packets_received += 1;
                 if is_bound {
-                    let message = self.release(&mut state, identifier, &mut grouped);
+                    let message = self.release(&mut state, identifier, &mut together);
                     released.push((identifier, message));
                 }
                 Ok(true)
@@ -120,9 +121,7 @@ impl Worker {
             if let Some(body) = message {
                 self.route(Origin::client(&established.identity), body.message());
             }
-            if grouped && let Some(journal) = &self.fx.journal {
-                journal.close();
-            }
+            drop(together.take());
             self.fx.acknowledge(&link.outbox, |version, buffer| {
                 // Mosquitto answers Success for unknown identifiers too, and so do we.
                 let (reason_code, properties) = (ReasonCode::Success, AckProperties::default());
@@ -140,25 +139,21 @@ impl Worker {
         }
     }
 
-    /// Takes a message out that its sender releases; `None` if it is not to be routed. `grouped` becomes true where the
-    /// journal was opened for it.
+    /// Takes a message out that its sender releases; `None` if it is not to be routed. What it brings to others is stored
+    /// with the release if that happens before `together` is dropped.
     fn release(
         &mut self,
         state: &mut SessionState,
         identifier: PacketIdentifier,
-        grouped: &mut bool,
+        together: &mut Option<Together>,
     ) -> Option<MessageBody> {
         let message = state.unreleased().release(identifier)?;
         if let Some(client_id) = state.durable.clone() {
-            // With what it brings to others in one batch: either is stored with the other.
-            if let Some(journal) = &self.fx.journal {
-                journal.open();
-            }
+            *together = self.fx.together();
             self.fx.record(|| Change::Released {
                 client_id,
                 packet_identifier: identifier,
             });
-            *grouped = true;
         }
         message
     }

@@ -383,18 +383,10 @@ impl Worker {
                 answer.encode(version, buffer)
             });
             drop(out);
-            // Of one that ended with its Connection in the store, too, if its Connection has gone on without expiry.
             let was_durable = state.durable.is_some();
             // v3 [MQTT-3.2.0-1]
             let epoch = session.bind(&mut state, binding);
-            if was_durable || state.durable.is_some() {
-                fx.record(|| Change::SessionBound {
-                    client_id: Arc::clone(&session.client_id),
-                    username: state.identity.username.clone(),
-                    lease: epoch,
-                    session_expiry_interval: state.expiry,
-                });
-            }
+            fx.note_bound(session, &mut state, was_durable);
             fx.hold_connection(&link.outbox);
             drop(state);
             let session = Arc::clone(session);
@@ -541,6 +533,7 @@ impl Worker {
                 .message_expiry_interval
                 .map(|seconds| Duration::from_secs(seconds.into())),
             delay: Duration::from_secs(will.properties.will_delay_interval.unwrap_or(0).into()),
+            stored: None,
         }
     }
 
@@ -599,6 +592,28 @@ impl Worker {
         // v5 [MQTT-3.2.2-7], v3 [MQTT-3.2.2-5]
         // v5 [MQTT-3.1.3-8], v5 [MQTT-3.1.4-2], v5 [MQTT-4.13.2-1]
         self.fx.close(&link.outbox, cause);
+    }
+}
+
+impl Effects {
+    /// Notes that a Session has another Connection, and its Will Message. One that ends with this Connection does not
+    /// survive the broker, so for the store it is over.
+    fn note_bound(&mut self, session: &Session, state: &mut SessionState, was_durable: bool) {
+        if state.durable.is_some() {
+            self.record(|| Change::SessionBound {
+                identity: Arc::clone(&state.identity),
+                lease: state.epoch,
+                session_expiry_interval: state.expiry,
+            });
+        } else if was_durable {
+            self.record(|| Change::SessionEnded {
+                client_id: Arc::clone(&session.client_id),
+            });
+        }
+        let (identity, lease) = (Arc::clone(&state.identity), state.epoch);
+        if let Some(will) = &mut state.will {
+            self.store_will(&identity, lease, will);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::session::will::WillMessage;
 use crate::session::{Remains, Session};
 use crate::store::Change;
 use crate::timer::Timer;
-use crate::worker::Worker;
+use crate::worker::{Orphan, Worker};
 
 impl Worker {
     /// The transport of a Connection is gone. `cause` counts unless the Connection was being closed for another.
@@ -177,9 +177,16 @@ impl Worker {
 
     /// Takes the Subscriptions of a Session that is over out of the index, and finds other members for the messages that it
     /// leaves.
-    pub(crate) fn forget(&mut self, remains: Remains) {
-        self.broker.forget(remains.handles);
-        self.orphans.extend(remains.orphans);
+    pub(crate) fn forget(&mut self, mut remains: Remains) {
+        self.broker.forget(core::mem::take(&mut remains.handles));
+        let Remains {
+            orphans, together, ..
+        } = remains;
+        let orphans = orphans.into_iter().map(|queued| Orphan {
+            queued,
+            together: together.clone(),
+        });
+        self.orphans.extend(orphans);
     }
 
     /// The Will Delay Interval is over and the client has not come back. v5 [MQTT-3.1.3-9]

@@ -41,6 +41,11 @@ pub struct Link {
     asked: u32,
     /// A timer will ask for the deadline of a verdict.
     watched: bool,
+    /// It is not read until the store has caught up.
+    behind: bool,
+    /// It has waited for that, and gets one packet through before it waits again: Links that are faster to fill the store
+    /// must not keep it out.
+    has_waited: bool,
 }
 
 /// What became of an input.
@@ -59,7 +64,7 @@ pub struct Progress {
 pub enum LinkState {
     /// Go on reading.
     Open,
-    /// Do not read until a verdict has come: what a client sends meanwhile stays in its socket.
+    /// Do not read until a verdict has come, or the store has caught up: what a client sends meanwhile stays in its socket.
     Paused,
     /// The Connection is to be closed when its Outbox says so; nothing more is read.
     Closing,
@@ -75,6 +80,8 @@ impl Link {
             certificate: None,
             asked: 0,
             watched: false,
+            behind: false,
+            has_waited: false,
         }
     }
 
@@ -104,6 +111,7 @@ impl Link {
     pub fn state(&self) -> LinkState {
         match &self.phase {
             Phase::Closed => LinkState::Closing,
+            _ if self.behind => LinkState::Paused,
             Phase::Established(established) if established.waiting.is_none() => LinkState::Open,
             Phase::Established(_) | Phase::Authenticating(_) => LinkState::Paused,
             Phase::AwaitingConnect | Phase::Exchanging(_) => LinkState::Open,
@@ -154,12 +162,22 @@ impl Worker {
 
     fn handle(&mut self, link: &mut Link, bytes: &[u8]) -> Progress {
         self.fx.forget_replies();
+        if !core::mem::take(&mut link.has_waited) {
+            self.wait_for_store(link);
+        }
+        if link.behind {
+            self.keep_rest(link, bytes);
+            return link.progress(bytes.len());
+        }
         let taken = self.finish_rest(link, bytes);
         let mut unread = bytes.get(taken..).unwrap_or_default();
         while !unread.is_empty() && link.state() == LinkState::Open {
             let options = self.decode_options(link);
             match frame(unread, &options) {
-                Ok(Framing::Complete(whole)) => self.packet(link, whole, &mut unread, &options),
+                Ok(Framing::Complete(whole)) => {
+                    self.packet(link, whole, &mut unread, &options);
+                    self.wait_for_store(link);
+                }
                 Ok(Framing::Incomplete { .. }) => {
                     self.keep_rest(link, unread);
                     unread = &[];

@@ -231,8 +231,14 @@ impl Worker {
         if refusal.is_some() && v5 {
             // It may have been kept before, under other rules.
             let mut state = established.session.lock();
-            if state.epoch == established.epoch {
-                state.unreleased().release(identifier);
+            if state.epoch == established.epoch
+                && state.unreleased().release(identifier).is_some()
+                && let Some(client_id) = state.durable.clone()
+            {
+                self.fx.record(|| Change::Released {
+                    client_id,
+                    packet_identifier: identifier,
+                });
             }
         } else {
             let body = refusal.is_none().then(|| message.to_body(&mut self.fx.scratch));

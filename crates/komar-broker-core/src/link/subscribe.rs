@@ -94,6 +94,7 @@ impl Worker {
         };
         let walks = self.insert(established, packet.subscription_identifier, &mut wanted);
         let codes: Vec<ReasonCode> = wanted.iter().map(|wanted| wanted.code).collect();
+        let noted = self.fx.recorded;
         self.fx.acknowledge(&link.outbox, |version, buffer| {
             // One code a filter, in their order. v5 [MQTT-3.8.4-6], v5 [MQTT-3.9.3-1]
             // v5 [MQTT-3.8.4-1], v3 [MQTT-3.8.4-1], v5 [MQTT-3.8.4-5], v3 [MQTT-3.8.4-4], v3 [MQTT-3.9.3-1]
@@ -107,7 +108,11 @@ impl Worker {
         if !walks.is_empty() {
             let mut state = established.session.lock();
             state.walks().add(walks);
-            if state.list_walks() {
+            if noted > self.fx.durable() {
+                // Behind SUBACK.
+                drop(state);
+                self.fx.wake_session(&established.session, noted);
+            } else if state.list_walks() {
                 drop(state);
                 self.fx.walking.push_back(Arc::clone(&established.session));
             }

@@ -18,6 +18,10 @@ impl Worker {
             return link.progress(0);
         }
         match verdict.answer {
+            Answer::Durable => {
+                link.has_waited |= core::mem::take(&mut link.behind);
+                link.outbox.seen(self.fx.now);
+            }
             Answer::Deadline => self.look_at_deadline(link),
             answer if verdict.ticket == link.asked => self.answered(link, verdict.place, answer),
             _ => {}
@@ -109,6 +113,17 @@ impl Worker {
             established.waiting = Some(Box::new(waiting));
         }
         self.watch(link, deadline);
+    }
+
+    /// Pauses the Link if the store has fallen behind, until it has what was noted by now. The client is not silent
+    /// meanwhile: it is not listened to.
+    #[inline]
+    pub(super) fn wait_for_store(&mut self, link: &mut Link) {
+        if self.fx.store_is_behind() && !link.behind {
+            link.behind = true;
+            link.outbox.seen(self.verdict_deadline());
+            self.fx.wake_link(&link.outbox);
+        }
     }
 
     /// Sees to it that somebody looks when the time for an answer is over. One timer a Link, whatever it asks.

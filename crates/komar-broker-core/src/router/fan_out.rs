@@ -30,6 +30,7 @@ pub(super) fn fan_out(
         let mut offer = Offer {
             message,
             group: None,
+            share: None,
             is_last: number == last,
         };
         match route {
@@ -39,7 +40,8 @@ pub(super) fn fan_out(
             }
             Route::Shared(group) => {
                 matched += group.len();
-                offer.group = Some(group.id());
+                let share = group.share.clone();
+                (offer.group, offer.share) = (Some(group.id()), share.as_ref());
                 group.offer(|member| deliver(fx, broker, rules, member, origin, offer, &mut body));
             }
         }
@@ -53,6 +55,8 @@ pub(super) fn fan_out(
 struct Offer<'a> {
     message: Message<'a>,
     group: Option<GroupId>,
+    /// The filter of that group.
+    share: Option<&'a Arc<str>>,
     /// Nobody behind this route needs the shared copy.
     is_last: bool,
 }
@@ -93,14 +97,11 @@ fn deliver(
             retain,
             identifiers: &target.identifiers,
             group: offer.group,
+            share: offer.share,
             identity_epoch: target.identity_epoch,
         };
         match target.session.lock().deliver(fx, rules.config, delivery) {
             Delivered::Sent | Delivered::Queued => return true,
-            Delivered::Held => {
-                fx.wake_session(&target.session);
-                return true;
-            }
             Delivered::Skipped => return false,
             Delivered::Stale => {}
             Delivered::Dropped(first) => {

@@ -182,11 +182,13 @@ fn collect(broker: &Shared, index: &crate::broker::Index, name: TopicName<'_>, r
         Match::Entries(entries) => routes.extend(entries.map(|entry| Route::One(Target::new(entry)))),
         Match::Group(group) => {
             let turn = broker.turns.lock().of(group.id());
-            routes.push(Route::Shared(Group::new(
-                group.id(),
-                group.members().map(Target::new).collect(),
-                turn,
-            )));
+            let mut route = Group::new(group.id(), group.members().map(Target::new).collect(), turn);
+            if broker.journal.is_some() {
+                let mut share = String::new();
+                index.filter_of_group(&group, &mut share);
+                route.share = Some(share.into());
+            }
+            routes.push(Route::Shared(route));
         }
     });
 }

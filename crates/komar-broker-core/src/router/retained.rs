@@ -17,7 +17,7 @@ use crate::router::{Origin, may_receive};
 use crate::session::inflight::Queued;
 use crate::session::retained_walk::{Found, Looked, Progress, Slice};
 use crate::session::{Session, SessionState};
-use crate::store::Change;
+use crate::store::{Change, StoredRetained};
 use crate::worker::{Effects, Worker};
 
 /// A retained message, who published it, and when it was stored in the order of all retained messages.
@@ -157,13 +157,48 @@ pub(super) fn keep(
     let expires = message.expires;
     let body = message.body.clone();
     if fx.journal.is_some() {
-        let message = fx.stored_message(&body);
-        fx.record(|| Change::Retained { message });
+        let retained = StoredRetained {
+            message: fx.stored_message(&body),
+            source: message.source.clone(),
+            forgotten: (expires != Millis::NEVER).then(|| fx.unix + expires.since(fx.now)),
+        };
+        fx.record(|| Change::Retained { retained });
     }
     // v3 [MQTT-3.3.1-5], v3 [MQTT-3.3.1-7]
     retained.insert(body.message().topic_name, message);
     if expires != Millis::NEVER {
         broker.retained_expiry.fetch_min(expires.0, Ordering::Relaxed);
+    }
+}
+
+/// Stores a message that was retained before the broker was restored. `false`: there is one of that Topic Name.
+pub(crate) fn restore(
+    broker: &Shared,
+    body: MessageBody,
+    expires: Millis,
+    source: Option<Arc<Identity>>,
+) -> bool {
+    let mut retained = broker.retained.write();
+    let name = body.message().topic_name;
+    if retained.tree.get(name).is_some() {
+        return false;
+    }
+    let sequence = broker.retained_sequence.fetch_add(1, Ordering::Relaxed) + 1;
+    let message = RetainedMessage {
+        body: body.clone(),
+        sequence,
+        expires,
+        source,
+    };
+    retained.insert(name, message);
+    broker.retained_expiry.fetch_min(expires.0, Ordering::Relaxed);
+    true
+}
+
+impl Effects {
+    /// Whether the message with that number is still the one of its Topic Name.
+    pub(crate) fn is_retained(&self, name: TopicName<'_>, sequence: u64) -> bool {
+        self.broker.retained.read().is_current(name, sequence)
     }
 }
 
@@ -255,7 +290,7 @@ impl Worker {
             let name = next.queued.body.message().topic_name;
             let is_current = slice.looked.retained == newest
                 || self.broker.retained.read().is_current(name, next.sequence);
-            if is_current && !state.send_retained(&mut self.fx, &self.config, &next.queued) {
+            if is_current && !state.send_retained(&mut self.fx, &self.config, &next.queued, next.sequence) {
                 has_room = false;
                 break;
             }

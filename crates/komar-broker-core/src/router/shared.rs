@@ -15,6 +15,8 @@ pub(crate) struct Group {
     members: Vec<Target>,
     /// The same for all Topic Names and workers, so that members take turns even if no two messages share a name.
     turn: Arc<AtomicUsize>,
+    /// The filter as the members write it, if messages are stored: groups are numbered anew after a restart.
+    pub(crate) share: Option<Arc<str>>,
 }
 
 /// Whose turn it is in each group.
@@ -41,7 +43,12 @@ const PRUNE_FROM: usize = 1024;
 
 impl Group {
     pub(crate) fn new(id: GroupId, members: Vec<Target>, turn: Arc<AtomicUsize>) -> Group {
-        Group { id, members, turn }
+        Group {
+            id,
+            members,
+            turn,
+            share: None,
+        }
     }
 
     pub(crate) fn id(&self) -> GroupId {

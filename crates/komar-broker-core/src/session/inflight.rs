@@ -8,6 +8,8 @@ use komar_topic::GroupId;
 
 use crate::journal::Stored;
 use crate::message::{MessageBody, SubscriptionIdentifiers};
+use crate::store::Sequence;
+use crate::worker::Effects;
 
 /// What a Session has under way to its client, in the order in which it was first sent. v5 [MQTT-4.6.0-6]
 #[derive(Debug, Default)]
@@ -33,6 +35,28 @@ pub(crate) struct Entry {
     pub(crate) delivery: Option<Queued>,
     /// The message in the store, until the exchange is over.
     stored: Option<Arc<Stored>>,
+    /// It was never sent, and is not before this change is durable; 0: it was.
+    since: Sequence,
+    /// The number of the retained message that it is sent for, while it was never sent; 0: for none.
+    retained: u64,
+}
+
+impl Entry {
+    /// Its receiver may have it from an earlier Connection. v5 [MQTT-3.3.1-1]
+    pub(crate) fn was_sent(&self) -> bool {
+        self.since == Sequence(0)
+    }
+
+    /// A retained message that is another one by now: its receiver has got that one live, and must not get this one behind
+    /// it.
+    pub(crate) fn is_outdated(&self, fx: &Effects) -> bool {
+        match &self.delivery {
+            Some(queued) if self.retained != 0 && !self.was_sent() => {
+                !fx.is_retained(queued.body.message().topic_name, self.retained)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Which acknowledgement is waited for.
@@ -75,21 +99,47 @@ impl Queued {
 
 impl Inflight {
     /// Notes a message that is being sent for the first time.
-    pub(crate) fn push(&mut self, identifier: PacketIdentifier, mut delivery: Queued) {
+    pub(crate) fn push(&mut self, identifier: PacketIdentifier, delivery: Queued) {
+        self.outstanding_bytes = self.outstanding_bytes.saturating_add(delivery.counted());
+        self.push_unsent(identifier, delivery, Sequence(0), 0);
+        self.unsent_from = self.entries.len();
+        self.outstanding += 1;
+    }
+
+    /// Notes a message that is to be sent for the first time once the change `since` is durable; with 0, that is to be sent
+    /// again. `retained`: the number of the retained message that it is sent for, or 0.
+    pub(crate) fn push_unsent(
+        &mut self,
+        identifier: PacketIdentifier,
+        mut delivery: Queued,
+        since: Sequence,
+        retained: u64,
+    ) {
         let stage = if delivery.qos == QoS::ExactlyOnce {
             Stage::PubRec
         } else {
             Stage::PubAck
         };
-        self.outstanding_bytes = self.outstanding_bytes.saturating_add(delivery.counted());
         self.entries.push_back(Entry {
             identifier,
             stage,
             stored: delivery.stored.take(),
             delivery: Some(delivery),
+            since,
+            retained,
         });
-        self.unsent_from = self.entries.len();
-        self.outstanding += 1;
+    }
+
+    /// Notes a QoS 2 message that was received before a restart: PUBREL is due.
+    pub(crate) fn push_received(&mut self, identifier: PacketIdentifier, stored: Option<Arc<Stored>>) {
+        self.entries.push_back(Entry {
+            identifier,
+            stage: Stage::PubComp,
+            delivery: None,
+            stored,
+            since: Sequence(0),
+            retained: 0,
+        });
     }
 
     /// A new Connection: everything is to be sent again, in order.
@@ -108,7 +158,7 @@ impl Inflight {
                 return true;
             }
             entry.delivery = None;
-            let is_known = entry.stage == Stage::PubRec;
+            let is_known = entry.stage == Stage::PubRec && entry.was_sent();
             entry.stage = Stage::Withheld;
             is_known
         });
@@ -126,11 +176,17 @@ impl Inflight {
             .find(|entry| entry.stage.is_sent())
     }
 
+    /// The change that [`next_unsent`](Self::next_unsent) waits for; 0: none.
+    pub(crate) fn next_since(&self) -> Sequence {
+        self.next_unsent().map_or(Sequence(0), |entry| entry.since)
+    }
+
     /// Notes that [`next_unsent`](Self::next_unsent) is sent.
     pub(crate) fn mark_sent(&mut self) {
-        while let Some(entry) = self.entries.get(self.unsent_from) {
+        while let Some(entry) = self.entries.get_mut(self.unsent_from) {
             self.unsent_from += 1;
             if entry.stage.is_sent() {
+                entry.since = Sequence(0);
                 self.outstanding += 1;
                 let bytes = entry.delivery.as_ref().map_or(0, Queued::counted);
                 self.outstanding_bytes = self.outstanding_bytes.saturating_add(bytes);
@@ -160,7 +216,7 @@ impl Inflight {
         self.entries
             .into_iter()
             // v5 [MQTT-4.8.2-4]
-            .filter(|entry| entry.stage == Stage::PubAck)
+            .filter(|entry| entry.stage == Stage::PubAck || !entry.was_sent())
             .filter_map(|entry| {
                 let mut queued = entry.delivery?;
                 queued.stored = entry.stored;
@@ -249,6 +305,13 @@ impl Inflight {
     /// Messages that were sent on this Connection and are not acknowledged.
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding
+    }
+
+    /// Messages that have an identifier, sent on this Connection or to be sent; a few more after exchanges that ended out
+    /// of order.
+    pub(crate) fn open(&self) -> usize {
+        let unsent = self.entries.len().saturating_sub(self.unsent_from);
+        self.outstanding.saturating_add(unsent)
     }
 
     /// Bytes of their payloads.

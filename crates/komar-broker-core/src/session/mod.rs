@@ -12,7 +12,7 @@ mod review;
 pub(crate) mod unreleased;
 pub(crate) mod will;
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use foldhash::quality::SeedableRandomState;
@@ -22,10 +22,11 @@ use komar_topic::{GroupId, Handle};
 
 use crate::access::Identity;
 use crate::config::BrokerConfig;
+use crate::journal::{Stored, Together};
 use crate::message::{Message, MessageBody, SubscriptionIdentifiers};
 use crate::outbox::{Outbox, State};
 use crate::publish_out::{Copy, append_publish};
-use crate::store::Change;
+use crate::store::{Change, Sequence};
 use crate::sync::{Mutex, MutexGuard};
 use crate::worker::Effects;
 
@@ -86,8 +87,6 @@ pub(crate) enum Delivered {
     Sent,
     /// Waits in the Session.
     Queued,
-    /// Waits in the Session until it is durable; whoever delivers it sees to that.
-    Held,
     /// Dropped for want of room; `true` for the first of an episode.
     Dropped(bool),
     /// Not for this Session: it is over, offline at QoS 0, or the packet is too large for it.
@@ -116,6 +115,23 @@ impl Session {
                 exchange: None,
             }),
         }
+    }
+
+    /// A Session that was there before the broker: not connected, as it was bound last.
+    pub(crate) fn restored(
+        identity: Arc<Identity>,
+        hasher: SeedableRandomState,
+        lease: u64,
+        expiry: u32,
+        durable: bool,
+    ) -> Session {
+        let session = Session::new(identity, hasher);
+        let mut state = session.lock();
+        state.epoch = lease;
+        state.expiry = expiry;
+        state.durable = durable.then(|| Arc::clone(&session.client_id));
+        drop(state);
+        session
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {
@@ -187,8 +203,9 @@ pub(crate) struct Delivery<'a, 'm> {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) identifiers: &'a SubscriptionIdentifiers,
-    /// The Shared Subscription that it is for.
+    /// The Shared Subscription that it is for, and its filter if messages are stored.
     pub(crate) group: Option<GroupId>,
+    pub(crate) share: Option<&'a Arc<str>>,
     /// For which user of the Session READ access was granted.
     pub(crate) identity_epoch: u32,
 }
@@ -255,29 +272,33 @@ impl SessionState {
             drop(out);
             return self.keep(fx, config, delivery, true);
         }
-        if delivery.qos == QoS::ExactlyOnce && durable.is_some() {
-            // Once it is durable, so that a restart does not deliver it twice.
-            drop(out);
-            return self.keep(fx, config, delivery, true);
-        }
+        let quota = Quota::of(config, *send_maximum);
+        let waits = delivery.qos == QoS::ExactlyOnce && durable.is_some();
         let ready = out.is_open()
             && fx.has_room(&out)
-            && exchange
-                .as_ref()
-                .is_none_or(|exchange| exchange.may_send(Quota::of(config, *send_maximum)));
+            && exchange.as_ref().is_none_or(|exchange| {
+                if waits {
+                    exchange.may_prepare(quota) && exchange.queue.is_empty()
+                } else {
+                    exchange.may_send(quota)
+                }
+            });
         if !ready {
             out.starved = true;
             drop(out);
             return self.keep(fx, config, delivery, true);
         }
         let queued = delivery.queued(&mut fx.scratch);
-        let sent = exchange.get_or_insert_default().send(
-            fx,
-            &mut out,
-            queued,
-            Some(delivery.message),
-            durable.as_ref(),
-        );
+        let exchange = exchange.get_or_insert_default();
+        let store = ForStore {
+            durable: durable.as_ref(),
+            share: delivery.share,
+            retained: 0,
+        };
+        if waits {
+            return exchange.prepare(fx, &out, queued, store);
+        }
+        let sent = exchange.send(fx, &mut out, queued, Some(delivery.message), store);
         fx.mark_dirty(outbox, &mut out);
         sent
     }
@@ -303,11 +324,10 @@ impl SessionState {
         let queue = &mut self.exchange.get_or_insert_default().queue;
         match queue.push(queued, bounds, fx.now, fx.queued_bytes()) {
             Ok(()) => {
-                if let (Some(client_id), Some(newest)) = (&self.durable, queue.newest()) {
-                    newest.stored = fx.enqueue(client_id, newest, None);
-                    if newest.qos == QoS::ExactlyOnce {
-                        return Delivered::Held;
-                    }
+                if let (Some(client_id), Some(newest)) = (&self.durable, queue.newest())
+                    && newest.qos != QoS::AtMostOnce
+                {
+                    newest.stored = fx.enqueue(client_id, newest, delivery.share, None);
                 }
                 Delivered::Queued
             }
@@ -322,23 +342,36 @@ impl SessionState {
             return;
         };
         let quota = Quota::of(config, self.send_maximum);
+        let durable = self.durable.as_ref();
         // Most acknowledgements make room that nobody waits for.
-        if !exchange.has_something_to_send(fx, quota) {
+        if exchange.next_step(fx, quota, durable) == Step::Nothing {
             return;
         }
         let mut out = outbox.lock();
-        while exchange.has_something_to_send(fx, quota) {
-            if !out.is_open() {
+        let store = ForStore {
+            durable,
+            ..ForStore::default()
+        };
+        while out.is_open() {
+            let step = exchange.next_step(fx, quota, durable);
+            if step == Step::Nothing {
                 break;
             }
             if !fx.has_room(&out) {
                 out.starved = true;
                 break;
             }
-            if exchange.inflight.has_unsent() {
-                exchange.resend_one(fx, &mut out);
-            } else if let Some(queued) = exchange.queue.pop() {
-                exchange.send(fx, &mut out, queued, None, self.durable.as_ref());
+            match step {
+                Step::Resend => exchange.resend_one(fx, &mut out),
+                Step::Send | Step::Prepare => {
+                    let Some(queued) = exchange.queue.pop() else { break };
+                    if step == Step::Prepare {
+                        exchange.prepare(fx, &out, queued, store);
+                    } else {
+                        exchange.send(fx, &mut out, queued, None, store);
+                    }
+                }
+                Step::Nothing => break,
             }
         }
         fx.mark_dirty(outbox, &mut out);
@@ -388,8 +421,14 @@ impl SessionState {
             .is_some_and(|exchange| exchange.walks.list())
     }
 
-    /// Sends one retained message of a walk. `false`: no quota or no room; try again later.
-    pub(crate) fn send_retained(&mut self, fx: &mut Effects, config: &BrokerConfig, queued: &Queued) -> bool {
+    /// Sends one retained message of a walk, which has that number. `false`: no quota or no room; try again later.
+    pub(crate) fn send_retained(
+        &mut self,
+        fx: &mut Effects,
+        config: &BrokerConfig,
+        queued: &Queued,
+        retained: u64,
+    ) -> bool {
         let Some(outbox) = self.outbox.clone() else {
             return false;
         };
@@ -403,10 +442,23 @@ impl SessionState {
             append_publish(&mut out, fx, queued.body.message(), Some(&queued.body), copy);
         } else {
             let exchange = self.exchange.get_or_insert_default();
-            if !exchange.may_send(Quota::of(config, self.send_maximum)) {
+            let quota = Quota::of(config, self.send_maximum);
+            let store = ForStore {
+                durable: self.durable.as_ref(),
+                share: None,
+                retained,
+            };
+            if queued.qos == QoS::ExactlyOnce && self.durable.is_some() {
+                if !exchange.may_prepare(quota) || !exchange.queue.is_empty() {
+                    return false;
+                }
+                exchange.prepare(fx, &out, queued.clone(), store);
+                return true;
+            }
+            if !exchange.may_send(quota) {
                 return false;
             }
-            exchange.send(fx, &mut out, queued.clone(), None, self.durable.as_ref());
+            exchange.send(fx, &mut out, queued.clone(), None, store);
         }
         fx.mark_dirty(&outbox, &mut out);
         true
@@ -415,7 +467,10 @@ impl SessionState {
     /// Ends the Session and hands out what it leaves behind.
     pub(crate) fn end(&mut self, fx: &mut Effects) -> Remains {
         self.ended = true;
+        let mut together = None;
         if let Some(client_id) = self.durable.take() {
+            // For the members of Shared Subscriptions that get its messages: either is stored with the other.
+            together = fx.together().map(Arc::new);
             fx.record(|| Change::SessionEnded { client_id });
         }
         let orphans = self.exchange.take().map_or_else(Vec::new, |exchange| {
@@ -427,7 +482,37 @@ impl SessionState {
         Remains {
             handles: self.subscriptions.drain().map(|(_, handle)| handle).collect(),
             orphans,
+            together,
         }
+    }
+
+    /// Adds a message that waited before a restart, behind the others.
+    pub(crate) fn restore_queued(&mut self, queued: Queued, total: &Arc<AtomicUsize>) {
+        let exchange = self.exchange.get_or_insert_default();
+        exchange.queue.restore(queued, total);
+    }
+
+    /// Adds a message that was under way before a restart, behind the others.
+    pub(crate) fn restore_sent(&mut self, identifier: PacketIdentifier, queued: Queued) {
+        let inflight = &mut self.exchange.get_or_insert_default().inflight;
+        inflight.push_unsent(identifier, queued, Sequence(0), 0);
+    }
+
+    /// Adds a QoS 2 exchange whose message had arrived before a restart.
+    pub(crate) fn restore_received(&mut self, identifier: PacketIdentifier, stored: Option<Arc<Stored>>) {
+        let inflight = &mut self.exchange.get_or_insert_default().inflight;
+        inflight.push_received(identifier, stored);
+    }
+
+    /// Adds a QoS 2 message that its client had not released before a restart.
+    pub(crate) fn restore_unreleased(
+        &mut self,
+        identifier: PacketIdentifier,
+        body: Option<MessageBody>,
+        total: &Arc<AtomicUsize>,
+    ) {
+        let unreleased = &mut self.exchange.get_or_insert_default().unreleased;
+        unreleased.restore(identifier, body, total);
     }
 
     /// Gives memory back that an absent Session does not need.
@@ -472,6 +557,31 @@ pub(crate) struct Remains {
     pub(crate) handles: Vec<Handle>,
     /// Messages of Shared Subscriptions for another member.
     pub(crate) orphans: Vec<Queued>,
+    /// Until they have one.
+    pub(crate) together: Option<Arc<Together>>,
+}
+
+/// What the store has to know of a message beside itself.
+#[derive(Clone, Copy, Default)]
+struct ForStore<'a> {
+    /// The Client Identifier of a Session that survives.
+    durable: Option<&'a Arc<str>>,
+    /// The filter of the Shared Subscription that the message came for.
+    share: Option<&'a Arc<str>>,
+    /// The number of the retained message that it is sent for; 0: for none.
+    retained: u64,
+}
+
+/// What is to be done next for a Connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Nothing,
+    /// Send again what was sent on an earlier Connection, or for the first time what the store has by now.
+    Resend,
+    /// Send the first message of the queue.
+    Send,
+    /// Note for the store as what the first message of the queue is going to be sent.
+    Prepare,
 }
 
 /// How much may be under way to one client at once.
@@ -490,6 +600,19 @@ impl Quota {
     }
 }
 
+impl Effects {
+    /// Has the store note as what a message is sent, and the message if it has not got it yet.
+    fn store_sent(&mut self, queued: &mut Queued, identifier: PacketIdentifier, store: ForStore<'_>) {
+        match (&queued.stored, store.durable) {
+            (Some(stored), _) => self.record(|| stored.sent(identifier)),
+            (None, Some(client_id)) => {
+                queued.stored = self.enqueue(client_id, queued, store.share, Some(identifier));
+            }
+            (None, None) => {}
+        }
+    }
+}
+
 impl Exchange {
     /// v5 [MQTT-3.3.4-9]
     fn has_quota(&self, quota: Quota) -> bool {
@@ -504,20 +627,73 @@ impl Exchange {
         !self.unreviewed && self.has_quota(quota) && self.queue.is_empty() && !self.inflight.has_unsent()
     }
 
-    fn has_something_to_send(&mut self, fx: &Effects, quota: Quota) -> bool {
+    /// Whether another message may be noted for the store, to be sent behind those that are.
+    fn may_prepare(&self, quota: Quota) -> bool {
+        !self.unreviewed && self.has_quota(quota) && self.inflight.open() < quota.messages
+    }
+
+    fn next_step(&mut self, fx: &Effects, quota: Quota, durable: Option<&Arc<str>>) -> Step {
         if self.unreviewed {
-            return false;
+            return Step::Nothing;
         }
+        let waits_for_store = self
+            .queue
+            .front()
+            .is_some_and(|next| next.qos == QoS::ExactlyOnce && durable.is_some());
+        let prepare = |exchange: &Self| {
+            if waits_for_store && exchange.may_prepare(quota) {
+                Step::Prepare
+            } else {
+                Step::Nothing
+            }
+        };
         if self.inflight.has_unsent() {
             // PUBREL does not wait for the quota. v5 [MQTT-3.3.4-10]
             // v5 [MQTT-4.9.0-3]
-            return self.has_quota(quota) || self.inflight.releases_first();
+            let may_go = self.has_quota(quota) || self.inflight.releases_first();
+            return if may_go && self.inflight.next_since() <= fx.durable() {
+                Step::Resend
+            } else {
+                prepare(self)
+            };
         }
         match self.queue.front() {
-            Some(next) if next.qos == QoS::ExactlyOnce && !fx.is_durable(next.stored.as_ref()) => false,
-            Some(next) => next.qos == QoS::AtMostOnce || self.has_quota(quota),
-            None => false,
+            Some(next) if next.qos == QoS::AtMostOnce => Step::Send,
+            Some(_) if waits_for_store => prepare(self),
+            Some(_) if self.has_quota(quota) => Step::Send,
+            _ => Step::Nothing,
         }
+    }
+
+    /// The quota is at most 65,535 and not used up, so one identifier is free.
+    /// v5 [MQTT-4.3.2-1], v5 [MQTT-4.3.3-1], v3 [MQTT-4.3.2-1]
+    fn identifier(&mut self) -> Option<PacketIdentifier> {
+        let inflight = &self.inflight;
+        self.identifiers.allocate(|| inflight.identifiers())
+    }
+
+    /// Gives a QoS 2 message for a Session that survives its identifier, and has the store note both. It is sent when they
+    /// are durable: after a restart its receiver may know the identifier, and has to see this message with it and no other.
+    fn prepare(
+        &mut self,
+        fx: &mut Effects,
+        out: &State,
+        mut queued: Queued,
+        store: ForStore<'_>,
+    ) -> Delivered {
+        if queued.body.message().is_expired(fx.now) {
+            return Delivered::Skipped;
+        }
+        let Some(identifier) = self.identifier() else {
+            return Delivered::Dropped(true);
+        };
+        fx.store_sent(&mut queued, identifier, store);
+        if let Some(session) = out.session() {
+            fx.wake_session(&session, fx.recorded);
+        }
+        self.inflight
+            .push_unsent(identifier, queued, fx.recorded, store.retained);
+        Delivered::Queued
     }
 
     /// Sends a message for the first time. `message` is what `queued` holds, where it is at hand already.
@@ -527,19 +703,14 @@ impl Exchange {
         out: &mut State,
         mut queued: Queued,
         message: Option<Message<'_>>,
-        durable: Option<&Arc<str>>,
+        store: ForStore<'_>,
     ) -> Delivered {
         let identifier = match queued.qos {
             QoS::AtMostOnce => None,
-            _ => {
-                let inflight = &self.inflight;
-                // The quota is at most 65,535 and not used up, so one identifier is free.
-                // v5 [MQTT-4.3.2-1], v5 [MQTT-4.3.3-1], v3 [MQTT-4.3.2-1]
-                match self.identifiers.allocate(|| inflight.identifiers()) {
-                    Some(identifier) => Some(identifier),
-                    None => return Delivered::Dropped(true),
-                }
-            }
+            _ => match self.identifier() {
+                Some(identifier) => Some(identifier),
+                None => return Delivered::Dropped(true),
+            },
         };
         // v5 [MQTT-4.3.2-2], v5 [MQTT-4.3.3-2]
         let copy = Copy::of(&queued, identifier, false);
@@ -548,11 +719,7 @@ impl Exchange {
             return Delivered::Skipped;
         }
         if let Some(identifier) = identifier {
-            match (&queued.stored, durable) {
-                (Some(stored), _) => fx.record(|| stored.sent(identifier)),
-                (None, Some(client_id)) => queued.stored = fx.enqueue(client_id, &queued, Some(identifier)),
-                (None, None) => {}
-            }
+            fx.store_sent(&mut queued, identifier, store);
             // v5 [MQTT-4.3.2-3], v5 [MQTT-4.3.3-3]
             self.inflight.push(identifier, queued);
         }
@@ -568,8 +735,10 @@ impl Exchange {
         };
         let (identifier, stage) = (entry.identifier, entry.stage);
         let sent = match &entry.delivery {
+            // What was replaced while it waited for the store is left out, as elsewhere in a walk.
+            Some(_) if entry.is_outdated(fx) => false,
             Some(queued) => {
-                let copy = Copy::of(queued, Some(identifier), true);
+                let copy = Copy::of(queued, Some(identifier), entry.was_sent());
                 append_publish(out, fx, queued.body.message(), Some(&queued.body), copy)
             }
             // v5 [MQTT-4.3.3-6]

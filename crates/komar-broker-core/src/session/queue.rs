@@ -41,6 +41,12 @@ impl Queue {
                 return Err(first);
             }
         }
+        self.restore(message, total);
+        Ok(())
+    }
+
+    /// Adds a message whatever the bounds: it was there before.
+    pub(crate) fn restore(&mut self, message: Queued, total: &Arc<AtomicUsize>) {
         self.bytes.add(message.body.len(), total);
         self.qos0 += usize::from(message.qos == QoS::AtMostOnce);
         let expires = message.body.message().expires;
@@ -48,7 +54,6 @@ impl Queue {
             self.earliest_expiry = expires;
         }
         self.messages.push_back(message);
-        Ok(())
     }
 
     /// Takes out what `keep` refuses.

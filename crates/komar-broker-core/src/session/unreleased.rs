@@ -58,6 +58,17 @@ impl Unreleased {
         Ok(())
     }
 
+    /// Keeps a message that was kept before a restart, whatever the bounds.
+    pub(crate) fn restore(
+        &mut self,
+        identifier: PacketIdentifier,
+        body: Option<MessageBody>,
+        total: &Arc<AtomicUsize>,
+    ) {
+        self.bytes.add(body.as_ref().map_or(0, MessageBody::len), total);
+        self.messages.insert(identifier, body);
+    }
+
     /// PUBREL: gives the message out. `None` if the identifier is not known.
     pub(crate) fn release(&mut self, identifier: PacketIdentifier) -> Option<Option<MessageBody>> {
         let message = self.messages.remove(&identifier)?;

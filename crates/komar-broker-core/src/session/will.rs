@@ -1,7 +1,9 @@
 //! Will Messages: kept with the Session, published when the Connection ends without saying so.
 
 use core::time::Duration;
+use std::sync::Arc;
 
+use crate::journal::NotedWill;
 use crate::message::MessageBody;
 
 /// A Will Message. MQTT 5.0 §3.1.2.5.
@@ -12,4 +14,6 @@ pub(crate) struct WillMessage {
     pub(crate) expiry: Option<Duration>,
     /// How long after the end of the Connection it is published. MQTT 5.0 §3.1.3.2.2.
     pub(crate) delay: Duration,
+    /// The Will Message in the store.
+    pub(crate) stored: Option<Arc<NotedWill>>,
 }

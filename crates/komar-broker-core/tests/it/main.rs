@@ -13,6 +13,7 @@ mod local;
 mod model;
 mod phases;
 mod planted;
+mod restore;
 mod scenario;
 mod setup;
 mod simulation;

@@ -1,4 +1,4 @@
-//! Conversations in `data/scenarios`, each played in three ways. A failure says where, what was expected, what came.
+//! Conversations in `data/scenarios`, each played in four ways. A failure says where, what was expected, what came.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -20,6 +20,11 @@ fn conversations_byte_by_byte() {
 #[test]
 fn conversations_over_two_workers() {
     play_all(Mode::Workers);
+}
+
+#[test]
+fn conversations_with_a_store() {
+    play_all(Mode::Store);
 }
 
 fn play_all(mode: Mode) {

@@ -52,6 +52,7 @@ impl Setup {
                 "cached" => limits.maximum_cached_targets = number(value)?,
                 "connect_timeout" => limits.connect_timeout = duration(value)?,
                 "duplicates" => self.config.allow_duplicate_messages = flag(value)?,
+                "durable" => self.config.durable = flag(value)?,
                 "queue_qos0" => self.config.queue_qos0_messages = flag(value)?,
                 "retain" => self.config.retain_available = flag(value)?,
                 "upgrade_qos" => self.config.upgrade_outgoing_qos = flag(value)?,

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use komar_broker_core::store::Sequence;
 use komar_codec::{ProtocolVersion, QoS};
 use komar_testkit::words::{self, Said};
-use komar_testkit::{PeerId, Reading, Site};
+use komar_testkit::{DelayedStore, PeerId, Reading, Site};
 
 use crate::setup::{Outcome, Setup, certificate, duration, named, number};
 
@@ -17,6 +18,8 @@ pub(crate) enum Mode {
     Bytes,
     /// Two workers; Connections are given to them in turn.
     Workers,
+    /// As `Workers`, and everything that has to survive is stored.
+    Store,
 }
 
 /// A conversation under way.
@@ -24,6 +27,7 @@ pub(crate) struct Stage {
     mode: Mode,
     setup: Setup,
     site: Option<Site>,
+    store: DelayedStore,
     clients: BTreeMap<String, Client>,
     opened: usize,
     notices: Vec<String>,
@@ -47,6 +51,7 @@ impl Stage {
             mode,
             setup: Setup::default(),
             site: None,
+            store: DelayedStore::prompt(),
             clients: BTreeMap::new(),
             opened: 0,
             notices: Vec::new(),
@@ -73,6 +78,7 @@ impl Stage {
                 self.site()?.run_checks();
                 self.settle()?;
             }
+            ("restart", []) => self.restart()?,
             ("stop", []) => {
                 self.site()?.stop();
                 self.settle()?;
@@ -99,10 +105,17 @@ impl Stage {
 
     fn site(&mut self) -> Outcome<&mut Site> {
         if self.site.is_none() {
-            let workers = if self.mode == Mode::Workers { 2 } else { 1 };
+            let workers = match self.mode {
+                Mode::Whole | Mode::Bytes => 1,
+                Mode::Workers | Mode::Store => 2,
+            };
+            self.setup.config.durable |= self.mode == Mode::Store;
             let mut site = Site::new(self.setup.config.clone(), self.setup.access()?, workers);
             if self.mode == Mode::Bytes {
                 site.set_reading(Reading::ByteByByte);
+            }
+            if self.setup.config.durable {
+                site.set_store(Box::new(self.store.clone()));
             }
             self.site = Some(site);
         }
@@ -154,6 +167,18 @@ impl Stage {
         for (peer, policy) in peers {
             self.site()?.recheck(peer, &policy);
         }
+        self.settle()
+    }
+
+    /// The power is lost and comes back: the broker is what the store has of it.
+    fn restart(&mut self) -> Outcome {
+        let (config, access) = (self.setup.config.clone(), self.setup.access()?);
+        if !config.durable {
+            return Err("a broker that is not durable does not come back".to_owned());
+        }
+        let contents = self.store.lose_power(Sequence(u64::MAX))?;
+        let restarted = self.site()?.restart(config, access, contents);
+        restarted.map_err(|error| error.to_string())?;
         self.settle()
     }
 

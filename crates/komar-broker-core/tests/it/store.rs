@@ -1,9 +1,9 @@
 //! The seam to the store: with a store that takes its time, gets batches out of order, fails, and loses power.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use komar_broker_core::store::{Change, PersistBatch, Sequence};
-use komar_broker_core::{Access, BrokerConfig};
+use komar_broker_core::store::{Change, PersistBatch, Sequence, StoredSession};
+use komar_broker_core::{Access, BrokerConfig, LinkState};
 use komar_codec::{ProtocolVersion, QoS};
 use komar_testkit::{DelayedStore, Site, words};
 
@@ -17,6 +17,14 @@ fn site(workers: usize) -> (Site, DelayedStore) {
     let mut site = Site::new(config, Access::allow_all(), workers);
     site.set_store(Box::new(store.clone()));
     (site, store)
+}
+
+/// A Session as it is durable.
+fn stored(store: &DelayedStore, client_id: &str) -> Option<StoredSession> {
+    let sessions = store.durable_state().contents().sessions;
+    sessions
+        .into_iter()
+        .find(|session| &*session.identity.client_id == client_id)
 }
 
 /// Everything that was submitted becomes durable.
@@ -105,8 +113,7 @@ fn a_qos_2_message_is_delivered_once_it_is_durable_and_released_once_that_is() {
     hears(&mut site, s, "pubrel id=1");
     say(&mut site, s, "pubcomp id=1 + puback id=2");
     commit(&mut site, &store);
-    let state = Recovered::from(store.durable_changes());
-    assert!(state.sessions["s"].messages.is_empty());
+    assert!(stored(&store, "s").unwrap().messages.is_empty());
 }
 
 #[test]
@@ -129,6 +136,105 @@ fn a_qos_2_message_for_an_absent_client_is_sent_once_it_is_durable_and_the_clien
     hears(&mut site, s, "connack success session_present=1 ...");
     hears(&mut site, s, r#"publish t "1" qos=2 id=?"#);
     hears(&mut site, s, r#"publish t "2" qos=2 id=?"#);
+}
+
+#[test]
+fn a_retained_qos_2_message_is_sent_once_it_is_durable_with_its_identifier() {
+    let (mut site, store) = site(2);
+    for number in 1..=3 {
+        let name = format!("r/{number}");
+        site.publish(&name, b"x", QoS::ExactlyOnce, true).unwrap();
+    }
+    let s = open(&mut site, 1, "connect v5 id=s expiry=1000");
+    commit(&mut site, &store);
+    hears(&mut site, s, "connack success ...");
+    say(&mut site, s, "subscribe id=1 r/+ qos=2");
+    commit(&mut site, &store);
+    hears(&mut site, s, "suback id=1 granted_qos2");
+    // They are noted for the store after SUBACK, and not sent before it has them.
+    hears_nothing(&mut site, s);
+    // One that is another one by then is left out: the newer one came live.
+    site.publish("r/2", b"new", QoS::AtMostOnce, true).unwrap();
+    site.settle();
+    hears(&mut site, s, r#"publish r/2 "new""#);
+    commit(&mut site, &store);
+    hears(&mut site, s, r#"publish r/1 "x" qos=2 id=1 retain"#);
+    hears(&mut site, s, r#"publish r/3 "x" qos=2 id=3 retain"#);
+    hears_nothing(&mut site, s);
+    let messages = stored(&store, "s").unwrap().messages;
+    let sent = messages.values().filter_map(|message| message.sent);
+    assert_eq!(sent.map(|(_, id)| id.get()).collect::<Vec<_>>(), [1, 2, 3]);
+    commit(&mut site, &store);
+    assert_eq!(stored(&store, "s").unwrap().messages.len(), 2);
+}
+
+#[test]
+fn as_many_qos_2_messages_as_may_be_under_way_share_one_commit() {
+    let (mut site, store) = site(1);
+    let s = open(&mut site, 0, "connect v5 id=s expiry=1000");
+    say(&mut site, s, "subscribe id=1 t qos=2");
+    commit(&mut site, &store);
+    site.take_bytes(s);
+    site.hang_up(s);
+    for number in 0..30 {
+        let payload = format!("{number}");
+        site.publish("t", payload.as_bytes(), QoS::ExactlyOnce, false)
+            .unwrap();
+    }
+    let s = open(&mut site, 0, "connect v5 id=s expiry=1000");
+    commit(&mut site, &store);
+    hears(&mut site, s, "connack success session_present=1 ...");
+    commit(&mut site, &store);
+    for number in 0..20 {
+        hears(&mut site, s, &format!("publish t \"{number}\" qos=2 id=?"));
+    }
+    hears_nothing(&mut site, s);
+}
+
+/// Everything is taken and nothing is dropped, and never much more than the limit waits for the store.
+#[test]
+fn a_store_that_falls_behind_is_waited_for() {
+    let mut config = BrokerConfig::default();
+    config.durable = true;
+    config.limits.maximum_undurable_bytes = 4000;
+    let store = DelayedStore::default();
+    let mut site = Site::new(config, Access::allow_all(), 2);
+    site.set_store(Box::new(store.clone()));
+    let s = open(&mut site, 1, "connect v5 id=s expiry=1000");
+    say(&mut site, s, "subscribe id=1 t qos=1");
+    commit(&mut site, &store);
+    site.take_bytes(s);
+    site.hang_up(s);
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    let b = join(&mut site, 1, "connect v5 id=b clean");
+    commit(&mut site, &store);
+    let mut acknowledged = 0;
+    for number in 1..=100u16 {
+        site.send(a, &packet(&format!("publish t \"{number}\" qos=1 id={number}")));
+    }
+    site.settle();
+    while acknowledged < 100 {
+        assert_eq!(site.unread(a), 4 * acknowledged);
+        let waiting = site.broker().waiting_messages("s").unwrap();
+        // A change takes more than 100 bytes here.
+        assert!(
+            (acknowledged + 1..acknowledged + 40).contains(&waiting),
+            "{waiting}"
+        );
+        if waiting < 100 {
+            assert_eq!(site.link_state(a), LinkState::Paused);
+            // Nobody else is read either, and everybody gets something through at the next commit.
+            site.send(b, &packet("pingreq"));
+            site.settle();
+            assert_eq!((site.link_state(b), site.unread(b)), (LinkState::Paused, 0));
+        }
+        commit(&mut site, &store);
+        if waiting < 100 {
+            assert_eq!(site.take_bytes(b).len(), 2);
+        }
+        acknowledged = waiting;
+    }
+    assert_eq!(site.broker().waiting_messages("s"), Some(100));
 }
 
 #[test]
@@ -168,17 +274,23 @@ fn a_session_that_survives_leaves_nothing_behind_when_it_ends() {
     }
     site.publish("r", b"kept", QoS::AtLeastOnce, true).unwrap();
     commit(&mut site, &store);
-    let state = Recovered::from(store.durable_changes());
-    assert_eq!(state.sessions["s"].messages.len(), 5);
+    let session = stored(&store, "s").unwrap();
+    assert_eq!(session.messages.len(), 5);
     assert_eq!(
-        state.sessions["s"].subscriptions,
-        BTreeSet::from(["t".to_owned()])
+        session
+            .subscriptions
+            .keys()
+            .map(|filter| &**filter)
+            .collect::<Vec<_>>(),
+        ["t"]
     );
-    assert_eq!(state.retained.get("r").map(Vec::as_slice), Some(&b"kept"[..]));
+    let retained = store.durable_state().contents().retained;
+    assert_eq!(retained[0].message.topic_name(), "r");
+    assert_eq!(retained[0].message.payload(), b"kept");
     site.advance(std::time::Duration::from_secs(12));
     site.publish("r", b"", QoS::AtLeastOnce, true).unwrap();
     commit(&mut site, &store);
-    let state = Recovered::from(store.durable_changes());
+    let state = store.durable_state().contents();
     assert!(state.sessions.is_empty() && state.retained.is_empty());
     // Without expiry nothing is noted.
     let before = store.submitted();
@@ -256,12 +368,15 @@ fn what_was_acknowledged_survives_the_loss_of_power_at_any_step() {
                 }
             }
             // The power goes here.
-            let state = Recovered::from(store.durable_changes());
-            let session = &state.sessions["s"];
+            let state = store.durable_state();
+            let (waiting, unreleased) = (state.payloads("s"), state.unreleased("a"));
+            let retained = state.contents().retained;
             for id in &acknowledged {
-                let text = id.to_string().into_bytes();
-                let is_there = session.messages.values().any(|(payload, _)| *payload == text)
-                    || state.retained.contains_key(&format!("r/{id}"));
+                let (text, name) = (id.to_string().into_bytes(), format!("r/{id}"));
+                let is_there = waiting.contains(&text)
+                    || retained
+                        .iter()
+                        .any(|retained| retained.message.topic_name() == name);
                 assert!(
                     is_there,
                     "seed {seed}, step {step}: {id} was acknowledged and is lost"
@@ -269,122 +384,20 @@ fn what_was_acknowledged_survives_the_loss_of_power_at_any_step() {
             }
             for id in &released {
                 let text = id.to_string().into_bytes();
-                assert!(session.messages.values().any(|(payload, _)| *payload == text));
-                assert!(!state.sessions["a"].unreleased.contains(id));
+                assert!(waiting.contains(&text));
+                assert!(!unreleased.contains(id));
             }
             // What was delivered at QoS 2 is known to have been released: the client's PUBREL will not bring it again.
             for id in &received {
-                assert!(!state.sessions["a"].unreleased.contains(id), "seed {seed}: {id}");
+                assert!(!unreleased.contains(id), "seed {seed}: {id}");
             }
             // One or the other, never both and never neither, once the store knows of it.
-            for id in &state.sessions["a"].unreleased {
+            for id in &unreleased {
                 let text = id.to_string().into_bytes();
-                assert!(
-                    !session.messages.values().any(|(payload, _)| *payload == text),
-                    "seed {seed}: {id}"
-                );
+                assert!(!waiting.contains(&text), "seed {seed}: {id}");
             }
         }
         assert!(!published.is_empty());
-    }
-}
-
-/// What a store makes of the changes that it has: too simple to be wrong.
-#[derive(Default)]
-struct Recovered {
-    sessions: BTreeMap<String, Session>,
-    retained: BTreeMap<String, Vec<u8>>,
-}
-
-#[derive(Default)]
-struct Session {
-    subscriptions: BTreeSet<String>,
-    /// By the number of the change that brought them: payload, and whether PUBREC has come.
-    messages: BTreeMap<Sequence, (Vec<u8>, bool)>,
-    unreleased: BTreeSet<u16>,
-}
-
-impl Recovered {
-    fn from(changes: Vec<(Sequence, Change)>) -> Recovered {
-        let mut state = Recovered::default();
-        for (expected, (number, change)) in (1..).zip(changes) {
-            assert_eq!(number.0, expected, "no gap");
-            state.apply(number, change);
-        }
-        state
-    }
-
-    fn apply(&mut self, number: Sequence, change: Change) {
-        match change {
-            Change::SessionBound { client_id, .. } => {
-                self.sessions.entry(client_id.to_string()).or_default();
-            }
-            Change::SessionEnded { client_id } => {
-                self.sessions.remove(&*client_id);
-            }
-            Change::Subscribed {
-                client_id, filter, ..
-            } => {
-                self.session(&client_id).subscriptions.insert(filter.to_string());
-            }
-            Change::Unsubscribed { client_id, filter } => {
-                assert!(self.session(&client_id).subscriptions.remove(&*filter));
-            }
-            Change::Enqueued {
-                client_id, message, ..
-            } => {
-                let payload = message.payload().to_vec();
-                self.session(&client_id).messages.insert(number, (payload, false));
-            }
-            Change::Sent {
-                client_id, message, ..
-            } => {
-                assert!(self.session(&client_id).messages.contains_key(&message));
-            }
-            Change::Received { client_id, message } => {
-                let known = self.session(&client_id).messages.get_mut(&message);
-                known.expect("it was enqueued before").1 = true;
-            }
-            Change::Dequeued { client_id, message } => {
-                if let Some(session) = self.sessions.get_mut(&*client_id) {
-                    assert!(
-                        session.messages.remove(&message).is_some(),
-                        "it was enqueued before"
-                    );
-                }
-            }
-            Change::Unreleased {
-                client_id,
-                packet_identifier,
-                ..
-            } => {
-                self.session(&client_id)
-                    .unreleased
-                    .insert(packet_identifier.get());
-            }
-            Change::Released {
-                client_id,
-                packet_identifier,
-            } => {
-                assert!(
-                    self.session(&client_id)
-                        .unreleased
-                        .remove(&packet_identifier.get())
-                );
-            }
-            Change::Retained { message } => {
-                self.retained
-                    .insert(message.topic_name().to_owned(), message.payload().to_vec());
-            }
-            Change::RetainedCleared { topic_name } => {
-                assert!(self.retained.remove(&*topic_name).is_some());
-            }
-            _ => {}
-        }
-    }
-
-    fn session(&mut self, client_id: &str) -> &mut Session {
-        self.sessions.get_mut(client_id).expect("it was bound before")
     }
 }
 

@@ -1,0 +1,7 @@
+//! Stores for tests: one in memory that does what a test says, one in a file that is too simple to be fast.
+
+mod delayed;
+mod replay;
+
+pub use delayed::{DelayedStore, Distortion};
+pub use replay::Replay;
