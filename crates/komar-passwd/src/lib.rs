@@ -64,5 +64,5 @@ pub use error::{
 pub use file::PasswordFile;
 pub use scheme::{Limits, Scheme, StoredHash};
 #[cfg(feature = "std")]
-pub use update::{Create, FileLock, UpdateError, UpdateOptions, update};
+pub use update::{Create, UpdateError, UpdateOptions, rewrite, update};
 pub use verify::{PasswordCheck, PasswordVerdict};

@@ -1,4 +1,4 @@
-//! Replacing a password file on disk: locked, whole or not at all.
+//! Replacing a file on disk: locked, whole or not at all.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -9,12 +9,14 @@ use zeroize::Zeroizing;
 
 use crate::edit::Editor;
 
-/// How [`update`] treats the file.
+/// How [`update`] and [`rewrite`] treat the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UpdateOptions {
     /// What to do about a file that is not there. Default: [`Create::Never`].
     pub create: Create,
+    /// Mode of a file that is made, less the umask. Default: `0o600`. Of no effect where files have no mode.
+    pub mode: u32,
     /// How long to wait for another editor of the same file. Default: 30 seconds.
     pub lock_timeout: Duration,
 }
@@ -24,9 +26,9 @@ pub struct UpdateOptions {
 pub enum Create {
     /// The file must exist.
     Never,
-    /// The file is made if it is not there, readable by its owner only.
+    /// The file is made if it is not there.
     IfMissing,
-    /// The file must not exist; it is made, readable by its owner only.
+    /// The file must not exist; it is made.
     New,
 }
 
@@ -34,6 +36,7 @@ impl Default for UpdateOptions {
     fn default() -> Self {
         Self {
             create: Create::Never,
+            mode: 0o600,
             lock_timeout: Duration::from_secs(30),
         }
     }
@@ -44,6 +47,13 @@ impl UpdateOptions {
     #[must_use]
     pub fn create(mut self, create: Create) -> Self {
         self.create = create;
+        self
+    }
+
+    /// The default, with this mode for a file that is made.
+    #[must_use]
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
         self
     }
 }
@@ -112,48 +122,38 @@ pub fn update<R, E>(
     options: &UpdateOptions,
     edit: impl FnOnce(&mut Editor) -> Result<R, E>,
 ) -> Result<R, UpdateError<E>> {
+    rewrite(path, options, |before| {
+        let mut editor = Editor::new(before.unwrap_or_default());
+        let result = edit(&mut editor)?;
+        Ok((editor.text(), result))
+    })
+}
+
+/// As [`update`], for a file of any kind: `edit` is given what is in it, or `None` if there is no file, and gives what
+/// is to be in it, with a result for the caller.
+///
+/// The lock is on the empty file `.NAME.lock` beside the file, which is removed afterwards. The kernel lets go of the lock
+/// of a program that dies. The lock file that such a program leaves behind does no harm: everybody may open it, whoever
+/// made it.
+///
+/// # Errors
+/// [`UpdateError`]; the file is as it was then.
+pub fn rewrite<R, E>(
+    path: &Path,
+    options: &UpdateOptions,
+    edit: impl FnOnce(Option<&[u8]>) -> Result<(Zeroizing<Vec<u8>>, R), E>,
+) -> Result<R, UpdateError<E>> {
     let target = target_of(path)?;
     // Held to the end: dropping it lets the next editor in.
-    let _lock = FileLock::take(&target, options.lock_timeout)?;
+    let _lock = platform::Lock::take(&target, options.lock_timeout)?;
     let existing = read(&target, options.create)?;
-    let before = existing.as_ref().map_or(&b""[..], |existing| &existing.text);
-    let mut editor = Editor::new(before);
-    let result = edit(&mut editor).map_err(UpdateError::Edit)?;
-    let after = editor.text();
-    if existing.is_none() || *after != before {
-        replace(
-            &target,
-            &after,
-            existing.as_ref().map(|existing| &existing.metadata),
-            options.create,
-        )?;
+    let before = existing.as_ref().map(|existing| existing.text.as_slice());
+    let (after, result) = edit(before).map_err(UpdateError::Edit)?;
+    if before != Some(&after) {
+        let like = existing.as_ref().map(|existing| &existing.metadata);
+        replace(&target, &after, like, options)?;
     }
     Ok(result)
-}
-
-/// What keeps other callers from changing a file meanwhile; [`update`] takes it by itself.
-///
-/// It is a lock on the empty file `.NAME.lock` beside the file, which is removed when the lock is dropped. The kernel
-/// lets go of the lock of a program that dies. The lock file that such a program leaves behind does no harm: everybody
-/// may open it, whoever made it.
-pub struct FileLock {
-    _lock: platform::Lock,
-}
-
-impl FileLock {
-    /// Waits for the lock of the file `target`, which need not exist, for at most `timeout`.
-    ///
-    /// # Errors
-    /// [`UpdateError::Locked`] if another had it all the time, [`UpdateError::Io`] if the system refuses it.
-    pub fn take<E>(target: &Path, timeout: Duration) -> Result<Self, UpdateError<E>> {
-        platform::Lock::take(target, timeout).map(|lock| Self { _lock: lock })
-    }
-}
-
-impl std::fmt::Debug for FileLock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("FileLock")
-    }
 }
 
 struct Existing {
@@ -222,12 +222,16 @@ fn replace<E>(
     target: &Path,
     text: &[u8],
     like: Option<&fs::Metadata>,
-    create: Create,
+    options: &UpdateOptions,
 ) -> Result<(), UpdateError<E>> {
     let folder = folder_of(target);
-    // Mode 0600, and a name that nobody can guess or put a link at.
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".komar-passwd-")
+    // Nobody else reads what is to be there until it has the mode that it will have; nor can anybody guess the name, or put
+    // a link at it.
+    let mode = if like.is_some() { 0o600 } else { options.mode };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".komar-");
+    platform::set_mode(&mut builder, mode);
+    let mut temporary = builder
         .tempfile_in(folder)
         .map_err(failed("create a temporary file in", folder))?;
     temporary
@@ -247,7 +251,7 @@ fn replace<E>(
         .as_file()
         .sync_all()
         .map_err(failed("write", temporary.path()))?;
-    let renamed = if create == Create::New {
+    let renamed = if options.create == Create::New {
         temporary.persist_noclobber(target)
     } else {
         temporary.persist(target)
@@ -382,6 +386,11 @@ mod platform {
         }
     }
 
+    pub(super) fn set_mode(builder: &mut tempfile::Builder<'_, '_>, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(fs::Permissions::from_mode(mode));
+    }
+
     pub(super) fn keep_owner(file: &File, like: &fs::Metadata) -> io::Result<()> {
         let now = file.metadata()?;
         let owner = (now.uid() != like.uid()).then(|| Uid::from_raw(like.uid()));
@@ -421,6 +430,8 @@ mod platform {
             let _ = fs::remove_file(&self.0);
         }
     }
+
+    pub(super) fn set_mode(_: &mut tempfile::Builder<'_, '_>, _: u32) {}
 
     pub(super) fn keep_owner(_: &File, _: &fs::Metadata) -> io::Result<()> {
         Ok(())

@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 
-use komar_identity::Certificate;
-use komar_identity::tls::private_key_from_pem;
+use komar_identity::tls::{certificates_from_pem, private_key_from_pem, revocation_lists_from_pem};
+use komar_identity::{Certificate, IdentityError};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData as _,
     RevocationReason, RevokedCertParams, SerialNumber,
 };
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 use x509_parser::asn1_rs::Any;
@@ -25,12 +24,10 @@ pub(crate) enum CertificateError {
     Name(String),
     #[error("it cannot be valid for {0} days: give a number from 1 to {MAXIMUM_DAYS}")]
     Days(u32),
-    #[error("no certificate in PEM")]
-    NoCertificate,
     #[error("{0}")]
     Unreadable(#[from] komar_identity::IdentityError),
     #[error("{0}")]
-    Key(#[from] komar_identity::tls::TlsError),
+    File(#[from] komar_identity::tls::TlsError),
     #[error("'{0}' is neither a DNS name nor an address")]
     HostName(String),
     #[error("the certificate may not sign others: {0}")]
@@ -41,7 +38,7 @@ pub(crate) enum CertificateError {
     IssuerName,
     #[error("{0:?} was issued by somebody else, {1:?}")]
     OtherIssuer(String, String),
-    #[error("it is no revocation list in PEM that komar can add to")]
+    #[error("it is not one revocation list in PEM that komar can add to")]
     NoList,
     #[error("it is the revocation list of somebody else, {0:?}")]
     OtherList(String),
@@ -49,48 +46,40 @@ pub(crate) enum CertificateError {
 
 /// A certificate authority with its key.
 pub(crate) struct Authority {
-    certificate_pem: String,
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    /// Makes an authority that is valid from now on. Its key is ECDSA P-256.
-    pub(crate) fn create(name: &str, days: u32) -> Result<Authority, CertificateError> {
+    /// Makes an authority that is valid from now on, and its certificate in PEM. Its key is ECDSA P-256.
+    pub(crate) fn create(name: &str, days: u32) -> Result<(Authority, String), CertificateError> {
         let mut params = params(name, days)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?;
-        Ok(Authority {
-            certificate_pem: certificate.pem(),
+        let authority = Authority {
             certificate: certificate.der().clone(),
             issuer: Issuer::new(params, key),
-        })
+        };
+        Ok((authority, certificate.pem()))
     }
 
-    /// An authority whose certificate and key are in PEM files; messages call the key's `key_file`.
+    /// An authority whose certificate and key are in PEM files, each with what messages call it.
     pub(crate) fn from_pem(
-        certificate_pem: &str,
-        key: &[u8],
-        key_file: &str,
+        (certificate, certificate_file): (&[u8], &str),
+        (key, key_file): (&[u8], &str),
     ) -> Result<Authority, CertificateError> {
-        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
-            .map_err(|_| CertificateError::NoCertificate)?;
+        let certificate = first_certificate(certificate, certificate_file)?;
         let key = private_key_from_pem(key, key_file)?;
         let key = key_pair(&key, Certificate::parse(&certificate)?.public_key_der())?;
         if Certificate::parse(&certificate)?.public_key_der() != key.subject_public_key_info() {
             return Err(CertificateError::OtherKey);
         }
         Ok(Authority {
-            certificate_pem: certificate_pem.to_owned(),
             issuer: Issuer::from_ca_cert_der(&certificate, key)?,
             certificate,
         })
-    }
-
-    pub(crate) fn certificate_pem(&self) -> &str {
-        &self.certificate_pem
     }
 
     pub(crate) fn key_pem(&self) -> String {
@@ -127,7 +116,7 @@ impl Authority {
     /// `certificates` (DER). Also how many certificates it names.
     pub(crate) fn revoke(
         &self,
-        old: Option<&str>,
+        old: Option<&[u8]>,
         certificates: &[CertificateDer<'_>],
         days: u32,
     ) -> Result<(String, usize), CertificateError> {
@@ -185,7 +174,7 @@ impl Authority {
     fn check(&self) -> Result<(), CertificateError> {
         let refused = |reason| Err(CertificateError::NoAuthority(reason));
         let (_, certificate) = x509_parser::parse_x509_certificate(&self.certificate)
-            .map_err(|_| CertificateError::NoCertificate)?;
+            .map_err(|_| CertificateError::Unreadable(IdentityError::Malformed))?;
         let is_authority = certificate
             .basic_constraints()
             .is_ok_and(|found| found.is_some_and(|constraints| constraints.value.ca));
@@ -240,6 +229,14 @@ impl Authority {
     }
 }
 
+/// The owner's certificate of a PEM file; others of its chain may follow it.
+pub(crate) fn first_certificate(pem: &[u8], file: &str) -> Result<CertificateDer<'static>, CertificateError> {
+    let certificates = certificates_from_pem(pem, file)?;
+    // There is at least one.
+    let first = certificates.into_iter().next();
+    first.ok_or(CertificateError::Unreadable(IdentityError::Malformed))
+}
+
 /// An authority's private key of any kind that OpenSSL writes; `public` is the certificate's SubjectPublicKeyInfo.
 fn key_pair(key: &PrivateKeyDer<'_>, public: &[u8]) -> Result<KeyPair, CertificateError> {
     if matches!(key, PrivateKeyDer::Pkcs8(_)) {
@@ -289,10 +286,13 @@ fn alternative_name(name: &str) -> Result<rcgen::SanType, CertificateError> {
 }
 
 /// What a revocation list says, and its number.
-fn entries(pem: &str, issuer: &[u8]) -> Result<(Vec<RevokedCertParams>, u64), CertificateError> {
-    use rustls::pki_types::CertificateRevocationListDer as Der;
-    let der = Der::from_pem_slice(pem.as_bytes()).map_err(|_| CertificateError::NoList)?;
-    let (_, list) = CertificateRevocationList::from_der(&der).map_err(|_| CertificateError::NoList)?;
+fn entries(pem: &[u8], issuer: &[u8]) -> Result<(Vec<RevokedCertParams>, u64), CertificateError> {
+    let lists = revocation_lists_from_pem(pem, "").map_err(|_| CertificateError::NoList)?;
+    // What stands behind the first would be lost.
+    let [der] = lists.as_slice() else {
+        return Err(CertificateError::NoList);
+    };
+    let (_, list) = CertificateRevocationList::from_der(der).map_err(|_| CertificateError::NoList)?;
     if list.issuer().as_raw() != issuer {
         return Err(CertificateError::OtherList(list.issuer().to_string()));
     }

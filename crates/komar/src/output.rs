@@ -58,6 +58,11 @@ impl Output {
         self.attempt(|stream| writeln!(stream, "{line}"));
     }
 
+    /// Writes bytes as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.attempt(|stream| stream.write_all(bytes));
+    }
+
     /// Whether what is written now is seen by nobody.
     pub(crate) fn is_lost(&self) -> bool {
         self.failure.is_some()
@@ -86,4 +91,35 @@ impl Write for Output {
         self.attempt(|stream| stream.flush());
         Ok(())
     }
+}
+
+/// What a command ends with, and what it writes to standard output and to standard error.
+#[cfg(test)]
+pub(crate) fn collected(run: impl FnOnce(&mut Streams) -> i32) -> (i32, String, String) {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let (output, errors) = (Shared::default(), Shared::default());
+    let mut streams = Streams {
+        output: Output::to(Box::new(output.clone())),
+        errors: Output::to(Box::new(errors.clone())),
+    };
+    let status = run(&mut streams);
+    let text = |shared: &Shared| {
+        let bytes = shared.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        String::from_utf8(bytes).unwrap()
+    };
+    (status, text(&output), text(&errors))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use komar_passwd::{Create, PasswordFile, Scheme, StoredHash, UpdateError, UpdateOptions, update};
+use komar_passwd::{Create, PasswordFile, Scheme, StoredHash, UpdateError, UpdateOptions, rewrite, update};
 
 const EACH: usize = 200;
 
@@ -179,6 +179,31 @@ fn a_second_editor_waits_and_gives_up() {
     })
     .unwrap();
     update(&path, &impatient, |_| Ok::<_, Infallible>(())).unwrap();
+}
+
+#[test]
+fn any_file_is_rewritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p");
+    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    let options = UpdateOptions::default().create(Create::IfMissing).mode(0o640);
+    let append = |end: &str| {
+        rewrite(&path, &options, |before| {
+            let text = [before.unwrap_or(b"new, "), end.as_bytes()].concat();
+            Ok::<_, Infallible>((text.into(), before.is_some()))
+        })
+        .unwrap()
+    };
+    assert!(!append("one, "));
+    assert_eq!(mode(), 0o640);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
+    assert!(append("two"));
+    assert_eq!(mode(), 0o604);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "new, one, two");
+    let failed = rewrite(&path, &options, |_| Err::<(_, ()), _>("no"));
+    assert!(matches!(failed, Err(UpdateError::Edit("no"))));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "new, one, two");
+    assert!(litter(folder.path()).is_empty(), "{:?}", litter(folder.path()));
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn ca_certificates(
         add("cafile", path, errors);
     }
     if let Some(folder) = &tls.capath {
-        match certificates_in(folder) {
+        match certificate_files(folder) {
             Ok(files) => files.iter().for_each(|path| add("capath", path, errors)),
             Err(error) => errors.push(SetupError::Unreadable {
                 option: "capath",
@@ -161,17 +161,20 @@ fn pem<T>(
     parse(&bytes, &path.display().to_string()).map_err(|error| SetupError::Tls { port, error })
 }
 
-/// The certificate files of a folder, in a fixed order.
-fn certificates_in(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+/// The certificate files of a folder (`capath`), in a fixed order: those that end in `.pem`, `.crt` or `.cer`, in capitals
+/// or not, or in a number as OpenSSL's hashed names do.
+///
+/// # Errors
+///
+/// Those of the system.
+pub fn certificate_files(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         // OpenSSL looks files up by the hash in their names; whoever reads all of them needs no hashes, but leaves
         // revocation lists (NAME.r0) and other files out.
-        let extension = path
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .unwrap_or_default();
+        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+        let extension = extension.to_str().unwrap_or_default();
         let hashed = !extension.is_empty() && extension.bytes().all(|byte| byte.is_ascii_digit());
         if path.is_file() && (hashed || matches!(extension, "pem" | "crt" | "cer")) {
             files.push(path);

@@ -1,19 +1,17 @@
 //! `komar acl`: what an ACL file says, and whether it says what was meant.
 
+mod check;
+mod explain;
+
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use komar_acl::{
-    Access, Acl, AclErrors, AclFile, Explanation, Lint, Options, ParseOptions, Subject, Substitution,
-};
-use komar_passwd::PasswordFile;
+use komar_acl::{Access, AclFile, Options, ParseOptions, Subject, Substitution};
 use komar_topic::SubscriptionFilter;
 use lexopt::prelude::*;
-use serde_json::{Value as Json, json};
 
-use crate::output::Streams;
+use super::{Failure, end};
+use crate::output::{Output, Streams};
 
 const HELP: &str = "\
 komar acl - check, question and format an ACL file
@@ -39,28 +37,15 @@ denied, the style is not right; 3 the file is not valid; 13 it cannot be read; 1
 
 /// Runs the command.
 pub(crate) fn run(arguments: &[OsString], streams: &mut Streams) -> i32 {
-    run_with(arguments, &mut streams.output, &mut streams.errors)
-}
-
-fn run_with(arguments: &[OsString], output: &mut dyn Write, errors: &mut dyn Write) -> i32 {
     let result = match parse(arguments) {
-        Ok(Request::Help) => print(output, HELP).map(|()| 0),
-        Ok(Request::Job(job)) => work(&job, output),
-        Err(message) => Err(Failure {
-            status: 1,
-            message: format!("{message}; see komar acl --help"),
-        }),
+        Ok(Request::Help) => {
+            streams.output.text(HELP);
+            Ok(0)
+        }
+        Ok(Request::Job(job)) => work(&job, &mut streams.output),
+        Err(message) => Err(Failure::wrong(format_args!("{message}; see komar acl --help"))),
     };
-    result.unwrap_or_else(|failure| {
-        // Nothing is left to do about an error that cannot be shown.
-        let _ = writeln!(errors, "Error: {}.", failure.message);
-        failure.status
-    })
-}
-
-struct Failure {
-    status: i32,
-    message: String,
+    end(result, &mut streams.errors)
 }
 
 enum Request {
@@ -234,10 +219,10 @@ fn job(flags: Flags, operands: &[OsString]) -> Result<Job, String> {
     })
 }
 
-fn work(job: &Job, output: &mut dyn Write) -> Result<i32, Failure> {
+fn work(job: &Job, output: &mut Output) -> Result<i32, Failure> {
     let text = read(&job.file)?;
     match &job.action {
-        Action::Check { password_file } => check(job, &text, password_file.as_deref(), output),
+        Action::Check { password_file } => check::run(job, &text, password_file.as_deref(), output),
         Action::Explain {
             user,
             client_id,
@@ -248,212 +233,35 @@ fn work(job: &Job, output: &mut dyn Write) -> Result<i32, Failure> {
                 username: user.as_deref(),
                 client_id,
             };
-            explain(job, &text, subject, *access, topic, output)
+            explain::run(job, &text, subject, *access, topic, output)
         }
         Action::Format { check } => format(job, &text, *check, output),
     }
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    komar_server::setup::read_regular(file).map_err(|error| Failure {
-        status: UNREADABLE,
-        message: format!("cannot read {}: {error}", file.display()),
+    komar_server::setup::read_regular(file).map_err(|error| {
+        Failure::new(
+            UNREADABLE,
+            format_args!("cannot read {}: {error}", file.display()),
+        )
     })
 }
 
-fn check(
-    job: &Job,
-    text: &[u8],
-    password_file: Option<&Path>,
-    output: &mut dyn Write,
-) -> Result<i32, Failure> {
-    let known = password_file.map(known_users).transpose()?;
-    let known = known.as_ref().map(|file| |name: &str| file.contains(name));
-    let known: Option<&dyn Fn(&str) -> bool> = known.as_ref().map(|known| known as _);
-    let (problems, status) = match AclFile::parse_with(text, &job.parse) {
-        Ok(file) => (
-            Acl::lint(&file, known)
-                .iter()
-                .map(Problem::of_lint)
-                .collect::<Vec<_>>(),
-            0,
-        ),
-        Err(errors) => (errors.iter().map(Problem::of_error).collect(), INVALID),
-    };
-    let name = job.file.display().to_string();
-    if job.json {
-        let problems = problems.iter().map(Problem::json).collect::<Vec<_>>();
-        print_json(
-            output,
-            &json!({ "file": name, "valid": status == 0, "problems": problems }),
-        )?;
-        return Ok(status);
-    }
-    for problem in &problems {
-        print(output, &format!("{name}:{problem}\n"))?;
-    }
-    let verdict = match (status, problems.len()) {
-        (0, 0) => "valid".to_owned(),
-        (0, 1) => "valid, 1 warning".to_owned(),
-        (0, warnings) => format!("valid, {warnings} warnings"),
-        (_, 1) => "not valid, 1 error".to_owned(),
-        (_, errors) => format!("not valid, {errors} errors"),
-    };
-    print(output, &format!("{name}: {verdict}\n"))?;
-    Ok(status)
-}
-
-fn known_users(file: &Path) -> Result<PasswordFile, Failure> {
-    PasswordFile::parse(&read(file)?).map_err(|errors| Failure {
-        status: INVALID,
-        message: format!("the password file {} is not valid:\n{errors}", file.display()),
-    })
-}
-
-struct Problem {
-    severity: &'static str,
-    line: usize,
-    column: usize,
-    code: &'static str,
-    message: String,
-    hint: Option<String>,
-}
-
-impl Problem {
-    fn of_error(error: &komar_acl::AclError) -> Self {
-        Self {
-            severity: "error",
-            line: error.line,
-            column: error.column,
-            code: error.cause.code(),
-            message: error.cause.to_string(),
-            hint: error.hint(),
-        }
-    }
-
-    fn of_lint(lint: &Lint) -> Self {
-        Self {
-            severity: "warning",
-            line: lint.line(),
-            column: lint.column(),
-            code: lint.kind().code(),
-            message: lint.kind().to_string(),
-            hint: None,
-        }
-    }
-
-    fn json(&self) -> Json {
-        json!({
-            "severity": self.severity, "line": self.line, "column": self.column,
-            "code": self.code, "message": self.message, "hint": self.hint,
-        })
-    }
-}
-
-/// `LINE:COLUMN: error: ..`, as editors read it.
-impl Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}:{}: {}: {}",
-            self.line, self.column, self.severity, self.message
-        )?;
-        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "; {hint}"))
-    }
-}
-
-fn explain(
-    job: &Job,
-    text: &[u8],
-    subject: Subject<'_>,
-    access: Access,
-    topic: &str,
-    output: &mut dyn Write,
-) -> Result<i32, Failure> {
-    let file = AclFile::parse_with(text, &job.parse).map_err(|errors| invalid(&job.file, &errors))?;
-    let explain =
-        |strict| Acl::compile(&file, job.options.strict_subscribe(strict)).explain(subject, access, topic);
-    let explanation = explain(false);
-    // Without the option the answer about a filter is always the same.
-    let strict = (access == Access::Subscribe).then(|| explain(true));
-    let name = job.file.display().to_string();
-    let allowed = explanation.decision.is_allow();
-    if job.json {
-        let mut json = explanation_json(&name, &explanation);
-        if let (Some(strict), Some(json)) = (strict, json.as_object_mut()) {
-            json.insert("acl_strict_subscribe".into(), explanation_json(&name, &strict));
-        }
-        print_json(output, &json)?;
-    } else {
-        print(output, &explanation.in_file(&name).to_string())?;
-        if let Some(strict) = strict {
-            let strict = strict.in_file(&name);
-            print(
-                output,
-                &format!("with acl_strict_subscribe true it would be\n{strict}"),
-            )?;
-        }
-    }
-    Ok(if allowed { 0 } else { NO })
-}
-
-fn explanation_json(file: &str, explanation: &Explanation) -> Json {
-    let considered = explanation
-        .considered
-        .iter()
-        .map(|rule| json!({ "line": rule.line, "rule": rule.rule, "outcome": rule.outcome.to_string() }));
-    let line = match explanation.reason {
-        komar_acl::Reason::Rule { line } => Some(line),
-        komar_acl::Reason::StrictSubscribe => explanation.considered.last().map(|rule| rule.line),
-        _ => None,
-    };
-    let considered = considered.collect::<Vec<_>>();
-    let reason = explanation.reason.to_string();
-    let allowed = explanation.decision.is_allow();
-    json!({ "file": file, "allowed": allowed, "line": line, "reason": reason, "considered": considered })
-}
-
-fn format(job: &Job, text: &[u8], check: bool, output: &mut dyn Write) -> Result<i32, Failure> {
-    let formatted = AclFile::format(text, &job.parse).map_err(|errors| invalid(&job.file, &errors))?;
+fn format(job: &Job, text: &[u8], check: bool, output: &mut Output) -> Result<i32, Failure> {
+    let formatted = AclFile::format(text, &job.parse).map_err(|errors| check::invalid(&job.file, &errors))?;
     if !check {
-        return print_bytes(output, &formatted).map(|()| 0);
+        output.bytes(&formatted);
+        return Ok(0);
     }
     if formatted == text {
         return Ok(0);
     }
-    print(
-        output,
-        &format!("{}: not in the style of komar acl fmt\n", job.file.display()),
-    )?;
+    output.line(format_args!(
+        "{}: not in the style of komar acl fmt",
+        job.file.display()
+    ));
     Ok(NO)
-}
-
-fn invalid(file: &Path, errors: &AclErrors) -> Failure {
-    let name = file.display();
-    let lines = errors
-        .iter()
-        .map(|error| format!("{name}:{}", Problem::of_error(error)))
-        .collect::<Vec<_>>();
-    Failure {
-        status: INVALID,
-        message: format!("{name} is not valid\n{}", lines.join("\n")),
-    }
-}
-
-fn print(output: &mut dyn Write, text: &str) -> Result<(), Failure> {
-    print_bytes(output, text.as_bytes())
-}
-
-fn print_json(output: &mut dyn Write, value: &Json) -> Result<(), Failure> {
-    print(output, &format!("{value:#}\n"))
-}
-
-fn print_bytes(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
-    let written = output.write_all(bytes).and_then(|()| output.flush());
-    written.map_err(|error| Failure {
-        status: 1,
-        message: format!("cannot write to standard output: {error}"),
-    })
 }
 
 /// The answer is no.
@@ -465,7 +273,10 @@ const UNREADABLE: i32 = 13;
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value as Json, json};
+
     use super::*;
+    use crate::output::collected;
 
     const GOOD: &str = "user alice\ntopic read a/#\ntopic deny a/b\n";
 
@@ -478,14 +289,9 @@ mod tests {
         let place =
             |argument: &&str| OsString::from(argument.replace("DIR", folder.path().to_str().unwrap()));
         let arguments = arguments.iter().map(place).collect::<Vec<_>>();
-        let (mut output, mut errors) = (Vec::new(), Vec::new());
-        let status = run_with(&arguments, &mut output, &mut errors);
-        let text = |bytes| {
-            String::from_utf8(bytes)
-                .unwrap()
-                .replace(folder.path().to_str().unwrap(), "DIR")
-        };
-        (status, text(output), text(errors))
+        let (status, output, errors) = collected(|streams| run(&arguments, streams));
+        let place = |text: String| text.replace(folder.path().to_str().unwrap(), "DIR");
+        (status, place(output), place(errors))
     }
 
     #[test]

@@ -1,19 +1,18 @@
 //! `komar cert`: certificates for a site in one line each.
 
+mod pair;
+mod revoke;
 mod show;
 
-use std::convert::Infallible;
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use komar_identity::tls::certificates_from_pem;
-use komar_passwd::{FileLock, UpdateOptions};
 use lexopt::prelude::*;
 use zeroize::Zeroizing;
 
+use super::{Failure, end};
 use crate::certificates::Authority;
-use crate::output::Streams;
+use crate::output::{Output, Streams};
 
 const HELP: &str = "\
 komar cert - certificates for an MQTT site in one line each
@@ -22,7 +21,7 @@ Usage: komar cert ca NAME [--days N] [--dir FOLDER] [--out NAME] [--force]
        komar cert server NAME... --ca FILE [--ca-key FILE] [--days N] [--dir FOLDER] [--out NAME] [--force]
        komar cert client NAME --ca FILE [--ca-key FILE] [--days N] [--dir FOLDER] [--out NAME] [--force]
        komar cert crl [CERT...] --ca FILE [--ca-key FILE] [--days N] [--dir FOLDER] [--out NAME]
-       komar cert show FILE [--ca FILE] [--crl FILE] [--template TEXT] [--format text|json]
+       komar cert show FILE [--ca FILE|FOLDER] [--crl FILE] [--template TEXT] [--format text|json]
 
   ca      makes an authority: NAME.crt and NAME.key
   server  makes a certificate for a broker that clients reach by the NAMEs (DNS names or addresses):
@@ -31,7 +30,8 @@ Usage: komar cert ca NAME [--days N] [--dir FOLDER] [--out NAME] [--force]
   crl     revokes the certificates in the files CERT, and makes the authority's revocation list last N more days.
           The list has the authority's file name with the ending .crl; what it revokes already stays revoked
   show    prints every identity that a broker could derive from a certificate, or why it would be refused. With
-          --ca also whether a listener with that cafile accepts it, with --crl with that crlfile too
+          --ca also whether a listener with that cafile (or capath, for a folder) accepts it, with --crl with that
+          crlfile too
 
       --ca FILE        the authority's certificate; its key is expected beside it, with the ending .key
       --ca-key FILE    the authority's key, if it is elsewhere
@@ -44,24 +44,19 @@ Usage: komar cert ca NAME [--days N] [--dir FOLDER] [--out NAME] [--force]
 
 A certificate ends with its authority at the latest. Keys are ECDSA P-256, in files that only their owner may read; an
 authority's key may be of another kind. Exit status: 0 done; 2 the listener would refuse the certificate (show --ca); 1
-anything wrong, and nothing was written.
+anything wrong, and no file was changed, unless it is that standard output cannot be written.
 ";
 
 /// Runs the command.
 pub(crate) fn run(arguments: &[OsString], streams: &mut Streams) -> i32 {
-    run_with(arguments, &mut streams.output, &mut streams.errors)
-}
-
-fn run_with(arguments: &[OsString], output: &mut dyn Write, errors: &mut dyn Write) -> i32 {
     let outcome = parse(arguments).and_then(|request| match request {
-        None => print(output, HELP).map(|()| 0),
-        Some(request) => request.carry_out(output, errors),
+        None => {
+            streams.output.text(HELP);
+            Ok(0)
+        }
+        Some(request) => request.carry_out(streams),
     });
-    outcome.unwrap_or_else(|error| {
-        // Nothing is left to do about an error that cannot be shown.
-        let _ = writeln!(errors, "Error: {error}.");
-        1
-    })
+    end(outcome.map_err(Failure::wrong), &mut streams.errors)
 }
 
 #[derive(Default)]
@@ -131,7 +126,8 @@ fn parse(arguments: &[OsString]) -> Result<Option<Request>, String> {
 }
 
 impl Request {
-    fn carry_out(&self, output: &mut dyn Write, errors: &mut dyn Write) -> Result<i32, String> {
+    fn carry_out(&self, streams: &mut Streams) -> Result<i32, String> {
+        let Streams { output, errors } = streams;
         let command = self.command.as_str();
         if COMMANDS.contains(&command) {
             let unused = self.options.iter().find(|option| {
@@ -146,16 +142,16 @@ impl Request {
         }
         match (command, self.operands.as_slice()) {
             ("ca", [name]) => {
-                let authority = Authority::create(name, self.days()).map_err(|error| error.to_string())?;
-                let pair = (authority.certificate_pem().to_owned(), authority.key_pem());
-                self.write_pair(name, &pair, output)
+                let (authority, certificate) =
+                    Authority::create(name, self.days()).map_err(|error| error.to_string())?;
+                pair::write(self, name, &(certificate, authority.key_pem()), output)
             }
             ("server", names @ [_, ..]) => {
                 let authority = self.authority()?;
                 let pair = authority
                     .issue_server(names, self.days())
                     .map_err(|error| error.to_string())?;
-                let status = self.write_pair("broker", &pair, output)?;
+                let status = pair::write(self, "broker", &pair, output)?;
                 self.say_if_shortened(&authority, errors);
                 Ok(status)
             }
@@ -164,11 +160,11 @@ impl Request {
                 let pair = authority
                     .issue_client(name, self.days())
                     .map_err(|error| error.to_string())?;
-                let status = self.write_pair(name, &pair, output)?;
+                let status = pair::write(self, name, &pair, output)?;
                 self.say_if_shortened(&authority, errors);
                 Ok(status)
             }
-            ("crl", certificates) => self.revoke(certificates, output),
+            ("crl", certificates) => revoke::run(self, certificates, output),
             ("show", [file]) => show::run(
                 &show::Question {
                     file: Path::new(file),
@@ -195,16 +191,14 @@ impl Request {
     }
 
     /// If the certificate ends at least a day earlier than was asked for, because its authority does.
-    fn say_if_shortened(&self, authority: &Authority, errors: &mut dyn Write) {
+    fn say_if_shortened(&self, authority: &Authority, errors: &mut Output) {
         let Ok(end) = authority.not_after() else { return };
         let days = (end - time::OffsetDateTime::now_utc()).whole_days();
         if days.saturating_add(1) < i64::from(self.days()) {
-            // Nothing is left to do about a word that cannot be shown.
-            let _ = writeln!(
-                errors,
+            errors.line(format_args!(
                 "Note: it is valid until {}, when its authority ends.",
                 end.date()
-            );
+            ));
         }
     }
 
@@ -214,98 +208,16 @@ impl Request {
             .authority_key
             .clone()
             .unwrap_or_else(|| path.with_extension("key"));
-        let certificate = read(path)?;
-        let bytes = std::fs::read(&key)
-            .map(Zeroizing::new)
-            .map_err(|error| format!("cannot read {}: {error}", key.display()))?;
-        Authority::from_pem(&certificate, &bytes, &key.display().to_string()).map_err(|error| {
-            format!(
-                "{} and {} are no usable authority: {error}",
-                path.display(),
-                key.display()
-            )
-        })
+        let (certificate, secret) = (read(path)?, Zeroizing::new(read(&key)?));
+        let (path, key) = (path.display().to_string(), key.display().to_string());
+        Authority::from_pem((&certificate, &path), (&secret, &key))
+            .map_err(|error| format!("{path} and {key} are no usable authority: {error}"))
     }
 
     fn authority_file(&self) -> Result<&Path, String> {
         self.authority
             .as_deref()
             .ok_or_else(|| "name the authority with --ca FILE".to_owned())
-    }
-
-    /// Writes certificate and key, or neither.
-    fn write_pair(
-        &self,
-        name: &str,
-        (certificate, key): &(String, String),
-        output: &mut dyn Write,
-    ) -> Result<i32, String> {
-        let certificate_file = self.target(name, "crt")?;
-        let key_file = self.target(name, "key")?;
-        let files = [(&key_file, key, 0o600), (&certificate_file, certificate, 0o644)];
-        if let Some((file, ..)) = files
-            .iter()
-            .find(|(file, ..)| file.symlink_metadata().is_ok() && !self.force)
-        {
-            return Err(format!("{} exists; --force replaces it", file.display()));
-        }
-        let [key, certificate] = files.map(|(file, text, mode)| prepare(file, text, mode));
-        let (key, certificate) = (key?, certificate?);
-        let old_key = Kept::of(&key_file)?;
-        self.put(key, &key_file)?;
-        if let Err(error) = self.put(certificate, &certificate_file) {
-            // A key without its certificate is of no use, and the old one may be in use.
-            old_key.restore(&key_file)?;
-            return Err(error);
-        }
-        print(
-            output,
-            &format!("{}\n{}\n", certificate_file.display(), key_file.display()),
-        )?;
-        Ok(0)
-    }
-
-    fn put(&self, temporary: tempfile::NamedTempFile, file: &Path) -> Result<(), String> {
-        let result = if self.force {
-            temporary.persist(file)
-        } else {
-            temporary.persist_noclobber(file)
-        };
-        result.map(drop).map_err(|error| unwritable(file, &error.error))
-    }
-
-    /// Adds to the authority's list, which replaces the old one in one step.
-    fn revoke(&self, files: &[String], output: &mut dyn Write) -> Result<i32, String> {
-        let authority = self.authority()?;
-        let stem = self.authority_file()?.file_stem().unwrap_or_default();
-        let target = self.target(&stem.to_string_lossy(), "crl")?;
-        let mut certificates = Vec::new();
-        for file in files {
-            let found = certificates_from_pem(read(Path::new(file))?.as_bytes(), file);
-            // The client's own; others of its chain may follow it.
-            certificates.extend(found.map_err(|error| error.to_string())?.into_iter().take(1));
-        }
-        // From reading to replacing: what another adds meanwhile would be lost.
-        let _lock = FileLock::take::<Infallible>(&target, UpdateOptions::default().lock_timeout)
-            .map_err(|error| error.to_string())?;
-        let old = match std::fs::read_to_string(&target) {
-            Ok(old) => Some(old),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(format!("cannot read {}: {error}", target.display())),
-        };
-        let (list, count) = authority
-            .revoke(old.as_deref(), &certificates, self.days())
-            .map_err(|error| format!("{}: {error}", target.display()))?;
-        let temporary = prepare(&target, &list, 0o644)?;
-        temporary
-            .persist(&target)
-            .map_err(|error| unwritable(&target, &error.error))?;
-        let certificates = if count == 1 { "certificate" } else { "certificates" };
-        print(
-            output,
-            &format!("{}: {count} {certificates} revoked\n", target.display()),
-        )?;
-        Ok(0)
     }
 
     fn target(&self, name: &str, ending: &str) -> Result<PathBuf, String> {
@@ -320,84 +232,9 @@ impl Request {
     }
 }
 
-/// A second name of a file that is about to be replaced, in a folder of its own, until this is dropped.
-struct Kept(Option<tempfile::TempDir>);
-
-impl Kept {
-    fn of(file: &Path) -> Result<Kept, String> {
-        if file.symlink_metadata().is_err() {
-            return Ok(Kept(None));
-        }
-        let kept = tempfile::Builder::new()
-            .prefix(".komar-cert")
-            .tempdir_in(folder_of(file))
-            .and_then(|folder| {
-                let name = folder.path().join(KEPT);
-                // Where files have one name only, a copy, which has the same mode.
-                std::fs::hard_link(file, &name)
-                    .or_else(|_| std::fs::copy(file, &name).map(drop))
-                    .map(|()| folder)
-            });
-        kept.map(|folder| Kept(Some(folder)))
-            .map_err(|error| unwritable(file, &error))
-    }
-
-    /// Undoes the replacement; a file that was not there goes.
-    fn restore(self, file: &Path) -> Result<(), String> {
-        let Some(folder) = self.0 else {
-            return std::fs::remove_file(file).map_err(|error| unwritable(file, &error));
-        };
-        std::fs::rename(folder.path().join(KEPT), file).map_err(|error| {
-            let kept = folder.keep().join(KEPT);
-            format!(
-                "cannot put {} back: {error}; it is {} now",
-                file.display(),
-                kept.display()
-            )
-        })
-    }
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
-
-fn folder_of(file: &Path) -> &Path {
-    match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-}
-
-/// A temporary file beside its target, whole and on the disk.
-fn prepare(target: &Path, text: &str, mode: u32) -> Result<tempfile::NamedTempFile, String> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
-    #[cfg(not(unix))]
-    let _ = mode;
-    let written = builder
-        .prefix(".komar-cert")
-        .tempfile_in(folder_of(target))
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            Ok(file)
-        });
-    written.map_err(|error| unwritable(target, &error))
-}
-
-fn unwritable(path: &Path, error: &io::Error) -> String {
-    format!("cannot write {}: {error}", path.display())
-}
-
-fn print(output: &mut dyn Write, text: &str) -> Result<(), String> {
-    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
-    written.map_err(|error| format!("cannot write to standard output: {error}"))
-}
-
-/// The file in a [`Kept`]'s folder.
-const KEPT: &str = "old";
 
 const COMMANDS: [&str; 5] = ["ca", "server", "client", "crl", "show"];
 
@@ -417,6 +254,7 @@ const OPTIONS: [(&str, &[&str]); 9] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::collected;
 
     /// A folder to work in.
     struct Site(tempfile::TempDir);
@@ -436,10 +274,13 @@ mod tests {
             let arguments = line
                 .split(' ')
                 .map(|word| OsString::from(word.replace("DIR", folder)));
-            let (mut output, mut errors) = (Vec::new(), Vec::new());
-            let status = run_with(&arguments.collect::<Vec<_>>(), &mut output, &mut errors);
-            let text = |bytes| String::from_utf8(bytes).unwrap().replace(folder, "DIR");
-            (status, text(output), text(errors))
+            let arguments: Vec<OsString> = arguments.collect();
+            let (status, output, errors) = collected(|streams| run(&arguments, streams));
+            (
+                status,
+                output.replace(folder, "DIR"),
+                errors.replace(folder, "DIR"),
+            )
         }
 
         #[track_caller]
@@ -547,7 +388,7 @@ mod tests {
         std::fs::write(site.path("note.crl"), "a note").unwrap();
         let (_, _, errors) = site.call("crl --ca DIR/site.crt --dir DIR --out note");
         assert!(
-            errors.contains("DIR/note.crl: it is no revocation list"),
+            errors.contains("DIR/note.crl: it is not one revocation list"),
             "{errors}"
         );
         assert_eq!(std::fs::read(site.path("site.crl")).unwrap(), before);
@@ -690,7 +531,7 @@ mod tests {
         for (line, words) in [
             (
                 "show DIR/plc.crt --ca DIR/other.crt",
-                "no authority of the file has signed it",
+                "none of these authorities has signed it",
             ),
             ("show DIR/broker.crt --ca DIR/site.crt", "not for TLS clients"),
             ("show DIR/site.crt --ca DIR/other.crt", "(CA:TRUE)"),
@@ -723,6 +564,80 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_of_authorities_is_a_capath() {
+        let site = Site::new();
+        site.done("ca site --dir DIR");
+        site.done("client plc --ca DIR/site.crt --dir DIR");
+        std::fs::create_dir(site.path("cas")).unwrap();
+        let (status, _, errors) = site.call("show DIR/plc.crt --ca DIR/cas");
+        assert_eq!(status, 1);
+        assert!(errors.contains("DIR/cas: no certificates (.pem"), "{errors}");
+        site.done("ca other --dir DIR/cas");
+        let (status, output, _) = site.call("show DIR/plc.crt --ca DIR/cas");
+        assert_eq!(status, 2);
+        assert!(
+            output.contains("none of these authorities has signed it"),
+            "{output}"
+        );
+        std::fs::rename(site.path("site.crt"), site.path("cas/0a1b2c3d.0")).unwrap();
+        let shown = site.done("show DIR/plc.crt --ca DIR/cas");
+        assert!(shown.ends_with("accepts it.\n"), "{shown}");
+    }
+
+    #[test]
+    fn files_of_windows_and_with_remarks_are_read() {
+        let site = Site::new();
+        site.done("ca site --dir DIR");
+        let pem = std::fs::read_to_string(site.path("site.crt")).unwrap();
+        for text in [
+            [b"\xEF\xBB\xBF", pem.replace('\n', "\r\n").as_bytes()].concat(),
+            [b"friendlyName: M\xFCller\n", pem.as_bytes()].concat(),
+        ] {
+            std::fs::write(site.path("site.crt"), text).unwrap();
+            site.done("client plc --ca DIR/site.crt --dir DIR --force");
+            site.done("crl DIR/plc.crt --ca DIR/site.crt --dir DIR");
+            let (status, output, _) = site.call("show DIR/plc.crt --ca DIR/site.crt --crl DIR/site.crl");
+            assert_eq!(status, 2);
+            assert!(output.ends_with("refuses it: it is revoked.\n"), "{output}");
+        }
+        let wide: Vec<u8> = pem.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        std::fs::write(site.path("site.crt"), [b"\xFF\xFE", wide.as_slice()].concat()).unwrap();
+        for line in ["client hmi", "crl", "show DIR/plc.crt"] {
+            let line = format!("{line} --ca DIR/site.crt");
+            let (status, _, errors) = site.call(&line);
+            assert_eq!(status, 1, "{line}");
+            assert!(errors.contains("DIR/site.crt: this text is UTF-16"), "{errors}");
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_list_keeps_mode_and_owner() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let site = Site::new();
+        let list = site.path("site.crl");
+        site.done("ca site --dir DIR");
+        site.done("crl --ca DIR/site.crt --dir DIR");
+        let before = std::fs::read(&list).unwrap();
+        std::fs::set_permissions(&list, std::fs::Permissions::from_mode(0o640)).unwrap();
+        // Only root may give files away.
+        let given = nix::unistd::Uid::effective().is_root();
+        if given {
+            std::os::unix::fs::chown(&list, Some(12345), Some(23456)).unwrap();
+        }
+        // As sites have it that keep the list elsewhere.
+        std::os::unix::fs::symlink(&list, site.path("link.crl")).unwrap();
+        site.done("crl --ca DIR/site.crt --dir DIR --out link");
+        assert!(site.path("link.crl").is_symlink());
+        assert_ne!(std::fs::read(&list).unwrap(), before);
+        let found = std::fs::metadata(&list).unwrap();
+        assert_eq!(found.mode() & 0o777, 0o640);
+        if given {
+            assert_eq!((found.uid(), found.gid()), (12345, 23456));
+        }
+    }
+
+    #[test]
     fn what_cannot_be_made() {
         let site = Site::new();
         site.done("ca site --dir DIR");
@@ -738,7 +653,10 @@ mod tests {
                 "client plc --ca DIR/site.crt --ca-key DIR/other.key",
                 "the key does not belong",
             ),
-            ("client plc --ca DIR/site.key", "no certificate in PEM"),
+            (
+                "client plc --ca DIR/site.key",
+                "DIR/site.key: no certificate (BEGIN CERTIFICATE) in it",
+            ),
             ("client a/b --ca DIR/site.crt", "choose one with --out"),
             (
                 "client a\tb --ca DIR/site.crt",

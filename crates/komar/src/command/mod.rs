@@ -8,8 +8,9 @@ mod options;
 mod passwd;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 
-use crate::output::Streams;
+use crate::output::{Output, Streams};
 
 /// Runs the command of that name and returns its exit status; `None` if there is no such command.
 pub(crate) fn run(name: &str, arguments: &[OsString], streams: &mut Streams) -> Option<i32> {
@@ -23,4 +24,32 @@ pub(crate) fn run(name: &str, arguments: &[OsString], streams: &mut Streams) -> 
         _ => return None,
     };
     Some(run(arguments, streams))
+}
+
+/// Why a command did not do its work, and what it ends with.
+struct Failure {
+    status: i32,
+    message: String,
+}
+
+impl Failure {
+    fn new(status: i32, message: impl Display) -> Failure {
+        Failure {
+            status,
+            message: message.to_string(),
+        }
+    }
+
+    /// Status 1.
+    fn wrong(message: impl Display) -> Failure {
+        Failure::new(1, message)
+    }
+}
+
+/// The exit status of a command; says what is wrong.
+fn end(result: Result<i32, Failure>, errors: &mut Output) -> i32 {
+    result.unwrap_or_else(|failure| {
+        errors.line(format_args!("Error: {}.", failure.message));
+        failure.status
+    })
 }

@@ -1,18 +1,19 @@
 //! `komar passwd`: users and passwords of a password file, with the options of `mosquitto_passwd`.
 
+mod source;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use komar_passwd::{Change, Create, Scheme, StoredHash, UpdateError, UpdateOptions, check_user_name, update};
 use lexopt::prelude::*;
-use signal_hook::consts::SIGINT;
+use source::{Ask, Source, ask_twice};
 use zeroize::Zeroizing;
 
-use crate::output::Streams;
+use super::{Failure, end};
+use crate::output::{Output, Streams};
 
 const HELP: &str = "\
 komar passwd - set and delete passwords in a password file
@@ -36,104 +37,30 @@ a SIGHUP.
   -I N      iterations of sha512-pbkdf2 (default 210000); chooses it if there is no -H
   -h, --help
 
-Exit status: 0 done, 1 anything wrong (nothing was changed), 2 the two passwords typed differ.
+Exit status: 0 done; 1 anything wrong, and nothing was changed, unless it is that standard output cannot be written; 2
+the two passwords typed differ.
 ";
 
 /// Runs the command.
 pub(crate) fn run(arguments: &[OsString], streams: &mut Streams) -> i32 {
-    let mut terminal = None;
-    let mut ask = |prompt: &str| {
-        let input = io::stdin();
-        if !input.is_terminal() {
-            return line(&mut input.lock());
-        }
-        let terminal = match &mut terminal {
-            Some(terminal) => terminal,
-            none => none.insert(Terminal::new()?),
-        };
-        terminal.ask(prompt)
-    };
-    run_with(arguments, &mut ask, &mut streams.output, &mut streams.errors)
+    let mut source = Source::default();
+    run_with(arguments, &mut |prompt| source.ask(prompt), streams)
 }
 
-/// Asks at the terminal. While it does not show what is typed, an interrupt has to wait until it shows that again.
-struct Terminal {
-    interrupted: Arc<AtomicBool>,
-    /// Nothing is being asked: an interrupt ends the program at once.
-    idle: Arc<AtomicBool>,
-}
-
-impl Terminal {
-    fn new() -> io::Result<Terminal> {
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let idle = Arc::new(AtomicBool::new(true));
-        signal_hook::flag::register_conditional_default(SIGINT, Arc::clone(&idle))?;
-        signal_hook::flag::register(SIGINT, Arc::clone(&interrupted))?;
-        Ok(Terminal { interrupted, idle })
-    }
-
-    fn ask(&self, prompt: &str) -> io::Result<Zeroizing<String>> {
-        self.idle.store(false, Ordering::SeqCst);
-        // With Ctrl-C it raises SIGINT, and leaves the terminal as it was only if it returns after that.
-        let typed = rpassword::prompt_password(prompt).map(Zeroizing::new);
-        self.idle.store(true, Ordering::SeqCst);
-        if self.interrupted.load(Ordering::SeqCst) {
-            signal_hook::low_level::emulate_default_handler(SIGINT)?;
-        }
-        typed
-    }
-}
-
-/// The next line, without its end.
-fn line(input: &mut dyn BufRead) -> io::Result<Zeroizing<String>> {
-    // With room for the longest and its end, so that no copy is left behind by growing.
-    let mut line = Zeroizing::new(String::with_capacity(LONGEST_PASSWORD.saturating_add(2)));
-    let limit = u64::try_from(line.capacity()).unwrap_or(u64::MAX);
-    if input.take(limit).read_line(&mut line)? == 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "standard input has ended",
-        ));
-    }
-    let length = line.trim_end_matches(['\r', '\n']).len();
-    line.truncate(length);
-    Ok(line)
-}
-
-/// How a password is asked for: given the prompt.
-type Ask<'a> = &'a mut dyn FnMut(&str) -> io::Result<Zeroizing<String>>;
-
-fn run_with(arguments: &[OsString], ask: Ask<'_>, output: &mut dyn Write, errors: &mut dyn Write) -> i32 {
+fn run_with(arguments: &[OsString], ask: Ask<'_>, streams: &mut Streams) -> i32 {
     if arguments.is_empty() {
-        return print(output, HELP).map_or(1, |()| 1);
+        streams.output.text(HELP);
+        return 1;
     }
     let result = match parse(arguments) {
-        Ok(Request::Help) => print(output, HELP),
-        Ok(Request::Job(job)) => work(&job, ask, output, errors),
-        Err(message) => Err(Failure::wrong(format!("{message}; see komar passwd --help"))),
+        Ok(Request::Help) => {
+            streams.output.text(HELP);
+            Ok(0)
+        }
+        Ok(Request::Job(job)) => work(&job, ask, streams),
+        Err(message) => Err(Failure::wrong(format_args!("{message}; see komar passwd --help"))),
     };
-    match result {
-        Ok(()) => 0,
-        Err(failure) => {
-            // Nothing is left to do about an error that cannot be shown.
-            let _ = writeln!(errors, "Error: {}.", failure.message);
-            failure.status
-        }
-    }
-}
-
-struct Failure {
-    status: i32,
-    message: String,
-}
-
-impl Failure {
-    fn wrong(message: impl Display) -> Self {
-        Self {
-            status: 1,
-            message: message.to_string(),
-        }
-    }
+    end(result, &mut streams.errors)
 }
 
 enum Request {
@@ -264,7 +191,8 @@ fn scheme(flags: &Flags) -> Result<Scheme, String> {
     }
 }
 
-fn work(job: &Job, ask: Ask<'_>, output: &mut dyn Write, errors: &mut dyn Write) -> Result<(), Failure> {
+fn work(job: &Job, ask: Ask<'_>, streams: &mut Streams) -> Result<i32, Failure> {
+    let Streams { output, errors } = streams;
     match &job.action {
         Action::Set {
             create,
@@ -282,17 +210,18 @@ fn work(job: &Job, ask: Ask<'_>, output: &mut dyn Write, errors: &mut dyn Write)
             };
             // Before the file is locked: this takes its time by intent.
             let stored = hash(job.scheme, &password)?;
-            set(job, *create, user, &stored, output)
+            set(job, *create, user, &stored, output)?;
         }
-        Action::Delete { user } => delete(&job.file, user, output),
+        Action::Delete { user } => return delete(&job.file, user, streams),
         Action::HashPlainText => {
             warn_if_weak(job.scheme, errors);
-            hash_plain_text(job, output)
+            hash_plain_text(job, output)?;
         }
     }
+    Ok(0)
 }
 
-fn warn_if_weak(scheme: Scheme, errors: &mut dyn Write) {
+fn warn_if_weak(scheme: Scheme, errors: &mut Output) {
     let hint = match scheme {
         Scheme::Sha512 => "sha512 gives passwords away when the file is stolen",
         Scheme::Sha512Pbkdf2 { iterations } if iterations < Scheme::PBKDF2_ITERATIONS => {
@@ -300,25 +229,7 @@ fn warn_if_weak(scheme: Scheme, errors: &mut dyn Write) {
         }
         _ => return,
     };
-    let _ = writeln!(errors, "Warning: {hint}.");
-}
-
-fn ask_twice(ask: Ask<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let mut typed = |prompt: &str| {
-        ask(prompt).map_err(|error| {
-            Failure::wrong(format!(
-                "cannot read the password: {error}; it is asked for twice, or the first two lines of standard input"
-            ))
-        })
-    };
-    let first = typed("Password: ")?;
-    if *first != *typed("The same again: ")? {
-        return Err(Failure {
-            status: 2,
-            message: "the two passwords differ".into(),
-        });
-    }
-    Ok(Zeroizing::new(first.as_bytes().to_vec()))
+    errors.line(format_args!("Warning: {hint}."));
 }
 
 fn hash(scheme: Scheme, password: &[u8]) -> Result<StoredHash, Failure> {
@@ -342,15 +253,10 @@ fn hash(scheme: Scheme, password: &[u8]) -> Result<StoredHash, Failure> {
     StoredHash::derive(scheme, password, salt).map_err(Failure::wrong)
 }
 
-fn set(
-    job: &Job,
-    create: bool,
-    user: &str,
-    stored: &StoredHash,
-    output: &mut dyn Write,
-) -> Result<(), Failure> {
+fn set(job: &Job, create: bool, user: &str, stored: &StoredHash, output: &mut Output) -> Result<(), Failure> {
     if is_standard_output(&job.file) {
-        return print(output, &format!("{user}:{stored}\n"));
+        output.line(format_args!("{user}:{stored}"));
+        return Ok(());
     }
     let rule = if create { Create::New } else { Create::Never };
     let change = change(&job.file, rule, |editor| editor.set(user, stored))?;
@@ -358,38 +264,40 @@ fn set(
         Change::Added => "Added",
         Change::Updated => "Updated",
     };
-    print(
-        output,
-        &format!(
-            "{done} the password of user {user:?} in {}.\n",
-            job.file.display()
-        ),
-    )
+    let file = job.file.display();
+    output.line(format_args!("{done} the password of user {user:?} in {file}."));
+    Ok(())
 }
 
-fn delete(file: &Path, user: &str, output: &mut dyn Write) -> Result<(), Failure> {
+fn delete(file: &Path, user: &str, streams: &mut Streams) -> Result<i32, Failure> {
     let found = change(file, Create::Never, |editor| {
         Ok::<_, std::convert::Infallible>(editor.remove(user))
     })?;
     if !found {
-        return Err(Failure::wrong(format!("{} has no user {user:?}", file.display())));
+        // Scripts know this line from mosquitto_passwd.
+        let user = user.replace(char::is_control, "\u{FFFD}");
+        streams
+            .errors
+            .line(format_args!("Warning: User {user} not found in password file."));
+        return Ok(1);
     }
-    print(
-        output,
-        &format!("Deleted user {user:?} from {}.\n", file.display()),
-    )
+    let file = file.display();
+    streams
+        .output
+        .line(format_args!("Deleted user {user:?} from {file}."));
+    Ok(0)
 }
 
-fn hash_plain_text(job: &Job, output: &mut dyn Write) -> Result<(), Failure> {
+fn hash_plain_text(job: &Job, output: &mut Output) -> Result<(), Failure> {
     let counts = change(&job.file, Create::Never, |editor| {
         editor.hash_plain_lines(|_, plain| hash(job.scheme, plain).map_err(|failure| failure.message))
     })?;
     let (hashed, already) = (counts.hashed, counts.already_hashed);
     let file = job.file.display();
-    print(
-        output,
-        &format!("Hashed {hashed} passwords in {file}; {already} were hashes already.\n"),
-    )
+    output.line(format_args!(
+        "Hashed {hashed} passwords in {file}; {already} were hashes already."
+    ));
+    Ok(())
 }
 
 fn change<R, E: Display>(
@@ -427,17 +335,13 @@ fn is_standard_output(file: &Path) -> bool {
     file == Path::new("-")
 }
 
-fn print(output: &mut dyn Write, text: &str) -> Result<(), Failure> {
-    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
-    written.map_err(|error| Failure::wrong(format!("cannot write to standard output: {error}")))
-}
-
 /// What MQTT can carry. MQTT 5.0 §1.5.6.
 const LONGEST_PASSWORD: usize = 65_535;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::collected;
     use komar_passwd::{PasswordFile, PasswordVerdict};
 
     struct Outcome {
@@ -453,13 +357,11 @@ mod tests {
             let next = typed.next().ok_or_else(|| io::Error::other("no terminal"));
             next.map(|text| Zeroizing::new((*text).to_owned()))
         };
-        let (mut output, mut errors) = (Vec::new(), Vec::new());
-        let status = run_with(&arguments, &mut ask, &mut output, &mut errors);
-        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (status, output, errors) = collected(|streams| run_with(&arguments, &mut ask, streams));
         Outcome {
             status,
-            output: text(output),
-            errors: text(errors),
+            output,
+            errors,
         }
     }
 
@@ -507,6 +409,7 @@ mod tests {
         );
         let again = call(&["-D", &file, "bob"], &[]);
         assert_eq!((again.status, again.output.as_str()), (1, ""));
+        assert_eq!(again.errors, "Warning: User bob not found in password file.\n");
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(
             text.starts_with("# staff\n\nalice:") && text.ends_with("nonsense\n") && !text.contains("bob")
@@ -609,23 +512,6 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_standard_input() {
-        let mut input = &b"one \r\ntwo\n\nlast"[..];
-        for expected in ["one ", "two", "", "last"] {
-            assert_eq!(*line(&mut input).unwrap(), expected);
-        }
-        let end = line(&mut input).unwrap_err();
-        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
-        let endless = vec![b'x'; 1 << 20];
-        let long = line(&mut &endless[..]).unwrap();
-        assert!(
-            long.len() > LONGEST_PASSWORD && long.len() < 1 << 17,
-            "bounded, and refused later"
-        );
-        assert!(line(&mut &b"\xff\n"[..]).is_err(), "not UTF-8");
-    }
-
-    #[test]
     fn an_existing_file_is_not_created_again() {
         let (_folder, file) = place();
         std::fs::write(&file, "kept\n").unwrap();
@@ -635,10 +521,8 @@ mod tests {
             asked = true;
             Ok(Zeroizing::new("p".to_owned()))
         };
-        assert_eq!(
-            run_with(&arguments, &mut ask, &mut Vec::new(), &mut Vec::new()),
-            1
-        );
+        let (status, ..) = collected(|streams| run_with(&arguments, &mut ask, streams));
+        assert_eq!(status, 1);
         assert!(!asked, "it is said before a password is typed");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept\n");
     }

@@ -1,7 +1,6 @@
 //! `komar cert show`: what a certificate proves under every policy, and whether a listener would accept it.
 
 use std::fmt::Display;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,9 +9,13 @@ use komar_identity::tls::{
     ClientVerifier, TlsError, certificates_from_pem, default_provider, revocation_lists_from_pem,
 };
 use komar_identity::{AlternativeNameKind, Certificate, IdentityPolicy};
+use komar_server::setup::certificate_files;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier as _;
 use serde_json::{Value as Json, json};
+
+use super::read;
+use crate::output::Output;
 
 /// What is to be shown.
 pub(super) struct Question<'a> {
@@ -22,15 +25,14 @@ pub(super) struct Question<'a> {
     pub(super) template: Option<&'a str>,
 }
 
-pub(super) fn run(question: &Question<'_>, json: bool, output: &mut dyn Write) -> Result<i32, String> {
+pub(super) fn run(question: &Question<'_>, json: bool, output: &mut Output) -> Result<i32, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let report = Report::new(question, UnixTime::since_unix_epoch(now))?;
-    let text = if json {
-        format!("{:#}\n", report.json())
+    if json {
+        output.line(format_args!("{:#}", report.json()));
     } else {
-        report.to_string()
-    };
-    super::print(output, &text)?;
+        output.text(&report);
+    }
     Ok(if matches!(report.verdict, Some(Err(_))) {
         2
     } else {
@@ -54,7 +56,7 @@ struct Report {
 impl Report {
     fn new(question: &Question<'_>, now: UnixTime) -> Result<Report, String> {
         let file = question.file.display().to_string();
-        let bytes = std::fs::read(question.file).map_err(|error| format!("cannot read {file}: {error}"))?;
+        let bytes = read(question.file)?;
         let chain = match certificates_from_pem(&bytes, &file) {
             Err(TlsError::NotPem { .. }) => vec![CertificateDer::from(bytes)],
             chain => chain.map_err(|error| error.to_string())?,
@@ -216,20 +218,26 @@ fn verdict(
             None => Ok(None),
         };
     };
-    let read = |path: &Path| {
-        let label = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|error| format!("cannot read {label}: {error}"))?;
-        Ok::<_, String>((bytes, label))
-    };
     let text = |error: TlsError| error.to_string();
-    let (bytes, label) = read(authorities)?;
-    let cas = certificates_from_pem(&bytes, &label).map_err(text)?;
+    let files = if authorities.is_dir() {
+        certificate_files(authorities)
+            .map_err(|error| format!("cannot read {}: {error}", authorities.display()))?
+    } else {
+        vec![authorities.to_owned()]
+    };
+    if files.is_empty() {
+        return Err(format!(
+            "{}: no certificates (.pem, .crt, .cer, or names that end in a number as OpenSSL's do) in this folder",
+            authorities.display()
+        ));
+    }
+    let mut cas = Vec::new();
+    for file in files {
+        cas.extend(certificates_from_pem(&read(&file)?, &file.display().to_string()).map_err(text)?);
+    }
     let crls = match question.revocation_lists {
         None => Vec::new(),
-        Some(path) => {
-            let (bytes, label) = read(path)?;
-            revocation_lists_from_pem(&bytes, &label).map_err(text)?
-        }
+        Some(path) => revocation_lists_from_pem(&read(path)?, &path.display().to_string()).map_err(text)?,
     };
     let verifier =
         ClientVerifier::new(cas, crls, false, true, &Arc::new(default_provider()), now).map_err(text)?;
@@ -245,8 +253,8 @@ fn reason(error: &rustls::Error) -> String {
     };
     let words = match cause {
         Cause::Other(inner) => return inner.0.to_string(),
-        Cause::UnknownIssuer => "no authority of the file has signed it",
-        Cause::BadSignature => "an authority of the file has the issuer's name, but has not signed it",
+        Cause::UnknownIssuer => "none of these authorities has signed it",
+        Cause::BadSignature => "an authority has the issuer's name, but has not signed it",
         Cause::InvalidPurpose => "its extended key usage is not for TLS clients",
         Cause::NotValidYet | Cause::NotValidYetContext { .. } => "it, or its authority, is not valid yet",
         Cause::Expired | Cause::ExpiredContext { .. } => "it, or its authority, has expired",

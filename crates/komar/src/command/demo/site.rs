@@ -49,8 +49,8 @@ impl Site {
 
     fn make_certificates(&self) -> Result<(), Problem> {
         let problem = |error| Problem::of("cannot make certificates", error);
-        let authority = Authority::create("caMQTT", DAYS).map_err(problem)?;
-        self.write("caMQTT.crt", authority.certificate_pem())?;
+        let (authority, certificate) = Authority::create("caMQTT", DAYS).map_err(problem)?;
+        self.write("caMQTT.crt", &certificate)?;
         self.write_secret("caMQTT.key", &authority.key_pem())?;
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let mut pairs = vec![("broker", authority.issue_server(&names, DAYS))];
@@ -276,9 +276,8 @@ mod tests {
             let site = Site::at(folder.path()).unwrap_or_else(|problem| panic!("{problem}"));
             assert_eq!(self::names(site.folder()), names);
             let read = |name| fs::read_to_string(site.file(name)).unwrap();
-            assert!(
-                Authority::from_pem(&read("caMQTT.crt"), read("caMQTT.key").as_bytes(), "caMQTT.key").is_ok()
-            );
+            let (certificate, key) = (read("caMQTT.crt"), read("caMQTT.key"));
+            assert!(Authority::from_pem((certificate.as_bytes(), "crt"), (key.as_bytes(), "key")).is_ok());
             assert_eq!(read(MARKER), COMPLETE);
         }
     }
