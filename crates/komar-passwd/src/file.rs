@@ -189,7 +189,9 @@ impl<'a> Reader<'a> {
     }
 
     fn entry(&mut self, number: usize, line: &[u8], entry: Entry<'a>) {
-        if entry.name.is_empty() {
+        // What stands behind colons that begin a line is its name to Mosquitto, and then there is no hash.
+        let is_hash_only = line.first() == Some(&b':') && entry.hash.is_empty();
+        if entry.name.is_empty() || is_hash_only {
             return self.error(number, 1, PasswordFileErrorCause::EmptyName);
         }
         let length = entry.name.len();

@@ -8,7 +8,7 @@ use komar_acl::AclErrors;
 use komar_conf::Position;
 use komar_identity::tls::TlsError;
 use komar_identity::{FolderError, TemplateError};
-use komar_passwd::PasswordFileErrors;
+use komar_passwd::{PasswordFileErrorCause, PasswordFileErrors};
 
 use crate::listener::ListenAddress;
 
@@ -35,7 +35,7 @@ pub enum SetupError {
         errors: AclErrors,
     },
     /// A password file that has errors.
-    #[error("password_file '{}':\n{errors}", path.display())]
+    #[error("{} '{}':\n{errors}", Lead(errors), path.display())]
     Passwords {
         /// The file.
         path: PathBuf,
@@ -171,6 +171,20 @@ impl fmt::Display for SetupErrors {
             write!(f, "Error: {error}.")?;
         }
         Ok(())
+    }
+}
+
+/// What Mosquitto's log says of the first line that is wrong, for those who look for it.
+struct Lead<'a>(&'a PasswordFileErrors);
+
+impl fmt::Display for Lead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.0.iter().next().map(|error| &error.cause) {
+            Some(PasswordFileErrorCause::Hash { .. }) => "Unable to decode line",
+            Some(PasswordFileErrorCause::Duplicate { .. }) => "Duplicate user",
+            _ => "Invalid line",
+        };
+        write!(f, "{what} in password file")
     }
 }
 

@@ -97,7 +97,7 @@ const CASES: [Case; 17] = [
         "",
         3,
         &[
-            "password_file 'odd.pw'",
+            "in password file 'odd.pw'",
             "line 2",
             "odd.pw:1: the line has no colon",
         ],
