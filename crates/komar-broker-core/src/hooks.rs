@@ -105,6 +105,12 @@ impl Hooks {
         self.publish.is_some()
     }
 
+    /// Whether messages are shown to a hook, when they come or when they go.
+    #[inline]
+    pub(crate) fn watch_messages(&self) -> bool {
+        self.publish.is_some() || self.deliver.is_some()
+    }
+
     #[inline]
     pub(crate) fn has_subscribe(&self) -> bool {
         self.subscribe.is_some()

@@ -56,8 +56,6 @@ pub struct Worker {
     pub(crate) posts: VecDeque<MessageBody>,
     /// A hook wants the Connection closed that it was called for.
     pub(crate) ending: Option<ReasonCode>,
-    /// Properties of the PUBLISH that is being handled, as they are passed on.
-    pub(crate) forwarded_buffer: Vec<u8>,
     /// What PUBREL packets of the input at hand release, until it is routed.
     pub(crate) released: Vec<(PacketIdentifier, Option<MessageBody>)>,
     tally: Arc<Tally>,
@@ -98,6 +96,8 @@ pub(crate) struct Effects {
     pub(crate) maximum_undurable_bytes: usize,
     pub(crate) encoded: Encoded,
     pub(crate) replies: Replies,
+    /// Properties of the PUBLISH that is being handled, as they are passed on.
+    pub(crate) forwarded_buffer: Vec<u8>,
     /// Sessions whose retained messages go on.
     pub(crate) walking: VecDeque<Arc<Session>>,
     pub(crate) broker: Arc<Shared>,
@@ -157,7 +157,6 @@ impl Worker {
             orphans: VecDeque::new(),
             posts: VecDeque::new(),
             ending: None,
-            forwarded_buffer: Vec::new(),
             released: Vec::new(),
             tally: shared.tallies.add(),
             inbox: shared.add_inbox(),
@@ -179,6 +178,7 @@ impl Worker {
                 maximum_undurable_bytes,
                 encoded: Encoded::default(),
                 replies: Replies::default(),
+                forwarded_buffer: Vec::new(),
                 walking: VecDeque::new(),
                 broker: Arc::clone(&shared),
             },

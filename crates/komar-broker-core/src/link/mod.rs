@@ -6,6 +6,7 @@ mod connect;
 mod disconnect;
 mod phase;
 mod publish;
+mod publish_run;
 mod recheck;
 mod subscribe;
 pub(crate) mod topic_alias;
@@ -294,7 +295,15 @@ impl Worker {
                     self.fx.replies.gather(established.version);
                     return self.releases(link, unread, options);
                 }
-                PacketType::Publish => self.fx.replies.gather(established.version),
+                PacketType::Publish => {
+                    self.fx.replies.gather(established.version);
+                    if self.expects_run(whole, behind) {
+                        self.publish_run(link, unread, options);
+                        if unread.len() < raw.len() + behind.len() {
+                            return;
+                        }
+                    }
+                }
                 _ => self.fx.send_replies(&link.outbox),
             }
         }

@@ -19,7 +19,7 @@ use crate::outbox::Outbox;
 use crate::router::Origin;
 use crate::session::unreleased::Refused;
 use crate::store::Change;
-use crate::worker::Worker;
+use crate::worker::{Effects, Worker};
 
 impl Worker {
     /// `answers`: to the question whether it may be published, if that was asked before; otherwise empty.
@@ -104,19 +104,8 @@ impl Worker {
                 }
             }
         };
-        let forwarded = self.forwarded(publish);
-        let message = Message {
-            topic_name,
-            properties: &forwarded,
-            payload: publish.payload,
-            qos: publish.qos,
-            retain: publish.retain,
-            expires: publish
-                .properties
-                .message_expiry_interval
-                .map_or(Millis::NEVER, |seconds| self.fx.now.after_seconds(seconds)),
-            kept: None,
-        };
+        let forwarded = self.fx.forwarded(publish);
+        let message = message_of(publish, topic_name, &forwarded, self.fx.now);
         let (mut refusal, mut message, rewritten) = (refusal, message, &mut None);
         if refusal.is_none() && self.broker.hooks.has_publish() {
             let publisher = Arc::clone(&established.identity);
@@ -138,18 +127,8 @@ impl Worker {
                 Ok(())
             }
         };
-        self.forwarded_buffer = forwarded;
-        self.forwarded_buffer.clear();
+        self.fx.keep_buffer(forwarded);
         outcome
-    }
-
-    /// Copies the properties that are passed on behind each other. Empty, and no copy, for 3.x.
-    fn forwarded(&mut self, publish: &Publish<'_>) -> Vec<u8> {
-        let mut buffer = core::mem::take(&mut self.forwarded_buffer);
-        for part in publish.properties.forwarded() {
-            buffer.extend_from_slice(part);
-        }
-        buffer
     }
 
     /// Whether this Link's user may publish there; remembered for the Topic Names it used last. `answer` is what came
@@ -203,15 +182,7 @@ impl Worker {
             None if matched == 0 => ReasonCode::NoMatchingSubscribers,
             None => ReasonCode::Success,
         };
-        self.fx.acknowledge(&link.outbox, |version, buffer| {
-            let properties = AckProperties::default();
-            PubAck {
-                packet_identifier,
-                reason_code,
-                properties,
-            }
-            .encode(version, buffer)
-        });
+        self.fx.puback(&link.outbox, packet_identifier, reason_code);
     }
 
     /// QoS 2: keeps the message until it is released, and answers PUBREC. v5 [MQTT-4.3.3-8], v3 [MQTT-4.3.3-2]
@@ -293,6 +264,61 @@ impl Worker {
             .encode(version, buffer)
         });
         Ok(())
+    }
+}
+
+impl Effects {
+    /// Copies the properties that are passed on behind each other. Empty, and no copy, for 3.x.
+    pub(super) fn forwarded(&mut self, publish: &Publish<'_>) -> Vec<u8> {
+        let mut buffer = core::mem::take(&mut self.forwarded_buffer);
+        for part in publish.properties.forwarded() {
+            buffer.extend_from_slice(part);
+        }
+        buffer
+    }
+
+    /// Takes the buffer of [`forwarded`](Self::forwarded) back.
+    pub(super) fn keep_buffer(&mut self, mut forwarded: Vec<u8>) {
+        forwarded.clear();
+        self.forwarded_buffer = forwarded;
+    }
+
+    pub(super) fn puback(
+        &mut self,
+        outbox: &Arc<Outbox>,
+        packet_identifier: PacketIdentifier,
+        reason_code: ReasonCode,
+    ) {
+        self.acknowledge(outbox, |version, buffer| {
+            let properties = AckProperties::default();
+            PubAck {
+                packet_identifier,
+                reason_code,
+                properties,
+            }
+            .encode(version, buffer)
+        });
+    }
+}
+
+/// The message that a PUBLISH carries. `properties` are those that are passed on.
+pub(super) fn message_of<'a>(
+    publish: &Publish<'a>,
+    topic_name: TopicName<'a>,
+    properties: &'a [u8],
+    now: Millis,
+) -> Message<'a> {
+    Message {
+        topic_name,
+        properties,
+        payload: publish.payload,
+        qos: publish.qos,
+        retain: publish.retain,
+        expires: publish
+            .properties
+            .message_expiry_interval
+            .map_or(Millis::NEVER, |seconds| now.after_seconds(seconds)),
+        kept: None,
     }
 }
 

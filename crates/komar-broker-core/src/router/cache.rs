@@ -7,7 +7,7 @@
 use foldhash::quality::SeedableRandomState;
 use hashbrown::HashMap;
 
-use super::Route;
+use super::{Route, Target};
 
 /// State of the world that a cached lookup depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) struct TopicCache {
     missed: Box<[u64; MISSED]>,
     /// Routes of a name that is not cached. Emptied at the end of a turn.
     scratch: Vec<Route>,
+    /// Whether the last message had one Session as its receiver.
+    single: bool,
 }
 
 struct Entry {
@@ -42,6 +44,7 @@ impl TopicCache {
             maximum_targets,
             missed: Box::new([0; MISSED]),
             scratch: Vec::new(),
+            single: false,
         }
     }
 
@@ -56,6 +59,22 @@ impl TopicCache {
         self.entries
             .get_mut(place)
             .map_or(&mut [], |entry| entry.routes.as_mut_slice())
+    }
+
+    /// The receiver in an entry that [`find`](Self::find) has found, if it is the only one.
+    pub(crate) fn single(&self, place: usize) -> Option<&Target> {
+        match self.entries.get(place)?.routes.as_slice() {
+            [Route::One(target)] => Some(target),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn note_single(&mut self, single: bool) {
+        self.single = single;
+    }
+
+    pub(crate) fn was_single(&self) -> bool {
+        self.single
     }
 
     /// Looks the routes up and remembers them if the name was looked up before.

@@ -75,16 +75,7 @@ fn deliver(
     if target.no_local && origin.client_id() == Some(&*target.session.client_id) {
         return false;
     }
-    let qos = if rules.config.upgrade_outgoing_qos {
-        target.maximum_qos
-    } else {
-        // v5 [MQTT-3.8.4-8]
-        // v5 [MQTT-4.8.2-3], v3 [MQTT-3.8.4-6]
-        message.qos.min(target.maximum_qos)
-    };
-    // v5 [MQTT-3.3.1-12], v5 [MQTT-3.3.1-13]
-    // v3 [MQTT-3.3.1-9]
-    let retain = message.retain && target.retain_as_published;
+    let (qos, retain) = target.copy_of(message, rules.config);
     while target.is_readable(rules.access, message.topic_name) {
         if !broker.hooks.delivers(&target.session, message, qos, retain) {
             return false;

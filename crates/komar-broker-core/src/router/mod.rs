@@ -110,7 +110,10 @@ impl Worker {
             config,
             access: &access.access,
         };
-        fan_out::fan_out(fx, broker, rules, routes, origin, message)
+        let single = matches!(routes, [Route::One(_)]);
+        let matched = fan_out::fan_out(fx, broker, rules, routes, origin, message);
+        cache.note_single(single);
+        matched
     }
 
     /// Keeps a retained message and routes it. Both happen under the index's read lock, so that a new Subscription
@@ -255,6 +258,21 @@ impl Target {
     fn ask(&mut self, access: &Access, name: TopicName<'_>) {
         self.identity_epoch = self.session.identity_epoch();
         self.readable = may_receive(access, &self.session, name);
+    }
+
+    /// QoS and RETAIN of the copy for this receiver.
+    #[inline]
+    pub(crate) fn copy_of(&self, message: Message<'_>, config: &BrokerConfig) -> (QoS, bool) {
+        let qos = if config.upgrade_outgoing_qos {
+            self.maximum_qos
+        } else {
+            // v5 [MQTT-3.8.4-8]
+            // v5 [MQTT-4.8.2-3], v3 [MQTT-3.8.4-6]
+            message.qos.min(self.maximum_qos)
+        };
+        // v5 [MQTT-3.3.1-12], v5 [MQTT-3.3.1-13]
+        // v3 [MQTT-3.3.1-9]
+        (qos, message.retain && self.retain_as_published)
     }
 
     /// Whether the Session may read there; asks again if another user has it by now.

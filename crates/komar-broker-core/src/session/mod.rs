@@ -238,69 +238,46 @@ impl SessionState {
         config: &BrokerConfig,
         mut delivery: Delivery<'_, '_>,
     ) -> Delivered {
-        let SessionState {
-            outbox,
-            exchange,
-            send_maximum,
-            ended,
-            identity_epoch,
-            durable,
-            ..
-        } = self;
-        if *ended {
+        if self.ended {
             return Delivered::Skipped;
         }
-        if *identity_epoch != delivery.identity_epoch {
+        if self.identity_epoch != delivery.identity_epoch {
             return Delivered::Stale;
         }
-        let Some(outbox) = outbox else {
+        let Some(mut sending) = self.sending(config) else {
             // v3 [MQTT-3.1.2-5]
             if delivery.qos == QoS::AtMostOnce && !config.queue_qos0_messages {
                 return Delivered::Skipped;
             }
             return self.keep(fx, config, delivery, false);
         };
-        let mut out = outbox.lock();
-        if delivery.qos == QoS::AtMostOnce {
-            // What was kept while the client was away comes first.
-            if exchange
-                .as_ref()
-                .is_none_or(|exchange| !exchange.queue.has_qos0())
-            {
-                return deliver_qos0(fx, outbox, &mut out, &mut delivery);
+        match sending.send(fx, &mut delivery) {
+            Some(delivered) => {
+                sending.finish(fx);
+                delivered
             }
-            drop(out);
-            return self.keep(fx, config, delivery, true);
+            None => {
+                drop(sending);
+                self.keep(fx, config, delivery, true)
+            }
         }
-        let quota = Quota::of(config, *send_maximum);
-        let waits = delivery.qos == QoS::ExactlyOnce && durable.is_some();
-        let ready = out.is_open()
-            && fx.has_room(&out)
-            && exchange.as_ref().is_none_or(|exchange| {
-                if waits {
-                    exchange.may_prepare(quota) && exchange.queue.is_empty()
-                } else {
-                    exchange.may_send(quota)
-                }
-            });
-        if !ready {
-            out.starved = true;
-            drop(out);
-            return self.keep(fx, config, delivery, true);
-        }
-        let queued = delivery.queued(&mut fx.scratch);
-        let exchange = exchange.get_or_insert_default();
-        let store = ForStore {
-            durable: durable.as_ref(),
-            share: delivery.share,
-            retained: 0,
-        };
-        if waits {
-            return exchange.prepare(fx, &out, queued, store);
-        }
-        let sent = exchange.send(fx, &mut out, queued, Some(delivery.message), store);
-        fx.mark_dirty(outbox, &mut out);
-        sent
+    }
+
+    /// For which user READ access has to have been granted; `None` if the Session is over.
+    pub(crate) fn present_identity(&self) -> Option<u32> {
+        (!self.ended).then_some(self.identity_epoch)
+    }
+
+    /// The Connection with its Outbox locked; `None` if there is none.
+    pub(crate) fn sending(&mut self, config: &BrokerConfig) -> Option<Sending<'_>> {
+        let outbox = self.outbox.as_ref()?;
+        Some(Sending {
+            outbox,
+            out: outbox.lock(),
+            exchange: &mut self.exchange,
+            quota: Quota::of(config, self.send_maximum),
+            durable: self.durable.as_ref(),
+        })
     }
 
     fn keep(
@@ -613,6 +590,62 @@ impl Effects {
     }
 }
 
+/// A Session and its Connection, both locked, to be sent one message or several.
+pub(crate) struct Sending<'s> {
+    outbox: &'s Arc<Outbox>,
+    out: MutexGuard<'s, State>,
+    exchange: &'s mut Option<Box<Exchange>>,
+    quota: Quota,
+    durable: Option<&'s Arc<str>>,
+}
+
+impl Sending<'_> {
+    /// Sends a message. `None`: it has to wait in the Session.
+    #[inline]
+    pub(crate) fn send(&mut self, fx: &mut Effects, delivery: &mut Delivery<'_, '_>) -> Option<Delivered> {
+        if delivery.qos == QoS::AtMostOnce {
+            // What was kept while the client was away comes first.
+            let exchange = self.exchange.as_ref();
+            return exchange
+                .is_none_or(|exchange| !exchange.queue.has_qos0())
+                .then(|| send_qos0(fx, &mut self.out, delivery));
+        }
+        // Once it is durable, so that a restart does not deliver it twice.
+        let waits = delivery.qos == QoS::ExactlyOnce && self.durable.is_some();
+        let ready = self.out.is_open()
+            && fx.has_room(&self.out)
+            && self.exchange.as_ref().is_none_or(|exchange| {
+                if waits {
+                    exchange.may_prepare(self.quota) && exchange.queue.is_empty()
+                } else {
+                    exchange.may_send(self.quota)
+                }
+            });
+        if !ready {
+            self.out.starved = true;
+            return None;
+        }
+        let queued = delivery.queued(&mut fx.scratch);
+        let exchange = self.exchange.get_or_insert_default();
+        let store = ForStore {
+            durable: self.durable,
+            share: delivery.share,
+            retained: 0,
+        };
+        Some(if waits {
+            exchange.prepare(fx, &self.out, queued, store)
+        } else {
+            exchange.send(fx, &mut self.out, queued, Some(delivery.message), store)
+        })
+    }
+
+    /// Lets what was sent be written.
+    #[inline]
+    pub(crate) fn finish(mut self, fx: &mut Effects) {
+        fx.mark_dirty(self.outbox, &mut self.out);
+    }
+}
+
 impl Exchange {
     /// v5 [MQTT-3.3.4-9]
     fn has_quota(&self, quota: Quota) -> bool {
@@ -769,12 +802,7 @@ impl Exchange {
 }
 
 /// Sends a QoS 0 message, or drops it where the Connection cannot keep up.
-pub(crate) fn deliver_qos0(
-    fx: &mut Effects,
-    outbox: &Arc<Outbox>,
-    out: &mut State,
-    delivery: &mut Delivery<'_, '_>,
-) -> Delivered {
+fn send_qos0(fx: &mut Effects, out: &mut State, delivery: &mut Delivery<'_, '_>) -> Delivered {
     if !out.is_open() {
         return Delivered::Skipped;
     }
@@ -795,6 +823,5 @@ pub(crate) fn deliver_qos0(
     if !append_publish(out, fx, delivery.message, delivery.body.as_ref(), copy) {
         return Delivered::Skipped;
     }
-    fx.mark_dirty(outbox, out);
     Delivered::Sent
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod access;
+mod batches;
 mod desk;
 mod exchange;
 mod hooks;
