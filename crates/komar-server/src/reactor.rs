@@ -1,24 +1,25 @@
 //! One thread: waits for its Connections, reads, lets the worker work, writes.
 
+mod accept;
+mod write;
+
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use komar_broker_core::{
-    CloseCause, Event, LinkState, ListenerId, Next, Now, Outbox, PasswordRequest, Take, Worker,
-};
+use komar_broker_core::{CloseCause, Event, LinkState, ListenerId, Now, Outbox, PasswordRequest, Worker};
 use komar_codec::ReasonCode;
 use komar_passwd::PasswordVerdict;
-use mio::{Events, Interest, Poll, Registry, Token};
+use mio::{Events, Poll, Registry, Token};
 use parking_lot::Mutex;
 use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
 use slab::Slab;
 
 use crate::authenticate::PasswordPool;
-use crate::connection::{Address, Connection, Received, write_output};
+use crate::connection::{Address, Connection, Received};
 use crate::event_log;
 use crate::listener::ListenAddress;
 use crate::listening_socket::ListeningSocket;
@@ -27,9 +28,9 @@ use crate::open_listener::{ListenerSettings, OpenListener};
 use crate::publisher::OwnMessage;
 use crate::reload::Pause;
 use crate::server::Placement;
-use crate::transport::layers::{End, Layers, Scratch};
+use crate::transport::layers::{End, Scratch};
 use crate::transport::proxy::{self, ProxyError, Source};
-use crate::transport::socket::{Peer, Socket};
+use crate::transport::socket::Peer;
 use crate::transport::tls::{Tls, looks_like_tls};
 
 /// What all reactors of a server share.
@@ -289,135 +290,6 @@ impl Reactor {
             .recheck(&mut connection.link, &new.policy, certificate);
     }
 
-    /// Accepts a few Connections, so that a storm of them leaves time for those that are there.
-    fn accept(&mut self) {
-        if self.accept_after.is_some_and(|after| Instant::now() < after) {
-            return;
-        }
-        self.accept_after = None;
-        let mut listeners = core::mem::take(&mut self.accepting);
-        listeners.sort_unstable();
-        listeners.dedup();
-        listeners.retain(|id| self.accept_some(*id));
-        self.accepting.append(&mut listeners);
-    }
-
-    /// Says whether there may be more.
-    fn accept_some(&mut self, id: ListenerId) -> bool {
-        for _ in 0..ACCEPTS_A_TURN {
-            let Some((socket, open)) = self.sockets.get(&id) else {
-                return false;
-            };
-            let open = Arc::clone(open);
-            match socket.accept() {
-                Ok((socket, peer)) => self.place(socket, peer, &open),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.accept_failed = false;
-                    return false;
-                }
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
-                    // Once, until nobody waits any more: it is tried ten times a second.
-                    if !self.accept_failed {
-                        tracing::error!(
-                            "cannot accept connections: {error}; they wait until it is possible again"
-                        );
-                    }
-                    self.accept_failed = true;
-                    self.accept_after = Some(Instant::now() + ACCEPT_PAUSE);
-                    return true;
-                }
-            }
-        }
-        true
-    }
-
-    /// Chooses the reactor for a new Connection.
-    fn place(&mut self, socket: Socket, peer: Peer, open: &Arc<OpenListener>) {
-        let settings = open.settings();
-        if !is_trusted(&settings, &peer) {
-            tracing::info!(
-                target: event_log::NOTICE,
-                "Connection from {peer} rejected, it is not a trusted proxy."
-            );
-            return;
-        }
-        let all = self.common.loads.iter().map(|load| load.load(Ordering::Relaxed));
-        if all.sum::<usize>() >= self.common.maximum_connections.load(Ordering::Relaxed) {
-            tracing::info!(
-                target: event_log::NOTICE,
-                "Client connection from {peer} denied: max_connections exceeded (global_max_connections)."
-            );
-            return;
-        }
-        let count = open.connections.fetch_add(1, Ordering::Relaxed);
-        if settings
-            .maximum_connections
-            .is_some_and(|maximum| count >= maximum)
-        {
-            open.connections.fetch_sub(1, Ordering::Relaxed);
-            tracing::info!(
-                target: event_log::NOTICE,
-                "Client connection from {peer} denied: max_connections exceeded."
-            );
-            return;
-        }
-        if settings.no_delay {
-            socket.send_small_packets_at_once();
-        }
-        // Of a proxy's client nothing is known yet.
-        if settings.proxy.is_none() {
-            log_arrival(&peer, open);
-        }
-        let reactors = self.common.mailboxes.len();
-        let target = match self.common.placement {
-            Placement::Pack => 0,
-            Placement::Alternate => self.common.placed.fetch_add(1, Ordering::Relaxed) % reactors,
-        };
-        self.common.loads[target].fetch_add(1, Ordering::Relaxed);
-        if target == self.number {
-            self.add(socket, peer, open);
-        } else {
-            self.common.mailboxes[target].send(Mail::Accepted {
-                socket,
-                peer,
-                listener: Arc::clone(open),
-            });
-        }
-    }
-
-    fn add(&mut self, mut socket: Socket, peer: Peer, open: &Arc<OpenListener>) {
-        let settings = open.settings();
-        let entry = self.connections.vacant_entry();
-        let key = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let layers = Layers::of(&settings);
-        let registered = self.poll.registry().register(&mut socket, Token(key), interest);
-        let (Ok(layers), Ok(()), false) = (layers, registered, open.is_closed()) else {
-            tracing::error!("cannot take the connection from {peer} over; it is closed");
-            open.connections.fetch_sub(1, Ordering::Relaxed);
-            self.common.loads[self.number].fetch_sub(1, Ordering::Relaxed);
-            return;
-        };
-        let socket = Arc::new(socket);
-        let wrapped = layers.as_ref().is_some_and(|layers| layers.wraps_output());
-        let shared = (!wrapped).then(|| Arc::clone(&socket));
-        let address = Address::new(self.number, key, peer, shared);
-        let link = self.worker.open(Box::new(address), &settings.policy);
-        entry.insert(Connection {
-            socket,
-            link,
-            layers,
-            listener: Arc::clone(open),
-            settings,
-            read_closed: false,
-            reading: true,
-            closing: false,
-        });
-        // What has come already is read now: the edge may have been before the registration.
-        self.reading.push(key);
-    }
-
     /// One read of each Connection that may have something. Of TLS handshakes only a few, so that a storm of them
     /// leaves time for everybody else; the others wait for the next turn, in the order in which they came.
     fn read_connections(&mut self) {
@@ -538,7 +410,7 @@ impl Reactor {
                 .check(proxy)
                 .map_err(|demand| format!("Connection from {peer} rejected, {demand}."))?;
         }
-        log_arrival(&peer, &connection.listener);
+        accept::log_arrival(&peer, &connection.listener);
         if let Some(tls) = &header.tls {
             if let (Some(version), Some(cipher)) = (&tls.version, &tls.cipher) {
                 let line = format!("Connection from {peer} negotiated {version} cipher {cipher}");
@@ -674,103 +546,6 @@ impl Reactor {
         }
     }
 
-    fn write_all(&mut self) {
-        while let Some(outbox) = self.worker.next_dirty() {
-            self.flush(&outbox);
-        }
-    }
-
-    /// Writes what waits for one Connection: at once if any thread may, otherwise on its own reactor.
-    fn flush(&mut self, outbox: &Arc<Outbox>) {
-        let Some(address) = Address::of(outbox) else {
-            return;
-        };
-        match &address.socket {
-            Some(socket) => self.flush_plain(outbox, address, socket),
-            None if address.reactor == self.number => {
-                if let Some(key) = self.find(outbox) {
-                    self.flush_layers(outbox, key);
-                }
-            }
-            None => self.common.mailboxes[address.reactor].send(Mail::Flush(Arc::clone(outbox))),
-        }
-    }
-
-    fn flush_plain(&mut self, outbox: &Arc<Outbox>, address: &Address, socket: &Socket) {
-        loop {
-            let next = match self.worker.take_output(outbox) {
-                Take::Output(mut output) => {
-                    let sent = write_output(socket, &mut output);
-                    self.worker.output_done(outbox, output, sent)
-                }
-                Take::Close => Next::Close,
-                _ => Next::Idle,
-            };
-            match next {
-                Next::Again => {}
-                Next::Close => return self.hang_up(outbox, address, socket),
-                _ => return,
-            }
-        }
-    }
-
-    fn flush_layers(&mut self, outbox: &Arc<Outbox>, key: usize) {
-        loop {
-            let Some(connection) = self.connections.get_mut(key) else {
-                return;
-            };
-            let Some(layers) = &mut connection.layers else {
-                return;
-            };
-            let next = match self.worker.take_output(outbox) {
-                Take::Output(mut output) => {
-                    let sent = layers.write_output(&connection.socket, &mut output, &mut self.scratch);
-                    self.worker.output_done(outbox, output, sent)
-                }
-                Take::Close => Next::Close,
-                _ => Next::Idle,
-            };
-            match next {
-                Next::Again => {}
-                Next::Close => {
-                    layers.close(&connection.socket, &mut self.scratch);
-                    connection.closing = true;
-                    return self.flush_pending(key);
-                }
-                _ => return,
-            }
-        }
-    }
-
-    /// Writes bytes of the layers that wait; a Connection that is being closed ends with it.
-    fn flush_pending(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
-        let Some(layers) = &mut connection.layers else {
-            return;
-        };
-        layers.flush(&connection.socket, &mut self.scratch);
-        // A peer that does not even take our last words gets no more time for them.
-        if connection.closing {
-            connection.discard_input(&mut self.buffer);
-            self.over.push((key, CloseCause::ConnectionClosed));
-        }
-    }
-
-    /// Ends a plain Connection: here if it is ours, by its socket if it is another reactor's.
-    fn hang_up(&mut self, outbox: &Arc<Outbox>, address: &Address, socket: &Socket) {
-        if address.reactor == self.number {
-            if let Some(key) = self.find(outbox) {
-                self.connections[key].discard_input(&mut self.buffer);
-                self.over.push((key, CloseCause::ConnectionClosed));
-            }
-        } else {
-            // Its reactor finds out by itself.
-            socket.shutdown();
-        }
-    }
-
     fn remove_connections(&mut self) {
         for (key, cause) in core::mem::take(&mut self.over) {
             let Some(mut connection) = self.connections.try_remove(key) else {
@@ -812,18 +587,6 @@ impl Reactor {
     }
 }
 
-/// Whether whoever connects may say whom it stands for.
-fn is_trusted(settings: &ListenerSettings, peer: &Peer) -> bool {
-    match (&settings.proxy, peer) {
-        (Some(proxy), Peer::Network(address)) if !proxy.trusted.is_empty() => {
-            // An IPv4 address may come in IPv6's clothes.
-            let address = address.ip().to_canonical();
-            proxy.trusted.iter().any(|network| network.contains(&address))
-        }
-        _ => true,
-    }
-}
-
 /// Whether a certificate that was good enough still is.
 fn check_certificate(tls: &Tls, old: &ListenerSettings, new: &ListenerSettings) -> Result<(), rustls::Error> {
     let Some(verifier) = &new.client_verifier else {
@@ -846,25 +609,6 @@ fn check_certificate(tls: &Tls, old: &ListenerSettings, new: &ListenerSettings) 
     }
 }
 
-fn log_arrival(peer: &dyn core::fmt::Display, open: &OpenListener) {
-    match &open.local {
-        ListenAddress::Tcp(address) => {
-            let port = address.port();
-            tracing::info!(target: event_log::CONNECTION, event = "accepted", address = %peer, port = u64::from(port), "New connection from {peer} on port {port}.");
-        }
-        // Unix sockets have port 0 in Mosquitto's log; the peer's name says the path.
-        ListenAddress::Unix(_) => {
-            tracing::info!(
-                target: event_log::CONNECTION,
-                event = "accepted",
-                address = %peer,
-                port = 0u64,
-                "New connection from {peer} on port 0."
-            );
-        }
-    }
-}
-
 /// Where the client is, for the log.
 fn peer_of(connection: &Connection) -> String {
     Address::of(connection.link.outbox()).map_or_else(String::new, |address| {
@@ -882,21 +626,10 @@ pub(crate) fn now(started: Instant) -> Now {
     }
 }
 
-/// Errors of `accept` that concern the Connection which was to be accepted, not the listener.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::TimedOut
-    )
-}
-
 /// Bytes of one read. Long enough for batches; one buffer a thread, not one a Connection.
 const READ_BUFFER: usize = 64 << 10;
-const ACCEPTS_A_TURN: usize = 32;
 /// Steps of TLS handshakes in a turn: one with an RSA-2048 signature takes about 0.5 ms.
 const HANDSHAKES_A_TURN: usize = 2;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Tokens: keys of Connections, then the waker, then the listeners.
 pub(crate) const WAKER: usize = usize::MAX >> 1;
 const LISTENERS: usize = WAKER + 1;

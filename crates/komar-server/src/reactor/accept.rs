@@ -1,0 +1,193 @@
+//! Accepting Connections, and choosing the reactor that serves them.
+
+use core::sync::atomic::Ordering;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use komar_broker_core::ListenerId;
+use mio::{Interest, Token};
+
+use super::Reactor;
+use crate::connection::{Address, Connection};
+use crate::event_log;
+use crate::listener::ListenAddress;
+use crate::mailbox::Mail;
+use crate::open_listener::{ListenerSettings, OpenListener};
+use crate::server::Placement;
+use crate::transport::layers::Layers;
+use crate::transport::socket::{Peer, Socket};
+
+impl Reactor {
+    /// Accepts a few Connections, so that a storm of them leaves time for those that are there.
+    pub(super) fn accept(&mut self) {
+        if self.accept_after.is_some_and(|after| Instant::now() < after) {
+            return;
+        }
+        self.accept_after = None;
+        let mut listeners = core::mem::take(&mut self.accepting);
+        listeners.sort_unstable();
+        listeners.dedup();
+        listeners.retain(|id| self.accept_some(*id));
+        self.accepting.append(&mut listeners);
+    }
+
+    /// Says whether there may be more.
+    fn accept_some(&mut self, id: ListenerId) -> bool {
+        for _ in 0..ACCEPTS_A_TURN {
+            let Some((socket, open)) = self.sockets.get(&id) else {
+                return false;
+            };
+            let open = Arc::clone(open);
+            match socket.accept() {
+                Ok((socket, peer)) => self.place(socket, peer, &open),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.accept_failed = false;
+                    return false;
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    // Once, until nobody waits any more: it is tried ten times a second.
+                    if !self.accept_failed {
+                        tracing::error!(
+                            "cannot accept connections: {error}; they wait until it is possible again"
+                        );
+                    }
+                    self.accept_failed = true;
+                    self.accept_after = Some(Instant::now() + ACCEPT_PAUSE);
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    /// Chooses the reactor for a new Connection.
+    fn place(&mut self, socket: Socket, peer: Peer, open: &Arc<OpenListener>) {
+        let settings = open.settings();
+        if !is_trusted(&settings, &peer) {
+            tracing::info!(
+                target: event_log::NOTICE,
+                "Connection from {peer} rejected, it is not a trusted proxy."
+            );
+            return;
+        }
+        let all = self.common.loads.iter().map(|load| load.load(Ordering::Relaxed));
+        if all.sum::<usize>() >= self.common.maximum_connections.load(Ordering::Relaxed) {
+            tracing::info!(
+                target: event_log::NOTICE,
+                "Client connection from {peer} denied: max_connections exceeded (global_max_connections)."
+            );
+            return;
+        }
+        let count = open.connections.fetch_add(1, Ordering::Relaxed);
+        if settings
+            .maximum_connections
+            .is_some_and(|maximum| count >= maximum)
+        {
+            open.connections.fetch_sub(1, Ordering::Relaxed);
+            tracing::info!(
+                target: event_log::NOTICE,
+                "Client connection from {peer} denied: max_connections exceeded."
+            );
+            return;
+        }
+        if settings.no_delay {
+            socket.send_small_packets_at_once();
+        }
+        // Of a proxy's client nothing is known yet.
+        if settings.proxy.is_none() {
+            log_arrival(&peer, open);
+        }
+        let reactors = self.common.mailboxes.len();
+        let target = match self.common.placement {
+            Placement::Pack => 0,
+            Placement::Alternate => self.common.placed.fetch_add(1, Ordering::Relaxed) % reactors,
+        };
+        self.common.loads[target].fetch_add(1, Ordering::Relaxed);
+        if target == self.number {
+            self.add(socket, peer, open);
+        } else {
+            self.common.mailboxes[target].send(Mail::Accepted {
+                socket,
+                peer,
+                listener: Arc::clone(open),
+            });
+        }
+    }
+
+    pub(super) fn add(&mut self, mut socket: Socket, peer: Peer, open: &Arc<OpenListener>) {
+        let settings = open.settings();
+        let entry = self.connections.vacant_entry();
+        let key = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let layers = Layers::of(&settings);
+        let registered = self.poll.registry().register(&mut socket, Token(key), interest);
+        let (Ok(layers), Ok(()), false) = (layers, registered, open.is_closed()) else {
+            tracing::error!("cannot take the connection from {peer} over; it is closed");
+            open.connections.fetch_sub(1, Ordering::Relaxed);
+            self.common.loads[self.number].fetch_sub(1, Ordering::Relaxed);
+            return;
+        };
+        let socket = Arc::new(socket);
+        let wrapped = layers.as_ref().is_some_and(|layers| layers.wraps_output());
+        let shared = (!wrapped).then(|| Arc::clone(&socket));
+        let address = Address::new(self.number, key, peer, shared);
+        let link = self.worker.open(Box::new(address), &settings.policy);
+        entry.insert(Connection {
+            socket,
+            link,
+            layers,
+            listener: Arc::clone(open),
+            settings,
+            read_closed: false,
+            reading: true,
+            closing: false,
+        });
+        // What has come already is read now: the edge may have been before the registration.
+        self.reading.push(key);
+    }
+}
+
+/// Whether whoever connects may say whom it stands for.
+fn is_trusted(settings: &ListenerSettings, peer: &Peer) -> bool {
+    match (&settings.proxy, peer) {
+        (Some(proxy), Peer::Network(address)) if !proxy.trusted.is_empty() => {
+            // An IPv4 address may come in IPv6's clothes.
+            let address = address.ip().to_canonical();
+            proxy.trusted.iter().any(|network| network.contains(&address))
+        }
+        _ => true,
+    }
+}
+
+pub(super) fn log_arrival(peer: &dyn core::fmt::Display, open: &OpenListener) {
+    match &open.local {
+        ListenAddress::Tcp(address) => {
+            let port = address.port();
+            tracing::info!(target: event_log::CONNECTION, event = "accepted", address = %peer, port = u64::from(port), "New connection from {peer} on port {port}.");
+        }
+        // Unix sockets have port 0 in Mosquitto's log; the peer's name says the path.
+        ListenAddress::Unix(_) => {
+            tracing::info!(
+                target: event_log::CONNECTION,
+                event = "accepted",
+                address = %peer,
+                port = 0u64,
+                "New connection from {peer} on port 0."
+            );
+        }
+    }
+}
+
+/// Errors of `accept` that concern the Connection which was to be accepted, not the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::TimedOut
+    )
+}
+
+const ACCEPTS_A_TURN: usize = 32;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
