@@ -1,9 +1,8 @@
 //! An Application Message while it is routed, and as it is kept.
 
-use std::sync::Arc;
-
 use komar_codec::QoS;
 use komar_topic::TopicName;
+use triomphe::ThinArc;
 
 use crate::now::Millis;
 
@@ -65,87 +64,87 @@ impl<'a> Message<'a> {
         }
         let topic = self.topic_name.as_str().as_bytes();
         scratch.clear();
-        scratch.reserve(HEADER + topic.len() + self.properties.len() + self.payload.len());
-        scratch.extend_from_slice(&self.expires.0.to_be_bytes());
-        scratch.extend_from_slice(&length(topic).to_be_bytes());
-        scratch.extend_from_slice(&length(self.properties).to_be_bytes());
-        scratch.push(self.qos.as_u8());
-        scratch.push(u8::from(self.retain));
+        scratch.reserve(topic.len() + self.properties.len() + self.payload.len());
         scratch.extend_from_slice(topic);
         scratch.extend_from_slice(self.properties);
         scratch.extend_from_slice(self.payload);
-        MessageBody(Arc::from(scratch.as_slice()))
+        let header = Header {
+            expires: self.expires,
+            topic: length(topic),
+            properties: length(self.properties),
+            qos: self.qos,
+            retain: self.retain,
+        };
+        MessageBody(ThinArc::from_header_and_slice(header, scratch))
     }
 }
 
-/// A kept Application Message: one allocation, whatever the number of its receivers.
+/// A kept Application Message: one allocation, whatever the number of its receivers. Topic Name, properties and payload
+/// stand behind each other.
 ///
-/// Layout: expiry (8 bytes), length of the Topic Name (4), length of the properties (4), QoS (1), RETAIN (1), Topic
-/// Name, properties, payload.
+/// The pointer is thin and there is no count of weak ones: a waiting message is small, and its last receiver gives it
+/// back with one atomic operation instead of two.
 #[derive(Clone, Debug)]
-pub(crate) struct MessageBody(Arc<[u8]>);
+pub(crate) struct MessageBody(ThinArc<Header, u8>);
+
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    expires: Millis,
+    /// Bytes of the Topic Name, and of the properties.
+    topic: u32,
+    properties: u32,
+    qos: QoS,
+    retain: bool,
+}
 
 impl MessageBody {
-    /// The message as it was copied in. The accessors below agree on the layout with [`Message::to_body`], which
-    /// is the only constructor; a body that it did not make reads as an empty message.
+    /// The message as it was copied in.
     pub(crate) fn message(&self) -> Message<'_> {
-        let nothing = || Message::plain(TopicName::from_checked(""), &[], QoS::AtMostOnce, false);
-        self.read().unwrap_or_else(nothing)
+        let header = &self.0.header.header;
+        let (topic, rest) = split(&self.0.slice, header.topic);
+        let (properties, payload) = split(rest, header.properties);
+        Message {
+            // It was a name when it was copied in.
+            topic_name: TopicName::from_checked(core::str::from_utf8(topic).unwrap_or_default()),
+            properties,
+            payload,
+            qos: header.qos,
+            retain: header.retain,
+            expires: header.expires,
+            kept: Some(self),
+        }
     }
 
     /// Bytes that the limits on queues count.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        size_of::<Header>() + self.0.slice.len()
     }
 
     /// What tells this message from others as long as it is held.
     pub(crate) fn address(&self) -> usize {
-        self.0.as_ptr() as usize
+        self.0.slice.as_ptr() as usize
     }
 
     /// Bytes of the payload, without reading the rest.
     pub(crate) fn payload_len(&self) -> usize {
-        self.lengths().map_or(0, |(topic, properties)| {
-            self.0.len().saturating_sub(HEADER + topic + properties)
-        })
+        self.0.slice.len().saturating_sub(self.payload_start())
     }
 
-    /// The bytes behind the message, and where its payload begins in them.
-    pub(crate) fn payload_bytes(&self) -> (Arc<[u8]>, usize) {
-        let payload = self.payload_len();
-        (Arc::clone(&self.0), self.0.len().saturating_sub(payload))
+    /// The payload, without reading the rest.
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.0.slice.get(self.payload_start()..).unwrap_or_default()
     }
 
-    /// Of the Topic Name and of the properties.
-    fn lengths(&self) -> Option<(usize, usize)> {
-        let (topic, rest) = self.0.get(8..)?.split_first_chunk::<4>()?;
-        let properties = rest.first_chunk::<4>()?;
-        Some((
-            u32::from_be_bytes(*topic) as usize,
-            u32::from_be_bytes(*properties) as usize,
-        ))
-    }
-
-    fn read(&self) -> Option<Message<'_>> {
-        let (expires, rest) = self.0.split_first_chunk::<8>()?;
-        let (topic_length, rest) = rest.split_first_chunk::<4>()?;
-        let (properties_length, rest) = rest.split_first_chunk::<4>()?;
-        let ([qos, retain], rest) = rest.split_first_chunk::<2>()?;
-        let (topic, rest) = rest.split_at_checked(u32::from_be_bytes(*topic_length) as usize)?;
-        let (properties, payload) = rest.split_at_checked(u32::from_be_bytes(*properties_length) as usize)?;
-        Some(Message {
-            topic_name: TopicName::from_checked(core::str::from_utf8(topic).ok()?),
-            properties,
-            payload,
-            qos: QoS::from_u8(*qos)?,
-            retain: *retain != 0,
-            expires: Millis(u64::from_be_bytes(*expires)),
-            kept: Some(self),
-        })
+    fn payload_start(&self) -> usize {
+        let header = &self.0.header.header;
+        header.topic as usize + header.properties as usize
     }
 }
 
-const HEADER: usize = 18;
+/// The first `length` bytes, and the others.
+fn split(bytes: &[u8], length: u32) -> (&[u8], &[u8]) {
+    bytes.split_at_checked(length as usize).unwrap_or((bytes, &[]))
+}
 
 fn length(bytes: &[u8]) -> u32 {
     // A packet is smaller than 2^28 bytes, so are its parts.
@@ -158,7 +157,7 @@ pub(crate) enum SubscriptionIdentifiers {
     #[default]
     None,
     One(u32),
-    Several(Arc<[u32]>),
+    Several(ThinArc<(), u32>),
 }
 
 impl SubscriptionIdentifiers {
@@ -170,7 +169,7 @@ impl SubscriptionIdentifiers {
         match identifiers {
             [] => SubscriptionIdentifiers::None,
             [one] => SubscriptionIdentifiers::One(*one),
-            several => SubscriptionIdentifiers::Several(several.into()),
+            several => SubscriptionIdentifiers::Several(ThinArc::from_header_and_slice((), several)),
         }
     }
 
@@ -178,7 +177,7 @@ impl SubscriptionIdentifiers {
         match self {
             SubscriptionIdentifiers::None => &[],
             SubscriptionIdentifiers::One(one) => core::slice::from_ref(one),
-            SubscriptionIdentifiers::Several(several) => several,
+            SubscriptionIdentifiers::Several(several) => &several.slice,
         }
     }
 

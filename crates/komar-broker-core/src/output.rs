@@ -1,6 +1,6 @@
 //! Encoded bytes on their way to one Connection.
 
-use std::sync::Arc;
+use crate::message::MessageBody;
 
 /// Encoded bytes that a driver writes to one Connection, in order: [`chunk`](Output::chunk), write,
 /// [`advance`](Output::advance), until [`is_empty`](Output::is_empty).
@@ -20,7 +20,8 @@ pub struct Output {
 #[derive(Debug)]
 struct Splice {
     at: usize,
-    shared: Arc<[u8]>,
+    /// Its payload is what is written.
+    shared: MessageBody,
     start: usize,
 }
 
@@ -34,7 +35,7 @@ impl Output {
         if splice.at > self.start {
             self.bytes.get(self.start..splice.at).unwrap_or_default()
         } else {
-            splice.shared.get(splice.start..).unwrap_or_default()
+            splice.shared.payload().get(splice.start..).unwrap_or_default()
         }
     }
 
@@ -44,7 +45,7 @@ impl Output {
         match self.splices.get_mut(self.spliced) {
             Some(splice) if splice.at <= self.start => {
                 splice.start = splice.start.saturating_add(count);
-                if splice.start >= splice.shared.len() {
+                if splice.start >= splice.shared.payload_len() {
                     self.spliced += 1;
                 }
             }
@@ -65,7 +66,7 @@ impl Output {
             .splices
             .iter()
             .skip(self.spliced)
-            .map(|splice| splice.shared.len().saturating_sub(splice.start))
+            .map(|splice| splice.shared.payload_len().saturating_sub(splice.start))
             .sum();
         self.bytes.len().saturating_sub(self.start).saturating_add(shared)
     }
@@ -76,13 +77,13 @@ impl Output {
         &mut self.bytes
     }
 
-    /// Sends `shared[start..]` after what is encoded so far, without copying it.
-    pub(crate) fn splice(&mut self, shared: Arc<[u8]>, start: usize) {
-        if start < shared.len() {
+    /// Sends the payload of a message after what is encoded so far, without copying it.
+    pub(crate) fn splice(&mut self, shared: MessageBody) {
+        if shared.payload_len() > 0 {
             self.splices.push(Splice {
                 at: self.bytes.len(),
                 shared,
-                start,
+                start: 0,
             });
         }
     }
@@ -129,7 +130,25 @@ const POOLED_BYTES: usize = 2 << 20;
 
 #[cfg(test)]
 mod tests {
+    use komar_codec::QoS;
+    use komar_topic::TopicName;
+
     use super::*;
+    use crate::message::Message;
+    use crate::now::Millis;
+
+    fn body(payload: &[u8]) -> MessageBody {
+        let message = Message {
+            topic_name: TopicName::from_checked("t"),
+            properties: &[],
+            payload,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            expires: Millis::NEVER,
+            kept: None,
+        };
+        message.to_body(&mut Vec::new())
+    }
 
     fn drain(mut output: Output, step: usize) -> Vec<u8> {
         let mut written = Vec::new();
@@ -149,11 +168,11 @@ mod tests {
     fn splices_come_out_in_their_place_whatever_the_step() {
         for step in [1, 2, 3, 7, 100] {
             let mut output = Output::default();
-            output.splice(Arc::from(&b"first"[..]), 0);
+            output.splice(body(b"first"));
             output.buffer().extend_from_slice(b"head");
-            output.splice(Arc::from(&b"..payload"[..]), 2);
-            output.splice(Arc::from(&b"xx"[..]), 2);
-            output.splice(Arc::from(&b"again"[..]), 0);
+            output.splice(body(b"payload"));
+            output.splice(body(b""));
+            output.splice(body(b"again"));
             output.buffer().extend_from_slice(b"tail");
             assert_eq!(drain(output, step), b"firstheadpayloadagaintail");
         }

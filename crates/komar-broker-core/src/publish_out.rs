@@ -100,10 +100,7 @@ fn append_encoded(
         return false;
     }
     match shared {
-        Some(body) => {
-            let (bytes, start) = body.payload_bytes();
-            output.splice(bytes, start);
-        }
+        Some(body) => output.splice(body.clone()),
         None => output.buffer().extend_from_slice(message.payload),
     }
     if let (Naming::NameAndAlias(_), Some(aliases)) = (naming, &mut out.topic_aliases) {

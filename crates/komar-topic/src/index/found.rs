@@ -1,6 +1,7 @@
 //! What a lookup finds.
 
 use core::iter::FusedIterator;
+use core::num::NonZeroU64;
 use core::slice;
 
 use crate::ShareName;
@@ -30,7 +31,7 @@ pub struct Group<'s, T> {
 
 /// Names a group for as long as it has a member; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupId(pub(super) u64);
+pub struct GroupId(pub(super) NonZeroU64);
 
 impl<'s, T> Entries<'s, T> {
     pub(super) fn new(values: &'s [T]) -> Entries<'s, T> {

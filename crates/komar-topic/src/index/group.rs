@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use core::hash::{BuildHasher, Hasher};
+use core::num::NonZeroU64;
 
 use hashbrown::HashTable;
 
@@ -55,8 +56,8 @@ impl<T> Groups<T> {
 
     /// Adds a group that does not exist.
     pub(super) fn insert<S: BuildHasher>(&mut self, hasher: &S, filter: u32, share_name: &str) -> u32 {
+        let id = GroupId(NonZeroU64::MIN.saturating_add(self.last_id));
         self.last_id = self.last_id.wrapping_add(1);
-        let id = GroupId(self.last_id);
         let (share_name_kept, members) = (share_name.into(), Members::new());
         let number = self.records.insert(GroupRecord {
             id,
