@@ -213,6 +213,46 @@ fn a_walk_looks_at_no_more_than_its_budget() {
     assert_eq!(found, 2000);
 }
 
+/// What a slice has jumped over, the next one does not look at again.
+#[test]
+fn a_paused_walk_does_not_go_back() {
+    let mut tree = tree();
+    for group in 0..10 {
+        for thing in ["a", "x"] {
+            (0..1000).for_each(|n| assert!(tree.insert(name(&format!("g{group}/{thing}/{n}")), n).0.is_none()));
+        }
+    }
+    let filter = TopicFilter::new("+/x/7").unwrap();
+    let (mut found, mut slices, mut cursor) = (0, 0, None);
+    loop {
+        cursor = tree.walk(filter, cursor.as_ref(), 1, |_, _| found += 1);
+        slices += 1;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    // For each group its first name, the first of `x`, the hit, and the one behind it.
+    assert_eq!((found, slices), (10, 10 * 4));
+}
+
+/// The name that a paused walk was to go on with goes away, wherever it stands in its chunk.
+#[test]
+fn a_paused_walk_finds_what_moved_up() {
+    let texts: Vec<String> = (0..1100).map(|n| format!("{n:04}")).collect();
+    let filter = TopicFilter::new("#").unwrap();
+    for pause in 1..1100 {
+        let mut tree = tree();
+        for text in &texts {
+            tree.insert(name(text), ());
+        }
+        let cursor = tree.walk(filter, None, pause, |_, ()| {});
+        assert!(tree.remove(name(&texts[pause])).is_some());
+        let mut next = None;
+        tree.walk(filter, cursor.as_ref(), 1, |name, ()| next = Some(name.as_str().to_owned()));
+        assert_eq!(next.as_ref(), texts.get(pause + 1));
+    }
+}
+
 #[test]
 fn a_walk_stops_where_its_filter_can_match_no_more() {
     let mut tree = tree();

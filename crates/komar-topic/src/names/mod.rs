@@ -38,11 +38,13 @@ struct Record<V> {
     value: V,
 }
 
-/// Where a walk stopped. Owns the name that was looked at last, so that the tree may change before it goes on.
+/// Where a walk stopped. Owns the last name that it has passed, so that the tree may change before it goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// `None`: nothing was looked at.
+    /// `None`: no name was passed.
     last: Option<Box<str>>,
+    /// Where to look first for the name behind it.
+    hint: Place,
 }
 
 /// What one call of [`NameTree::retain`] did.
@@ -243,24 +245,20 @@ impl<V, S: BuildHasher> NameTree<V, S> {
             return None;
         }
         let records = &self.records;
-        let mut place = match last {
-            Some(last) => self
-                .order
-                .seek(|number| compare(name_of(records, number), last).is_le()),
+        let mut place = match after.and_then(|cursor| cursor.last.as_deref().map(|last| (cursor.hint, last))) {
+            Some((hint, last)) => self.behind(hint, last),
             None => {
                 let prefix = literal_prefix(filter_text);
                 self.order
                     .seek(|number| compare(name_of(records, number), prefix).is_lt())
             }
         };
-        let mut looked_at = last;
         let mut target = String::new();
         let mut left = budget;
         while left > 0 {
             let number = self.order.get(place)?;
             let name = name_of(records, number);
             left = left.saturating_sub(1);
-            looked_at = Some(name);
             let next = self.order.next(place);
             // The texts of a run are not read, only those where it may end: 29 ns a name instead of 97 for `#` over a
             // million names that came in random order (2026-11-24).
@@ -292,13 +290,28 @@ impl<V, S: BuildHasher> NameTree<V, S> {
             };
             run.iter().for_each(|number| hit(*number));
             left = left.saturating_add(1).saturating_sub(run.len());
-            looked_at = run.last().map(|number| name_of(records, *number));
             place = self.order.advance(place, run.len());
         }
         self.order.get(place)?;
+        // Also what was jumped over is passed: it does not match, and a name that comes between later and matches stands
+        // behind it.
+        let passed = self.order.previous(place);
         Some(Cursor {
-            last: looked_at.map(Into::into),
+            last: passed.map(|number| name_of(records, number).into()),
+            hint: place,
         })
+    }
+
+    /// The place behind a name that was passed.
+    fn behind(&self, hint: Place, last: &str) -> Place {
+        let records = &self.records;
+        match self.order.previous(hint) {
+            // The number behind it may have gone, so that its chunk ends there.
+            Some(number) if name_of(records, number) == last => self.order.advance(hint, 0),
+            _ => self
+                .order
+                .seek(|number| compare(name_of(records, number), last).is_le()),
+        }
     }
 
     /// The first place from `place` on whose name is not `before`: often close by.

@@ -37,6 +37,14 @@ impl Order {
         Place { chunk: 0, offset: 0 }
     }
 
+    /// The number in front of a place.
+    pub(super) fn previous(&self, place: Place) -> Option<u32> {
+        match place.offset.checked_sub(1) {
+            Some(offset) => self.chunks.get(place.chunk)?.get(offset).copied(),
+            None => self.chunks.get(place.chunk.checked_sub(1)?)?.last().copied(),
+        }
+    }
+
     /// The place behind this one.
     pub(super) fn next(&self, place: Place) -> Place {
         self.advance(place, 1)
@@ -211,7 +219,7 @@ fn gallop<X>(list: &[X], mut before: impl FnMut(&X) -> bool) -> usize {
                 return low.saturating_add(range.partition_point(before));
             }
         }
-        step = step.saturating_mul(2);
+        step = step.saturating_mul(8);
     }
 }
 
