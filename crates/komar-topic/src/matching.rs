@@ -2,6 +2,7 @@
 
 use crate::TopicFilter;
 use crate::filter::is_wildcard;
+use crate::levels::level_end;
 
 /// Whether the filter matches the name. Both were checked.
 pub(crate) fn matches(filter: &str, name: &str) -> bool {
@@ -95,8 +96,7 @@ pub(crate) fn common_prefix(one: &[u8], other: &[u8]) -> usize {
 
 /// What follows the level that `text` begins with: empty, or a slash and more.
 fn after_level(text: &[u8]) -> &[u8] {
-    let end = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
-    text.get(end..).unwrap_or_default()
+    text.get(level_end(text)..).unwrap_or_default()
 }
 
 /// Levels of a filter, with `#` written as `+/#` and `/#` as `/+/#`: no name is empty, so that the two match the same

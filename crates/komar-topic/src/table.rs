@@ -6,8 +6,13 @@ use core::hash::{BuildHasher, Hasher};
 
 /// Hash of a text, by the caller's hasher.
 pub(crate) fn hash_text<S: BuildHasher>(hasher: &S, text: &str) -> u64 {
+    hash_bytes(hasher, text.as_bytes())
+}
+
+#[inline]
+pub(crate) fn hash_bytes<S: BuildHasher>(hasher: &S, bytes: &[u8]) -> u64 {
     let mut state = hasher.build_hasher();
-    state.write(text.as_bytes());
+    state.write(bytes);
     state.finish()
 }
 

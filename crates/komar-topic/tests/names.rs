@@ -219,7 +219,8 @@ fn a_paused_walk_does_not_go_back() {
     let mut tree = tree();
     for group in 0..10 {
         for thing in ["a", "x"] {
-            (0..1000).for_each(|n| assert!(tree.insert(name(&format!("g{group}/{thing}/{n}")), n).0.is_none()));
+            (0..1000)
+                .for_each(|n| assert!(tree.insert(name(&format!("g{group}/{thing}/{n}")), n).0.is_none()));
         }
     }
     let filter = TopicFilter::new("+/x/7").unwrap();
@@ -240,7 +241,7 @@ fn a_paused_walk_does_not_go_back() {
 fn a_paused_walk_finds_what_moved_up() {
     let texts: Vec<String> = (0..1100).map(|n| format!("{n:04}")).collect();
     let filter = TopicFilter::new("#").unwrap();
-    for pause in 1..1100 {
+    for pause in (1..1100).filter(|pause| matches!(pause % 512, 500..512 | 0..12)) {
         let mut tree = tree();
         for text in &texts {
             tree.insert(name(text), ());
@@ -248,7 +249,9 @@ fn a_paused_walk_finds_what_moved_up() {
         let cursor = tree.walk(filter, None, pause, |_, ()| {});
         assert!(tree.remove(name(&texts[pause])).is_some());
         let mut next = None;
-        tree.walk(filter, cursor.as_ref(), 1, |name, ()| next = Some(name.as_str().to_owned()));
+        tree.walk(filter, cursor.as_ref(), 1, |name, ()| {
+            next = Some(name.as_str().to_owned())
+        });
         assert_eq!(next.as_ref(), texts.get(pause + 1));
     }
 }

@@ -4,8 +4,8 @@ mod entries;
 mod found;
 mod group;
 mod handle;
-mod text;
-mod walk;
+mod level_hash;
+mod shapes;
 mod wild;
 
 use alloc::boxed::Box;
@@ -18,7 +18,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use self::entries::FilterEntries;
 use self::group::Groups;
-use self::wild::{End, WildTree};
+use self::wild::WildFilters;
 use crate::shared::SHARE;
 use crate::slab::{NONE, Slab};
 use crate::stripe::stripe_of_filter;
@@ -37,19 +37,25 @@ pub use self::handle::Handle;
 /// # Cost
 ///
 /// - Filters without a wildcard are one hash table: a lookup hashes the name once, however many there are.
-/// - Filters with wildcards are a tree. A lookup enters at most the nodes that exist, and at most 2^(n+1) - 1 for a name
-///   of n levels: those whose path matches the beginning of the name. [`lookup_cost`](FilterIndex::lookup_cost) counts
-///   them. It neither allocates nor recurses.
+/// - Filters with wildcards are one hash table for each shape: which levels are literal, which are `+`, and whether `#`
+///   ends them. A lookup asks those tables whose filters have as many levels as the name, or end with `#` and have as many
+///   at the most, once each. For a name of n levels they are fewer than 3 × 2^n whatever the filters are, and no more than
+///   the shapes that the filters have; shapes that begin with a literal count only where that may be the name's.
+///   [`lookup_cost`](FilterIndex::lookup_cost) says how many. Nothing is allocated, nothing recurses.
 /// - Insert and remove take time in the length of the filter. Memory is given back.
 ///
-/// Keep filters within [`TopicLimits`](crate::TopicLimits): what is deeper than 256 levels is slower to look up.
+/// The adversarial case is a client that subscribes to every shape of filter, `+/+/x/+/#` and so on: it costs lookups of
+/// other names than its own, too. A thousand of them add about twenty microseconds to a lookup of a name that is deep enough,
+/// and to one of five levels they cannot add more than 93 tables. Whoever lets strangers in bounds levels with
+/// [`TopicLimits`](crate::TopicLimits), or how many subscriptions a client has. Filters of 256 levels or more are looked at
+/// one by one, by names that are as deep; the default limits leave none.
 pub struct FilterIndex<T, S = DefaultHashBuilder> {
     hasher: S,
     filters: Slab<Filter<T>>,
     /// Filters without a wildcard, by their text.
     exact: HashTable<u32>,
-    /// The others.
-    wild: WildTree,
+    /// The others, by shape.
+    wild: WildFilters,
     groups: Groups<T>,
     /// What a Handle points to. Every entry has one.
     slots: Slab<Slot>,
@@ -59,14 +65,8 @@ pub struct FilterIndex<T, S = DefaultHashBuilder> {
 
 /// All entries of one filter. Exists while it has one.
 struct Filter<T> {
-    home: Home,
+    text: Box<str>,
     entries: FilterEntries<T>,
-}
-
-/// Where the text of a filter is.
-enum Home {
-    Exact(Box<str>),
-    Wild(End),
 }
 
 /// Where the entry of a Handle is. 12 bytes.
@@ -101,7 +101,7 @@ impl<T, S> FilterIndex<T, S> {
             hasher,
             filters: Slab::new(),
             exact: HashTable::new(),
-            wild: WildTree::new(),
+            wild: WildFilters::new(),
             groups: Groups::new(),
             slots: Slab::new(),
             last_generation: 0,
@@ -186,12 +186,9 @@ impl<T, S> FilterIndex<T, S> {
     }
 
     fn write_filter(&self, number: u32, out: &mut String) -> bool {
-        match self.filters.get(number).map(|filter| &filter.home) {
-            Some(Home::Exact(text)) => out.push_str(text),
-            Some(Home::Wild(end)) => self.wild.write_filter(*end, out),
-            None => return false,
-        }
-        true
+        let filter = self.filters.get(number);
+        filter.into_iter().for_each(|filter| out.push_str(&filter.text));
+        filter.is_some()
     }
 
     fn slot(&self, handle: Handle) -> Option<&Slot> {
@@ -209,10 +206,7 @@ impl<T, S> FilterIndex<T, S> {
     }
 
     fn stripe_of_filter(&self, number: u32) -> Option<Stripe> {
-        Some(match &self.filters.get(number)?.home {
-            Home::Exact(text) => stripe_of_filter(text),
-            Home::Wild(end) => stripe_of_filter(self.wild.first_level(*end)),
-        })
+        Some(stripe_of_filter(&self.filters.get(number)?.text))
     }
 
     fn next_generation(&mut self) -> NonZeroU32 {
@@ -283,7 +277,7 @@ impl<T, S: BuildHasher> FilterIndex<T, S> {
     /// Calls `visit` with the entries and groups of every filter that matches `name`: first those of the filter that
     /// has the same text, then the others, in no particular order. An entry is visited once.
     ///
-    /// Does not allocate. A name of 4 GiB or more matches no wildcard.
+    /// Does not allocate.
     pub fn lookup<'s>(&'s self, name: TopicName<'_>, mut visit: impl FnMut(Match<'s, T>)) {
         self.find_filters(name, |number| {
             let Some(filter) = self.filters.get(number) else {
@@ -301,8 +295,8 @@ impl<T, S: BuildHasher> FilterIndex<T, S> {
         });
     }
 
-    /// How many nodes and entries of tables a lookup of `name` looks at besides what it finds: a measure of its work
-    /// that does not depend on the machine.
+    /// How many tables a lookup of `name` asks, and how many shapes it enters to know which: a measure of its work that
+    /// does not depend on the machine.
     pub fn lookup_cost(&self, name: TopicName<'_>) -> usize {
         self.find_filters(name, |_| {})
     }
@@ -316,45 +310,40 @@ impl<T, S: BuildHasher> FilterIndex<T, S> {
                 found(number);
             }
         }
-        cost.saturating_add(self.wild.walk(&self.hasher, name, found))
+        let text_of = |number| text_of(&self.filters, number);
+        cost.saturating_add(self.wild.walk(&self.hasher, name, text_of, found))
     }
 
     fn find_exact(&self, text: &str) -> Option<u32> {
-        let is_it = |number: &u32| {
-            let home = self.filters.get(*number).map(|filter| &filter.home);
-            matches!(home, Some(Home::Exact(found)) if **found == *text)
-        };
+        let is_it = |number: &u32| text_of(&self.filters, *number) == text;
         self.exact.find(hash_text(&self.hasher, text), is_it).copied()
     }
 
     /// Finds or makes the record of a filter. One that is new has no entry yet.
     fn make_filter(&mut self, filter: TopicFilter<'_>) -> u32 {
-        let entries = FilterEntries::Empty;
-        if filter.has_wildcard() {
-            let end = self.wild.make(&self.hasher, filter);
-            let known = self.wild.filter_at(end);
-            if known != NONE {
-                return known;
-            }
-            let number = self.filters.insert(Filter {
-                home: Home::Wild(end),
-                entries,
-            });
-            self.wild.set_filter(end, number);
-            return number;
-        }
-        if let Some(known) = self.find_exact(filter.as_str()) {
+        let text = filter.as_str();
+        let wild = filter.has_wildcard();
+        let known = if wild {
+            let text_of = |number| text_of(&self.filters, number);
+            self.wild.find(&self.hasher, text, text_of)
+        } else {
+            self.find_exact(text)
+        };
+        if let Some(known) = known {
             return known;
         }
         let number = self.filters.insert(Filter {
-            home: Home::Exact(filter.as_str().into()),
-            entries,
+            text: text.into(),
+            entries: FilterEntries::Empty,
         });
         let (hasher, filters) = (&self.hasher, &self.filters);
-        let hash = hash_text(hasher, filter.as_str());
-        add(&mut self.exact, hash, number, |number| {
-            rehash(hasher, filters, number)
-        });
+        let text_of = |number| text_of(filters, number);
+        if wild {
+            self.wild.insert(hasher, text, number, text_of);
+        } else {
+            let rehash = |number| hash_text(hasher, text_of(number));
+            add(&mut self.exact, hash_text(hasher, text), number, rehash);
+        }
         number
     }
 
@@ -401,15 +390,13 @@ impl<T, S: BuildHasher> FilterIndex<T, S> {
         else {
             return;
         };
-        match &filter.home {
-            Home::Wild(end) => self.wild.remove(*end),
-            Home::Exact(text) => {
-                let (hasher, filters) = (&self.hasher, &self.filters);
-                let hash = hash_text(hasher, text);
-                take(&mut self.exact, hash, number, |number| {
-                    rehash(hasher, filters, number)
-                });
-            }
+        let (hasher, filters) = (&self.hasher, &self.filters);
+        let text_of = |number| text_of(filters, number);
+        if TopicFilter::from_checked(&filter.text).has_wildcard() {
+            self.wild.remove(hasher, &filter.text, number, text_of);
+        } else {
+            let rehash = |number| hash_text(hasher, text_of(number));
+            take(&mut self.exact, rehash(number), number, rehash);
         }
         self.filters.remove(number);
     }
@@ -424,11 +411,8 @@ impl<T, S> fmt::Debug for FilterIndex<T, S> {
     }
 }
 
-fn rehash<T, S: BuildHasher>(hasher: &S, filters: &Slab<Filter<T>>, number: u32) -> u64 {
-    match filters.get(number).map(|filter| &filter.home) {
-        Some(Home::Exact(text)) => hash_text(hasher, text),
-        _ => 0,
-    }
+fn text_of<T>(filters: &Slab<Filter<T>>, number: u32) -> &str {
+    filters.get(number).map_or("", |filter| &filter.text)
 }
 
 #[cfg(test)]
@@ -439,7 +423,6 @@ mod tests {
     fn records_are_small() {
         assert_eq!(size_of::<Slot>(), 12);
         assert_eq!(size_of::<Option<Slot>>(), 12);
-        assert_eq!(size_of::<Home>(), 16);
         assert_eq!(size_of::<Filter<u64>>(), 32);
         assert_eq!(size_of::<Option<Filter<u64>>>(), 32);
         assert_eq!(size_of::<Option<Handle>>(), 8);

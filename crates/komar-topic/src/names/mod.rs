@@ -245,7 +245,8 @@ impl<V, S: BuildHasher> NameTree<V, S> {
             return None;
         }
         let records = &self.records;
-        let mut place = match after.and_then(|cursor| cursor.last.as_deref().map(|last| (cursor.hint, last))) {
+        let mut place = match after.and_then(|cursor| cursor.last.as_deref().map(|last| (cursor.hint, last)))
+        {
             Some((hint, last)) => self.behind(hint, last),
             None => {
                 let prefix = literal_prefix(filter_text);
