@@ -1,6 +1,5 @@
 //! What all workers share: the index, the retained messages, the Sessions, the rules.
 
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use foldhash::SharedSeed;
@@ -19,7 +18,7 @@ use crate::router::cache::Stamp;
 use crate::router::retained::RetainedMessages;
 use crate::router::{Subscription, Turns};
 use crate::store::Sequence;
-use crate::sync::{Mutex, RwLock};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, RwLock};
 
 pub(crate) type Index = FilterIndex<Subscription, SeedableRandomState>;
 

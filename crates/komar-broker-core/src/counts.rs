@@ -1,9 +1,8 @@
 //! What is counted: plain numbers of each worker, shown to others once a turn and summed when somebody asks.
 
-use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// What one worker has counted. Only it writes, so that counting is an addition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! What is held back until the store has what it rests on.
 
-use core::sync::atomic::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use crate::session::Session;
 use crate::session::inflight::Queued;
 use crate::session::will::WillMessage;
 use crate::store::{Change, Sequence, StoredMessage, StoredWill};
+use crate::sync::Ordering;
 use crate::worker::{Effects, Worker};
 
 /// Who goes on when a change is durable.

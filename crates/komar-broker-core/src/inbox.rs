@@ -1,13 +1,12 @@
 //! What other threads leave for a worker: verdicts, wishes of an operator.
 
-use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use komar_codec::ReasonCode;
 
 use crate::access::Verdict;
 use crate::session::Session;
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// Makes the driver begin a turn soon; called from any thread.
 pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;

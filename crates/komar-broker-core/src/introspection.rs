@@ -1,6 +1,5 @@
 //! What an operator asks a broker: figures, Sessions, Subscriptions, retained messages; and what an operator does to them.
 
-use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use crate::message::MessageBody;
 use crate::outbox::Outbox;
 use crate::router::retained::cleared;
 use crate::session::Session;
+use crate::sync::Ordering;
 
 /// Figures about a broker at about one moment. Those that only grow begin at 0 with the broker; what a worker counts is
 /// shown when its turn ends.

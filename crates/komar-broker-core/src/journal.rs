@@ -1,13 +1,12 @@
 //! The changes that wait to be handed out, in one order for all workers.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use komar_codec::PacketIdentifier;
 
 use crate::store::{Change, PersistBatch, Sequence};
-use crate::sync::Mutex;
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// Numbers changes as they happen: each under the lock of what it changes. Its own lock is the last in the order of locks.
 pub(crate) struct Journal {

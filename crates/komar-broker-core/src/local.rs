@@ -4,7 +4,6 @@
 //! buffers, and the worker itself drives it. So what holds for sockets holds for it: access, hooks, limits, flow control,
 //! order.
 
-use core::sync::atomic::{AtomicU16, Ordering};
 use std::sync::Arc;
 
 use komar_codec::{
@@ -22,7 +21,7 @@ use crate::error::CloseCause;
 use crate::inbox::{Inbox, Letter};
 use crate::link::{Link, LinkState};
 use crate::outbox::{Next, Outbox, Sent, Take};
-use crate::sync::Mutex;
+use crate::sync::{AtomicU16, Mutex, Ordering};
 use crate::worker::Worker;
 
 /// How a client in the same process is let in. The embedder vouches for it: nobody asks for a password.

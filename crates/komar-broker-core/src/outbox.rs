@@ -12,7 +12,6 @@
 //! ```
 
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use komar_codec::ProtocolVersion;
@@ -24,7 +23,7 @@ use crate::now::Millis;
 use crate::output::{Output, Pool};
 use crate::session::Session;
 use crate::store::Sequence;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 
 /// The output of one network connection, shared by all that send to it.
 pub struct Outbox {

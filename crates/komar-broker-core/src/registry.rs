@@ -1,14 +1,13 @@
 //! All Sessions by their Client Identifier.
 
 use core::hash::BuildHasher;
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use foldhash::quality::SeedableRandomState;
 use hashbrown::HashMap;
 
 use crate::session::Session;
-use crate::sync::RwLock;
+use crate::sync::{AtomicUsize, Ordering, RwLock};
 
 type Shard = RwLock<HashMap<Arc<str>, Arc<Session>, SeedableRandomState>>;
 

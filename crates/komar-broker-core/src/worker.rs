@@ -469,7 +469,7 @@ impl Effects {
     }
 
     /// Bytes of messages that wait for all Sessions.
-    pub(crate) fn queued_bytes(&self) -> &Arc<core::sync::atomic::AtomicUsize> {
+    pub(crate) fn queued_bytes(&self) -> &Arc<crate::sync::AtomicUsize> {
         &self.broker.queued_bytes
     }
 
@@ -484,7 +484,7 @@ impl Effects {
     }
 
     fn total_is_exceeded(&self) -> bool {
-        self.broker.slow_bytes.load(core::sync::atomic::Ordering::Relaxed) > self.bounds.total
+        self.broker.slow_bytes.load(crate::sync::Ordering::Relaxed) > self.bounds.total
     }
 }
 

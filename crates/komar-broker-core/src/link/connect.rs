@@ -292,7 +292,7 @@ impl Worker {
         self.broker
             .counters
             .connected
-            .fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+            .fetch_add(1, crate::sync::Ordering::Relaxed);
         self.fx.events.push_back(Event::Connected {
             outbox: Arc::clone(&link.outbox),
             client_id: Arc::clone(&identity.client_id),
@@ -337,7 +337,7 @@ impl Worker {
             .maximum_packet_size
             .map_or(u32::MAX, |size| size.get());
         let config = Arc::clone(&self.config);
-        // v5 [MQTT-3.1.2-26], v5 [MQTT-3.1.2-27], v5 [MQTT-3.2.2-17]
+        // v5 [MQTT-3.1.2-26], v5 [MQTT-3.1.2-27]
         let topic_alias_maximum = connect
             .properties
             .topic_alias_maximum

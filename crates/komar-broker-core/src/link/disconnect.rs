@@ -1,6 +1,5 @@
 //! The ends of a Connection: DISCONNECT, an error, a transport that is gone; and what becomes of its Session.
 
-use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use crate::router::Origin;
 use crate::session::will::WillMessage;
 use crate::session::{Remains, Session};
 use crate::store::Change;
+use crate::sync::Ordering;
 use crate::timer::Timer;
 use crate::worker::{Orphan, Worker};
 

@@ -12,7 +12,6 @@ mod subscribe;
 pub(crate) mod topic_alias;
 mod waiting;
 
-use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use komar_codec::{
@@ -25,6 +24,7 @@ use crate::config::ListenerPolicy;
 use crate::error::{CloseCause, ProtocolError};
 use crate::outbox::{Outbox, State};
 use crate::store::Sequence;
+use crate::sync::Ordering;
 use crate::worker::{Effects, Worker};
 
 pub(crate) use phase::{Established, Phase};

@@ -243,7 +243,7 @@ impl Worker {
                     }
                     if v5 && tolerant && state.unreleased().len() > usize::from(limits.receive_maximum()) {
                         let count = &self.broker.counters.receive_maximum_exceeded;
-                        count.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
+                        count.fetch_add(1, crate::sync::Ordering::Relaxed);
                     }
                 }
                 // v5 [MQTT-3.3.4-7]

@@ -1,6 +1,5 @@
 //! SUBSCRIBE and UNSUBSCRIBE. MQTT 5.0 §3.8, §3.10.
 
-use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use komar_codec::{
@@ -19,6 +18,7 @@ use crate::message::SubscriptionIdentifiers;
 use crate::router::Subscription;
 use crate::session::retained_walk;
 use crate::store::Change;
+use crate::sync::Ordering;
 use crate::worker::Worker;
 
 /// One filter of a SUBSCRIBE, parsed once.
@@ -190,7 +190,7 @@ impl Worker {
                 });
             }
             let send_retained = match options.retain_handling {
-                // v5 [MQTT-3.3.1-9]
+                // v5 [MQTT-3.3.1-9], v5 [MQTT-3.8.4-4]
                 RetainHandling::SendAtSubscribe => true,
                 // v5 [MQTT-3.3.1-10]
                 RetainHandling::SendIfNew => known.is_none(),

@@ -1,6 +1,5 @@
 //! Retained messages: kept one a Topic Name, given to new Subscriptions. MQTT 5.0 §3.3.1.3.
 
-use core::sync::atomic::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use crate::session::inflight::Queued;
 use crate::session::retained_walk::{Found, Looked, Progress, Slice};
 use crate::session::{Session, SessionState};
 use crate::store::{Change, StoredRetained};
+use crate::sync::Ordering;
 use crate::worker::{Effects, Worker};
 
 /// A retained message, who published it, and when it was stored in the order of all retained messages.

@@ -1,6 +1,5 @@
 //! Shared Subscriptions: which member receives a message. MQTT 5.0 §4.8.2.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use foldhash::fast::FixedState;
 use komar_topic::GroupId;
 
 use crate::router::Target;
+use crate::sync::{AtomicUsize, Ordering};
 
 /// The members of one Shared Subscription, and whose turn it is.
 pub(crate) struct Group {

@@ -1,7 +1,8 @@
 //! Bytes of one Session that count towards a total of all Sessions.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+
+use crate::sync::{AtomicUsize, Ordering};
 
 /// A share of a total; given back when it is dropped.
 #[derive(Debug, Default)]

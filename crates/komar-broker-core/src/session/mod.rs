@@ -12,7 +12,6 @@ mod review;
 pub(crate) mod unreleased;
 pub(crate) mod will;
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use foldhash::quality::SeedableRandomState;
@@ -27,7 +26,7 @@ use crate::message::{Message, MessageBody, SubscriptionIdentifiers};
 use crate::outbox::{Outbox, State};
 use crate::publish_out::{Copy, append_publish};
 use crate::store::{Change, Sequence};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::worker::Effects;
 
 use inflight::{Inflight, Queued, Stage};
@@ -770,6 +769,7 @@ impl Exchange {
         let sent = match &entry.delivery {
             // What was replaced while it waited for the store is left out, as elsewhere in a walk.
             Some(_) if entry.is_outdated(fx) => false,
+            // What was sent before is sent again, expired or not. v5 [MQTT-4.3.3-7]
             Some(queued) => {
                 let copy = Copy::of(queued, Some(identifier), entry.was_sent());
                 append_publish(out, fx, queued.body.message(), Some(&queued.body), copy)

@@ -1,6 +1,5 @@
 //! Messages that wait for a Session: it is not connected, its send quota is used up, or its reader is slow.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use komar_codec::QoS;
 use super::counted::Counted;
 use super::inflight::Queued;
 use crate::now::Millis;
+use crate::sync::{AtomicUsize, Ordering};
 
 /// Messages that wait, oldest first.
 #[derive(Debug, Default)]

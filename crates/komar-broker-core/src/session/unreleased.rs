@@ -1,6 +1,5 @@
 //! Inbound QoS 2 messages between PUBLISH and PUBREL.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use komar_codec::PacketIdentifier;
 use super::counted::Counted;
 use crate::config::Limits;
 use crate::message::MessageBody;
+use crate::sync::{AtomicUsize, Ordering};
 
 /// Messages that the client has sent and not released. They are routed when it releases them, so a message that
 /// is sent twice is routed once. v5 [MQTT-4.3.3-10], v5 [MQTT-4.3.3-12]
