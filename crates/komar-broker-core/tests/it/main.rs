@@ -21,4 +21,5 @@ mod simulation;
 mod stage;
 mod store;
 mod tables;
+mod threads;
 mod verdicts;
