@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
-use komar_topic::{FilterIndex, Handle, STRIPES, Stripe, TopicName};
+use komar_topic::{FilterIndex, Handle, STRIPES, Stripe, Stripes};
 
 use crate::access::Access;
 use crate::config::BrokerConfig;
@@ -40,10 +40,8 @@ pub(crate) struct Shared {
     pub(crate) retained_sequence: AtomicU64,
     /// When the next of them expires, in milliseconds; or earlier.
     pub(crate) retained_expiry: AtomicU64,
-    /// One version for each stripe of Topic Names; changed under the index's write lock.
+    /// One version for each stripe of Topic Filters; changed under the index's write lock.
     versions: [AtomicU64; STRIPES],
-    /// Version of what concerns all Topic Names.
-    version_of_all: AtomicU64,
     rules: RwLock<Rules>,
     rules_epoch: AtomicU64,
     pub(crate) hasher: SeedableRandomState,
@@ -120,7 +118,6 @@ impl Broker {
             retained_sequence: AtomicU64::new(0),
             retained_expiry: AtomicU64::new(u64::MAX),
             versions: [const { AtomicU64::new(0) }; STRIPES],
-            version_of_all: AtomicU64::new(0),
             rules: RwLock::new(Rules {
                 config: Arc::new(config),
                 access,
@@ -189,31 +186,23 @@ impl Shared {
         }
     }
 
-    /// The state of the world that a lookup of `name` depends on; read before the lookup is made.
-    pub(crate) fn stamp(&self, name: TopicName<'_>, access: u64) -> Stamp {
-        let stripe = name.stripe();
-        let of_stripe = self
-            .versions
-            .get(stripe)
-            .map_or(0, |version| version.load(Ordering::Acquire));
-        // Both only grow, so an equal sum means that neither has changed.
-        Stamp {
-            index: of_stripe.wrapping_add(self.version_of_all.load(Ordering::Acquire)),
-            access,
-        }
+    /// The state of the world that a lookup depends on of a Topic Name with these stripes; read before the lookup is made.
+    pub(crate) fn stamp(&self, stripes: &Stripes, access: u64) -> Stamp {
+        let version = |stripe: Stripe| {
+            let version = self.versions.get(stripe.number());
+            version.map_or(0, |version| version.load(Ordering::Acquire))
+        };
+        // They only grow, so an equal sum means that none has changed.
+        let index = stripes
+            .iter()
+            .fold(0_u64, |sum, stripe| sum.wrapping_add(version(stripe)));
+        Stamp { index, access }
     }
 
     /// Makes cached lookups stale that a change may concern. Called with the index's write lock held.
     pub(crate) fn changed(&self, stripe: Stripe) {
-        match stripe {
-            Stripe::One(stripe) => {
-                if let Some(version) = self.versions.get(stripe) {
-                    version.fetch_add(1, Ordering::Release);
-                }
-            }
-            Stripe::All => {
-                self.version_of_all.fetch_add(1, Ordering::Release);
-            }
+        if let Some(version) = self.versions.get(stripe.number()) {
+            version.fetch_add(1, Ordering::Release);
         }
     }
 

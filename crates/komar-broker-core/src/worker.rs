@@ -199,8 +199,7 @@ impl Worker {
         if self.fx.now >= self.swept.after(SWEEP_EVERY) {
             self.swept = self.fx.now;
             let broker = &self.broker;
-            self.cache
-                .sweep(|name, stamp| broker.stamp(TopicName::from_checked(name), epoch) == stamp);
+            self.cache.sweep(|stripes| broker.stamp(stripes, epoch));
         }
     }
 

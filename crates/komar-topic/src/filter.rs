@@ -6,7 +6,6 @@ use core::borrow::Borrow;
 use core::fmt;
 
 use crate::levels::Levels;
-use crate::stripe::stripe_of_filter;
 use crate::{Stripe, TopicError, TopicLimits, TopicName, matching};
 
 /// A Topic Filter, borrowed. MQTT 5.0 §4.7.
@@ -91,9 +90,9 @@ impl<'a> TopicFilter<'a> {
         matching::overlaps(self, other)
     }
 
-    /// Which names it can match, as a stripe: what a change of its entries makes stale.
+    /// What it begins with: names that it matches have this stripe among their own.
     pub fn stripe(self) -> Stripe {
-        stripe_of_filter(self.0)
+        Stripe::of_filter(self.0)
     }
 
     /// A copy that owns its text.

@@ -35,7 +35,7 @@
 //! # What it does not do
 //!
 //! - No locks and no versions: both indexes are `&self` to read and `&mut self` to write, and say with a [`Stripe`]
-//!   what a change may have made stale.
+//!   or [`Stripes`] what a change may have made stale.
 //! - No choice among the members of a shared subscription, and no merging of overlapping subscriptions.
 //! - No rule about `$SYS` or `$share` as a Topic Name: who may publish there is the broker's business.
 //! - No case folding, no Unicode normalization. v3 [MQTT-4.7.3-4], v5 [MQTT-4.7.3-4]
@@ -89,4 +89,4 @@ pub use names::{Cursor, Iter, NameTree, Retained};
 pub use shared::{
     ShareName, ShareNameBuf, SharedFilter, SharedFilterBuf, SubscriptionFilter, SubscriptionFilterBuf,
 };
-pub use stripe::{STRIPES, Stripe};
+pub use stripe::{STRIPES, Stripe, Stripes};

@@ -6,8 +6,7 @@ use core::borrow::Borrow;
 use core::fmt;
 
 use crate::levels::Levels;
-use crate::stripe::stripe_of_name;
-use crate::{TopicError, TopicLimits};
+use crate::{Stripes, TopicError, TopicLimits};
 
 /// A Topic Name, borrowed. MQTT 5.0 §4.7.
 ///
@@ -67,10 +66,9 @@ impl<'a> TopicName<'a> {
         self.0.as_bytes().first() == Some(&b'$')
     }
 
-    /// Which of [`STRIPES`](crate::STRIPES) versions a remembered lookup of this name depends on, besides the one for
-    /// [`Stripe::All`](crate::Stripe::All). A function of the first level.
-    pub fn stripe(self) -> usize {
-        stripe_of_name(self.0)
+    /// The stripes of all filters that can match it: what a remembered lookup of this name depends on.
+    pub fn stripes(self) -> Stripes {
+        Stripes::of_name(self.0)
     }
 
     /// A copy that owns its text.

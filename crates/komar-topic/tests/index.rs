@@ -71,6 +71,7 @@ fn change() -> impl Strategy<Value = Change> {
 struct Model {
     entries: Vec<(Handle, String, u32)>,
     removed: Vec<Handle>,
+    memory: Memory,
 }
 
 impl Model {
@@ -79,24 +80,24 @@ impl Model {
         match change {
             Change::Insert(filter) => {
                 let (handle, stripe) = index.insert(SubscriptionFilter::parse(&filter).unwrap(), value);
-                check_stripe(&filter, stripe);
+                self.memory.changed(index, stripe);
                 self.entries.push((handle, filter, value));
             }
             Change::Remove(n) => {
                 let Some(place) = place(n) else { return };
-                let (handle, filter, value) = self.entries.swap_remove(place);
+                let (handle, _, value) = self.entries.swap_remove(place);
                 let (removed, stripe) = index.remove(handle).unwrap();
                 assert_eq!(removed, value);
-                check_stripe(&filter, stripe);
+                self.memory.changed(index, stripe);
                 self.removed.push(handle);
             }
             Change::Replace(n) => {
                 let Some(place) = place(n) else { return };
-                let (handle, filter, old) = &mut self.entries[place];
+                let (handle, _, old) = &mut self.entries[place];
                 let (replaced, stripe) = index.replace(*handle, value).unwrap();
                 assert_eq!(replaced, *old);
-                check_stripe(filter, stripe);
                 *old = value;
+                self.memory.changed(index, stripe);
             }
             Change::Stale(n) => {
                 let Some(handle) = self.removed.get(n % self.removed.len().max(1)) else {
@@ -109,7 +110,10 @@ impl Model {
                 assert!(!index.filter_of(*handle, &mut String::new()));
                 assert_eq!(index.group_of(*handle), None);
             }
-            Change::Lookup(name) => self.check_lookup(index, &name),
+            Change::Lookup(name) => {
+                self.check_lookup(index, &name);
+                self.memory.remember(index, &name);
+            }
         }
     }
 
@@ -189,17 +193,58 @@ impl Model {
     }
 }
 
-/// A change concerns every name that its filter matches, through its stripe.
-fn check_stripe(filter: &str, stripe: Stripe) {
-    let filter = SubscriptionFilter::parse(filter).unwrap().filter();
-    match stripe {
-        Stripe::All => assert!(filter.starts_with_wildcard()),
-        Stripe::One(stripe) => {
-            let first = filter.levels().next().unwrap();
-            for name in [format!("{first}/x/y"), format!("{first}/"), first.to_owned()] {
-                assert_eq!(TopicName::from_checked(&name).stripe(), stripe);
+/// What a lookup finds: Share Names, which plain entries have none of, and values.
+type Answer = Vec<(Option<String>, Vec<u32>)>;
+
+fn answer<S: BuildHasher>(index: &FilterIndex<u32, S>, name: &str) -> Answer {
+    let mut answer = Vec::new();
+    index.lookup(TopicName::new(name).unwrap(), |found| {
+        let (share_name, mut values): (_, Vec<u32>) = match found {
+            Match::Entries(entries) => (None, entries.copied().collect()),
+            Match::Group(group) => (
+                Some(group.share_name().as_str().to_owned()),
+                group.members().copied().collect(),
+            ),
+        };
+        values.sort_unstable();
+        answer.push((share_name, values));
+    });
+    answer.sort();
+    answer
+}
+
+/// Somebody who remembers answers and keeps versions, as the documentation of `Stripe` says.
+struct Memory {
+    versions: Vec<u64>,
+    answers: Vec<(String, u64, Answer)>,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory {
+            versions: vec![0; STRIPES],
+            answers: Vec::new(),
+        }
+    }
+}
+
+impl Memory {
+    fn version_of(&self, name: &str) -> u64 {
+        let stripes = TopicName::new(name).unwrap().stripes();
+        stripes.iter().map(|stripe| self.versions[stripe.number()]).sum()
+    }
+
+    fn remember<S: BuildHasher>(&mut self, index: &FilterIndex<u32, S>, name: &str) {
+        self.answers
+            .push((name.to_owned(), self.version_of(name), answer(index, name)));
+    }
+
+    fn changed<S: BuildHasher>(&mut self, index: &FilterIndex<u32, S>, stripe: Stripe) {
+        self.versions[stripe.number()] += 1;
+        for (name, version, remembered) in &self.answers {
+            if self.version_of(name) == *version {
+                assert_eq!(answer(index, name), *remembered, "{name}");
             }
-            assert!(stripe < STRIPES);
         }
     }
 }

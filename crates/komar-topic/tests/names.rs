@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use komar_topic::{NameTree, Stripe, TopicFilter, TopicName};
+use komar_topic::{NameTree, TopicFilter, TopicName};
 use proptest::prelude::*;
 
 type Tree<V> = NameTree<V, foldhash::quality::FixedState>;
@@ -59,15 +59,12 @@ fn change() -> impl Strategy<Value = Change> {
 fn apply(tree: &mut Tree<u32>, model: &mut BTreeMap<String, u32>, change: &Change, value: u32) {
     match change {
         Change::Insert(text) => {
-            let expected = (
-                model.insert(text.clone(), value),
-                Stripe::One(name(text).stripe()),
-            );
+            let expected = (model.insert(text.clone(), value), name(text).stripes());
             assert_eq!(tree.insert(name(text), value), expected);
         }
         Change::Remove(text) => {
             let expected = model.remove(text);
-            let expected = expected.map(|value| (value, Stripe::One(name(text).stripe())));
+            let expected = expected.map(|value| (value, name(text).stripes()));
             assert_eq!(tree.remove(name(text)), expected);
         }
         Change::RemovePrefix(text) => {
@@ -75,9 +72,7 @@ fn apply(tree: &mut Tree<u32>, model: &mut BTreeMap<String, u32>, change: &Chang
             model.retain(|other, _| other != text && !other.starts_with(&format!("{text}/")));
             let (mut removed, mut slice) = (0, 3);
             while slice == 3 {
-                let stripe;
-                (slice, stripe) = tree.remove_prefix(name(text), 3);
-                assert_eq!(stripe, Stripe::One(name(text).stripe()));
+                slice = tree.remove_prefix(name(text), 3).0;
                 removed += slice;
             }
             assert_eq!(removed, before - model.len());
@@ -89,7 +84,6 @@ fn apply(tree: &mut Tree<u32>, model: &mut BTreeMap<String, u32>, change: &Chang
             let (mut removed, mut cursor) = (0, None);
             loop {
                 let slice = tree.retain(filter, cursor.as_ref(), 3, |_, value| *value % 3 != 0);
-                assert_eq!(slice.stripe, filter.stripe());
                 removed += slice.removed;
                 cursor = slice.next;
                 if cursor.is_none() {
@@ -147,6 +141,37 @@ proptest! {
             prop_assert_eq!(&found, &expected, "{}", filter);
         }
         prop_assert_eq!(all.into_iter().collect::<BTreeMap<_, _>>(), model);
+    }
+
+    /// What a walk finds changes only with the version of its filter's stripe.
+    #[test]
+    fn stripes_say_what_became_stale(
+        before in proptest::collection::vec(change(), 1..30),
+        changes in proptest::collection::vec(change(), 1..30),
+        filters in proptest::collection::vec(topic_filter(), 1..20),
+    ) {
+        let (mut tree, mut model) = (tree(), BTreeMap::new());
+        for change in &before {
+            apply(&mut tree, &mut model, change, 0);
+        }
+        for (value, change) in (1..).zip(&changes) {
+            let remembered: Vec<_> = filters.iter().map(|filter| walk(&tree, filter, usize::MAX)).collect();
+            let stripes = match change {
+                Change::Insert(text) => Some(tree.insert(name(text), value).1),
+                Change::Remove(text) => tree.remove(name(text)).map(|removed| removed.1),
+                Change::RemovePrefix(text) => Some(tree.remove_prefix(name(text), 3).1),
+                Change::Retain(filter) => {
+                    let filter = TopicFilter::from_checked(filter);
+                    Some(tree.retain(filter, None, 7, |_, value| *value % 3 != 0).stripes)
+                }
+            };
+            for (filter, remembered) in filters.iter().zip(remembered) {
+                let stripe = TopicFilter::from_checked(filter).stripe();
+                if !stripes.is_some_and(|stripes| stripes.contains(stripe)) {
+                    prop_assert_eq!(walk(&tree, filter, usize::MAX), remembered, "{} after {:?}", filter, change);
+                }
+            }
+        }
     }
 
     /// A name that is there throughout is visited once; none is visited twice.
@@ -335,10 +360,9 @@ fn a_prefix_is_removed_in_slices() {
     for text in ["a", "a/b", "a/b/c", "a/", "a!", "ab", "b/a"] {
         tree.insert(name(text), ());
     }
-    let stripe = Stripe::One(name("a").stripe());
-    assert_eq!(tree.remove_prefix(name("a"), 0), (0, stripe));
-    assert_eq!(tree.remove_prefix(name("a"), 3), (3, stripe));
-    assert_eq!(tree.remove_prefix(name("a"), 3), (1, stripe));
+    for (budget, removed) in [(0, 0), (3, 3), (3, 1)] {
+        assert_eq!(tree.remove_prefix(name("a"), budget).0, removed);
+    }
     let left: Vec<&str> = tree.iter().map(|(name, ())| name.as_str()).collect();
     assert_eq!(left, ["a!", "ab", "b/a"]);
 }

@@ -310,28 +310,55 @@ fn conversions() {
     }
 }
 
-/// A filter's stripe is that of every name that it can match.
+/// A filter's stripe is among those of every name that it can match.
 #[test]
 fn stripes() {
-    let (mut one, mut all) = (0, 0);
+    let (mut matching, mut apart) = (0, 0);
     for [filter, name, expected, _] in rows(include_str!("data/matches.txt")) {
         let filter = SubscriptionFilter::parse(&filter).unwrap().filter();
-        let stripe = TopicName::new(&name).unwrap().stripe();
-        assert!(stripe < STRIPES);
+        let name = TopicName::new(&name).unwrap();
+        assert!(name.stripes().iter().all(|stripe| stripe.number() < STRIPES));
+        let depends = name.stripes().contains(filter.stripe());
+        assert_eq!(
+            depends,
+            name.stripes().iter().any(|stripe| stripe == filter.stripe())
+        );
         if yes(&expected) {
-            match filter.stripe() {
-                Stripe::All => all += 1,
-                Stripe::One(number) => {
-                    assert_eq!(number, stripe, "{filter} | {name}");
-                    one += 1;
-                }
-            }
+            assert!(depends, "{filter} | {name}");
+            matching += 1;
         }
+        apart += usize::from(!depends);
     }
-    assert!(one > 5 && all > 5);
-    // Sites that number their first levels are spread.
-    let used: HashSet<usize> = (0..200)
-        .map(|n| TopicName::from_checked(&format!("site{n}/a")).stripe())
+    assert!(matching > 20 && apart > 5, "{matching} {apart}");
+}
+
+/// Subscriptions of one device leave alone what is remembered of the others.
+#[test]
+fn stripes_of_devices() {
+    let stripes = |text: &str| TopicName::new(text).unwrap().stripes();
+    let stripe = |text: &str| TopicFilter::new(text).unwrap().stripe();
+    let names: Vec<String> = (0..1000)
+        .map(|n| format!("spBv1.0/group {}/DDATA/edge {n}/device", n % 10))
+        .collect();
+    let depend = |filter: &str| {
+        let stripe = stripe(filter);
+        names.iter().filter(|name| stripes(name).contains(stripe)).count()
+    };
+    for all in ["#", "+/+/DDATA/#", "spBv1.0/#", "spBv1.0/+/DDATA/edge 7/#"] {
+        assert_eq!(depend(all), 1000, "{all}");
+    }
+    // One in a thousand is another one's by chance, for each level that counts.
+    assert!((100..110).contains(&depend("spBv1.0/group 3/#")));
+    assert!((1..10).contains(&depend("spBv1.0/group 3/DDATA/edge 3/+")));
+    assert!(depend("spBv1.0/group 3/NCMD/edge 3/#") < 10);
+    assert!(depend("spBv1.0/STATE/host") < 10);
+    // Beyond the fourth level names are not told apart.
+    let deep = stripe("spBv1.0/group 3/DDATA/edge 3/other");
+    assert!(stripes("spBv1.0/group 3/DDATA/edge 3/device").contains(deep));
+    let used: HashSet<usize> = names
+        .iter()
+        .flat_map(|name| stripes(name).iter().last())
+        .map(Stripe::number)
         .collect();
     assert!(used.len() > STRIPES / 2, "{}", used.len());
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use komar_codec::{
     DecodeOptions, Frame, Framing, PacketIdentifier, PacketType, Publish, QoS, ReasonCode, frame,
 };
-use komar_topic::TopicName;
+use komar_topic::{Stripes, TopicName};
 
 use super::publish::{check_depth, message_of};
 use super::{Established, Link, Phase};
@@ -179,10 +179,8 @@ impl<'p> Reading<'_, 'p> {
         } else {
             self.established.write_verdicts.find(self.access.epoch, name)?
         };
-        let stamp = self
-            .broker
-            .stamp(TopicName::from_checked(name), self.access.epoch);
-        may_write.then(|| self.cache.find(name, stamp))?
+        let stamp_of = |stripes: &Stripes| self.broker.stamp(stripes, self.access.epoch);
+        may_write.then(|| self.cache.find(name, stamp_of))?
     }
 
     fn is_plain(&self, publish: &Publish<'_>) -> bool {

@@ -1,11 +1,12 @@
 //! A worker's memory of where messages of a Topic Name go.
 //!
-//! An entry is valid while nothing has changed that could concern it: its stamp is the version of the index's stripe
-//! and the epoch of the access rules, read before the lookup. A Topic Name is taken in when it misses for the second
+//! An entry is valid while nothing has changed that could concern it: its stamp is the version of its stripes of the
+//! index and the epoch of the access rules, read before the lookup. A Topic Name is taken in when it misses for the second
 //! time, so that names which are published to once do not push others out.
 
 use foldhash::quality::SeedableRandomState;
 use hashbrown::HashMap;
+use komar_topic::{Stripes, TopicName};
 
 use super::{Route, Target};
 
@@ -31,6 +32,8 @@ pub(crate) struct TopicCache {
 }
 
 struct Entry {
+    /// Of the Topic Name.
+    stripes: Stripes,
     stamp: Stamp,
     routes: Vec<Route>,
 }
@@ -48,10 +51,11 @@ impl TopicCache {
         }
     }
 
-    /// The entry of a Topic Name, if there is one that is valid.
-    pub(crate) fn find(&self, name: &str, stamp: Stamp) -> Option<usize> {
+    /// The entry of a Topic Name, if there is one that is valid: if its stamp is what `stamp_of` says at present.
+    pub(crate) fn find(&self, name: &str, stamp_of: impl Fn(&Stripes) -> Stamp) -> Option<usize> {
         let place = *self.places.get(name)?;
-        (self.entries.get(place)?.stamp == stamp).then_some(place)
+        let entry = self.entries.get(place)?;
+        (entry.stamp == stamp_of(&entry.stripes)).then_some(place)
     }
 
     /// The routes of an entry that [`find`](Self::find) has found.
@@ -80,17 +84,23 @@ impl TopicCache {
     /// Looks the routes up and remembers them if the name was looked up before.
     pub(crate) fn resolve(
         &mut self,
-        name: &str,
-        stamp: Stamp,
+        name: TopicName<'_>,
+        stamp_of: impl Fn(&Stripes) -> Stamp,
         look_up: impl FnOnce(&mut Vec<Route>),
     ) -> &mut [Route] {
-        if let Some(place) = self.places.get(name).copied() {
-            return self.refresh(place, stamp, look_up);
+        if let Some(place) = self.places.get(name.as_str()).copied() {
+            return self.refresh(place, stamp_of, look_up);
         }
         self.scratch.clear();
+        if !self.missed_before(name.as_str()) {
+            look_up(&mut self.scratch);
+            return &mut self.scratch;
+        }
+        let stripes = name.stripes();
+        let stamp = stamp_of(&stripes);
         look_up(&mut self.scratch);
         let cost = self.scratch.len() + 1;
-        if !self.missed_before(name) || cost > self.maximum_targets {
+        if cost > self.maximum_targets {
             return &mut self.scratch;
         }
         if self.targets + cost > self.maximum_targets {
@@ -98,8 +108,9 @@ impl TopicCache {
         }
         self.targets += cost;
         let place = self.entries.len();
-        self.places.insert(name.into(), place);
+        self.places.insert(name.as_str().into(), place);
         self.entries.push(Entry {
+            stripes,
             stamp,
             routes: core::mem::take(&mut self.scratch),
         });
@@ -118,12 +129,9 @@ impl TopicCache {
     }
 
     /// Empties entries that are no longer valid, so that they keep no Session alive that is over.
-    pub(crate) fn sweep(&mut self, is_valid: impl Fn(&str, Stamp) -> bool) {
-        for (name, place) in &self.places {
-            let Some(entry) = self.entries.get_mut(*place) else {
-                continue;
-            };
-            if !entry.routes.is_empty() && !is_valid(name, entry.stamp) {
+    pub(crate) fn sweep(&mut self, stamp_of: impl Fn(&Stripes) -> Stamp) {
+        for entry in &mut self.entries {
+            if !entry.routes.is_empty() && entry.stamp != stamp_of(&entry.stripes) {
                 self.targets -= entry.routes.len();
                 entry.routes = Vec::new();
                 entry.stamp = Stamp {
@@ -134,10 +142,16 @@ impl TopicCache {
         }
     }
 
-    fn refresh(&mut self, place: usize, stamp: Stamp, look_up: impl FnOnce(&mut Vec<Route>)) -> &mut [Route] {
+    fn refresh(
+        &mut self,
+        place: usize,
+        stamp_of: impl Fn(&Stripes) -> Stamp,
+        look_up: impl FnOnce(&mut Vec<Route>),
+    ) -> &mut [Route] {
         let Some(entry) = self.entries.get_mut(place) else {
             return &mut [];
         };
+        let stamp = stamp_of(&entry.stripes);
         self.targets -= entry.routes.len();
         entry.routes.clear();
         look_up(&mut entry.routes);

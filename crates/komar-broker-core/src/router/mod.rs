@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use komar_codec::QoS;
-use komar_topic::{Match, TopicName};
+use komar_topic::{Match, Stripes, TopicName};
 
 use crate::access::{Access, Action, Identity};
 use crate::broker::Shared;
@@ -99,10 +99,10 @@ impl Worker {
             access,
             ..
         } = self;
-        let stamp = broker.stamp(message.topic_name, access.epoch);
-        let routes = match cache.find(message.topic_name.as_str(), stamp) {
+        let stamp_of = |stripes: &Stripes| broker.stamp(stripes, access.epoch);
+        let routes = match cache.find(message.topic_name.as_str(), stamp_of) {
             Some(entry) => cache.routes(entry),
-            None => cache.resolve(message.topic_name.as_str(), stamp, |routes| {
+            None => cache.resolve(message.topic_name, stamp_of, |routes| {
                 find_routes(broker, config, &access.access, message.topic_name, routes);
             }),
         };

@@ -21,7 +21,6 @@ use self::group::Groups;
 use self::wild::WildFilters;
 use crate::shared::SHARE;
 use crate::slab::{NONE, Slab};
-use crate::stripe::stripe_of_filter;
 use crate::table::{add, hash_text, take};
 use crate::{Stripe, SubscriptionFilter, TopicFilter, TopicName};
 
@@ -206,7 +205,7 @@ impl<T, S> FilterIndex<T, S> {
     }
 
     fn stripe_of_filter(&self, number: u32) -> Option<Stripe> {
-        Some(stripe_of_filter(&self.filters.get(number)?.text))
+        Some(Stripe::of_filter(&self.filters.get(number)?.text))
     }
 
     fn next_generation(&mut self) -> NonZeroU32 {

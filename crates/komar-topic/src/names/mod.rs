@@ -15,7 +15,7 @@ use self::order::{Order, Place, compare, is_below};
 use self::pattern::{Step, literal_prefix, step};
 use crate::slab::Slab;
 use crate::table::{add, hash_text, take};
-use crate::{Stripe, TopicFilter, TopicName};
+use crate::{Stripes, TopicFilter, TopicName};
 
 /// Values by Topic Name, walked by Topic Filter in a stable order. What a broker keeps retained messages in.
 ///
@@ -55,7 +55,7 @@ pub struct Retained {
     /// How many names were taken out.
     pub removed: usize,
     /// What became stale, if any was.
-    pub stripe: Stripe,
+    pub stripes: Stripes,
 }
 
 #[cfg(feature = "default-hasher")]
@@ -108,9 +108,8 @@ impl<V, S: BuildHasher> NameTree<V, S> {
     ///
     /// # Panics
     /// Above two thousand million names.
-    pub fn insert(&mut self, name: TopicName<'_>, value: V) -> (Option<V>, Stripe) {
-        let stripe = Stripe::One(name.stripe());
-        (self.put(name.as_str(), value), stripe)
+    pub fn insert(&mut self, name: TopicName<'_>, value: V) -> (Option<V>, Stripes) {
+        (self.put(name.as_str(), value), name.stripes())
     }
 
     fn put(&mut self, name: &str, value: V) -> Option<V> {
@@ -149,7 +148,7 @@ impl<V, S: BuildHasher> NameTree<V, S> {
     }
 
     /// Takes a name out. Returns its value and what became stale, or `None` if there is no such name.
-    pub fn remove(&mut self, name: TopicName<'_>) -> Option<(V, Stripe)> {
+    pub fn remove(&mut self, name: TopicName<'_>) -> Option<(V, Stripes)> {
         let hash = hash_text(&self.hasher, name.as_str());
         let number = self.find(hash, name.as_str())?;
         let records = &self.records;
@@ -157,11 +156,11 @@ impl<V, S: BuildHasher> NameTree<V, S> {
             .order
             .seek(|other| compare(name_of(records, other), name.as_str()).is_lt());
         let value = self.remove_at(place, number)?;
-        Some((value, Stripe::One(name.stripe())))
+        Some((value, name.stripes()))
     }
 
     /// Takes a name and everything below it out, `budget` names at the most: when it returns fewer, none is left.
-    pub fn remove_prefix(&mut self, top: TopicName<'_>, budget: usize) -> (usize, Stripe) {
+    pub fn remove_prefix(&mut self, top: TopicName<'_>, budget: usize) -> (usize, Stripes) {
         let mut removed = 0_usize;
         let records = &self.records;
         let place = self
@@ -174,7 +173,7 @@ impl<V, S: BuildHasher> NameTree<V, S> {
         {
             removed = removed.saturating_add(1);
         }
-        (removed, Stripe::One(top.stripe()))
+        (removed, Stripes::of_names_below(top.as_str()))
     }
 
     /// Takes those names out that match `filter` and for which `keep` says no. Goes on from where an earlier call
@@ -206,7 +205,7 @@ impl<V, S: BuildHasher> NameTree<V, S> {
         Retained {
             next,
             removed: before.saturating_sub(self.len()),
-            stripe: filter.stripe(),
+            stripes: Stripes::of_names_below(filter.as_str()),
         }
     }
 
