@@ -128,6 +128,13 @@ impl Stored {
         }
     }
 
+    pub(crate) fn withheld(&self) -> Change {
+        Change::Withheld {
+            client_id: Arc::clone(&self.client_id),
+            message: self.number,
+        }
+    }
+
     pub(crate) fn received(&self) -> Change {
         Change::Received {
             client_id: Arc::clone(&self.client_id),

@@ -22,8 +22,8 @@ use crate::session::Session;
 use crate::session::inflight::Queued;
 use crate::session::will::WillMessage;
 use crate::store::{
-    Contents, Sequence, StoredDelivery, StoredMessage, StoredRetained, StoredSession, StoredSubscription,
-    StoredWill,
+    Change, Contents, Sequence, StoredDelivery, StoredMessage, StoredRetained, StoredSession,
+    StoredSubscription, StoredWill,
 };
 use crate::timer::Timer;
 
@@ -243,6 +243,14 @@ impl Restoring<'_> {
             self.subscription(&session, filter, *subscription)?;
         }
         let ended_at = stored.unbound_at.unwrap_or(self.unix);
+        if let (None, Some(journal)) = (stored.unbound_at, &shared.journal) {
+            // Or its time would begin again with each restart.
+            journal.record(Change::SessionUnbound {
+                client_id: Arc::clone(&session.client_id),
+                session_expiry_interval: stored.session_expiry_interval,
+                at: self.unix,
+            });
+        }
         let expiry = Duration::from_secs(stored.session_expiry_interval.into());
         if stored.session_expiry_interval != u32::MAX {
             let timer = Timer::SessionExpiry(Arc::downgrade(&session), stored.lease);
@@ -317,11 +325,11 @@ impl Restoring<'_> {
             if !in_use.insert(identifier) {
                 return Err(RestoreProblem::IdentifierInUse { number, identifier });
             }
-            let qos = delivery.qos;
+            let (qos, withheld) = (delivery.qos, delivery.withheld);
             match self.queued(session, number, delivery)? {
                 Some(queued) => state.restore_sent(identifier, queued),
                 None if qos == QoS::ExactlyOnce => {
-                    state.restore_received(identifier, self.stored(session, number));
+                    state.restore_exchange(identifier, withheld, self.stored(session, number));
                 }
                 None => return Err(RestoreProblem::NoMessage(number)),
             }

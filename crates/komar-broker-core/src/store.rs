@@ -143,6 +143,14 @@ pub enum Change {
         /// Which message.
         message: Sequence,
     },
+    /// A QoS 2 message that was sent is not for the Session's present user: it is not needed any more, and nothing is sent
+    /// for it, but its identifier stays in use, which its receiver may know.
+    Withheld {
+        /// The Session's Client Identifier.
+        client_id: Arc<str>,
+        /// Which message.
+        message: Sequence,
+    },
     /// A message has been acknowledged, has expired, or is not for this Session any more.
     Dequeued {
         /// The Session's Client Identifier.
@@ -334,8 +342,10 @@ pub struct StoredSubscription {
 /// A message for a [`StoredSession`].
 #[derive(Clone, Debug)]
 pub struct StoredDelivery {
-    /// The message; `None`: it has arrived at QoS 2, and only its exchange goes on.
+    /// The message; `None`: it has arrived at QoS 2, and only its exchange goes on, or it is [withheld](Self::withheld).
     pub message: Option<StoredMessage>,
+    /// See [`Change::Withheld`].
+    pub withheld: bool,
     /// The QoS that the Session gets it with: 1 or 2.
     pub qos: QoS,
     /// Whether it gets it with RETAIN.
@@ -398,6 +408,20 @@ pub trait Store: Send + Sync {
     fn failure(&self) -> Option<String> {
         None
     }
+}
+
+/// The simplest kind of store: one that makes a batch durable before it returns. Whoever runs it, on a thread of its own,
+/// makes a [`Store`] of it with [`Arrivals`].
+pub trait Commit: Send {
+    /// Why a batch is not durable.
+    type Error: core::fmt::Display;
+
+    /// Makes a batch durable, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is known about what is on disk. It is not called again: a sync that has failed is not tried as if it had not.
+    fn commit(&mut self, batch: &PersistBatch) -> Result<(), Self::Error>;
 }
 
 /// Puts batches in order and together for a store that commits one after the other: whatever has come while it was at the

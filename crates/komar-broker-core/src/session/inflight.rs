@@ -130,11 +130,16 @@ impl Inflight {
         });
     }
 
-    /// Notes a QoS 2 message that was received before a restart: PUBREL is due.
-    pub(crate) fn push_received(&mut self, identifier: PacketIdentifier, stored: Option<Arc<Stored>>) {
+    /// Notes a QoS 2 exchange that goes on without its message after a restart: PUBREL is due, or nothing.
+    pub(crate) fn push_exchange(
+        &mut self,
+        identifier: PacketIdentifier,
+        withheld: bool,
+        stored: Option<Arc<Stored>>,
+    ) {
         self.entries.push_back(Entry {
             identifier,
-            stage: Stage::PubComp,
+            stage: if withheld { Stage::Withheld } else { Stage::PubComp },
             delivery: None,
             stored,
             since: Sequence(0),
@@ -151,8 +156,9 @@ impl Inflight {
         self.outstanding_bytes = 0;
     }
 
-    /// Takes messages out that `keep` refuses; right after [`restart`](Self::restart), when none of them is sent.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&Queued) -> bool) {
+    /// Takes messages out that `keep` refuses; right after [`restart`](Self::restart), when none of them is sent. `note` is
+    /// called for those that are stored and whose identifiers stay in use.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Queued) -> bool, mut note: impl FnMut(&Stored)) {
         self.entries.retain_mut(|entry| {
             if entry.delivery.as_ref().is_none_or(&keep) {
                 return true;
@@ -160,6 +166,9 @@ impl Inflight {
             entry.delivery = None;
             let is_known = entry.stage == Stage::PubRec && entry.was_sent();
             entry.stage = Stage::Withheld;
+            if let Some(stored) = entry.stored.as_ref().filter(|_| is_known) {
+                note(stored);
+            }
             is_known
         });
     }
@@ -418,7 +427,7 @@ mod tests {
         inflight.push(id(1), queued(QoS::ExactlyOnce));
         inflight.push(id(2), queued(QoS::AtLeastOnce));
         inflight.restart();
-        inflight.retain(|_| false);
+        inflight.retain(|_| false, |_| ());
         assert_eq!(inflight.identifiers().collect::<Vec<_>>(), [id(1)]);
         assert!(inflight.next_unsent().is_none());
         assert_eq!(inflight.len(), 0);

@@ -474,10 +474,15 @@ impl SessionState {
         inflight.push_unsent(identifier, queued, Sequence(0), 0);
     }
 
-    /// Adds a QoS 2 exchange whose message had arrived before a restart.
-    pub(crate) fn restore_received(&mut self, identifier: PacketIdentifier, stored: Option<Arc<Stored>>) {
+    /// Adds a QoS 2 exchange whose message had arrived before a restart, or was withheld.
+    pub(crate) fn restore_exchange(
+        &mut self,
+        identifier: PacketIdentifier,
+        withheld: bool,
+        stored: Option<Arc<Stored>>,
+    ) {
         let inflight = &mut self.exchange.get_or_insert_default().inflight;
-        inflight.push_received(identifier, stored);
+        inflight.push_exchange(identifier, withheld, stored);
     }
 
     /// Adds a QoS 2 message that its client had not released before a restart.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Session, SessionState};
 use crate::access::Action;
 use crate::message::MessageBody;
-use crate::worker::Worker;
+use crate::worker::{Effects, Worker};
 
 impl Worker {
     /// Takes out what the user of the Connection of `epoch` may not receive. Nothing is sent before.
@@ -29,7 +29,7 @@ impl Worker {
                 }
             }
         }
-        session.lock().reviewed(epoch, &denied);
+        session.lock().reviewed(&mut self.fx, epoch, &denied);
     }
 }
 
@@ -43,7 +43,7 @@ impl SessionState {
     }
 
     /// A message that has come since the question was asked on delivery.
-    fn reviewed(&mut self, epoch: u64, denied: &BTreeSet<String>) {
+    fn reviewed(&mut self, fx: &mut Effects, epoch: u64, denied: &BTreeSet<String>) {
         if self.epoch != epoch {
             return;
         }
@@ -53,9 +53,10 @@ impl SessionState {
         exchange.unreviewed = false;
         if !denied.is_empty() {
             let keep = |name: &str| !denied.contains(name);
-            exchange
-                .inflight
-                .retain(|queued| keep(queued.body.message().topic_name.as_str()));
+            exchange.inflight.retain(
+                |queued| keep(queued.body.message().topic_name.as_str()),
+                |stored| fx.record(|| stored.withheld()),
+            );
             exchange
                 .queue
                 .retain(|queued| keep(queued.body.message().topic_name.as_str()));

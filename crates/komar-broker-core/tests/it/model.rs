@@ -6,7 +6,11 @@
 //! member of a Shared Subscription), or a message may be lost by rights (QoS 0 to a slow reader, a full queue), it does not
 //! say more than it has to.
 
+mod restart;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) use restart::Told;
 
 /// Whole seconds since the beginning.
 pub(crate) type Time = u64;
@@ -90,12 +94,14 @@ struct Held {
     here: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) is_v5: bool,
     pub(crate) connected: bool,
     /// How many Connections it has had.
     connection: u64,
+    /// Which of all Connections it has or had last.
+    connected_at: u64,
     expiry: Option<u64>,
     away_since: Time,
     will: Option<(Message, u64)>,
@@ -154,6 +160,7 @@ pub(crate) struct Settings {
 /// Who may not do what: whether to write, the client, the topic.
 pub(crate) type Denied = BTreeSet<(bool, ClientNumber, String)>;
 
+#[derive(Clone)]
 pub(crate) struct Model {
     pub(crate) now: Time,
     pub(crate) settings: Settings,
@@ -164,6 +171,8 @@ pub(crate) struct Model {
     /// Which share name and filter an identifier belongs to, also after it was given up.
     shares: BTreeMap<u32, String>,
     order: u64,
+    /// How many Connections there were.
+    connections: u64,
 }
 
 /// Whether a filter matches a name, level by level. MQTT 5.0 §4.7.
@@ -203,6 +212,7 @@ impl Model {
             for_groups: Vec::new(),
             shares: BTreeMap::new(),
             order: 0,
+            connections: 0,
         }
     }
 
@@ -242,10 +252,12 @@ impl Model {
                 self.end(client);
             }
         }
+        self.connections += 1;
         let session = self.sessions.entry(client).or_insert_with(|| Session {
             is_v5,
             connected: true,
             connection: 0,
+            connected_at: 0,
             expiry,
             away_since: 0,
             will: None,
@@ -264,6 +276,7 @@ impl Model {
         session.is_v5 = is_v5;
         session.connected = true;
         session.connection += 1;
+        session.connected_at = self.connections;
         session.expiry = expiry;
         session.will = will;
         session.receive_maximum = receive_maximum;
@@ -319,14 +332,24 @@ impl Model {
 
     /// The Connection ended: after DISCONNECT, or otherwise.
     pub(crate) fn disconnect(&mut self, client: ClientNumber, properly: bool) {
+        if let Some(session) = self.sessions.get_mut(&client)
+            && properly
+        {
+            session.will = None;
+        }
+        if let Some(will) = self.lose(client) {
+            self.publish_will(client, will);
+        }
+    }
+
+    /// The Connection is lost, and with it perhaps the Session. Returns the Will Message if it is due.
+    fn lose(&mut self, client: ClientNumber) -> Option<Message> {
         self.lose_connection(client);
-        let Some(session) = self.sessions.get_mut(&client) else {
-            return;
-        };
+        let session = self.sessions.get_mut(&client)?;
         session.connected = false;
         session.away_since = self.now;
         let ends = session.expiry == Some(0);
-        let mut will = session.will.take().filter(|_| !properly);
+        let mut will = session.will.take();
         if let Some((_, delay)) = &will
             && !ends
             && *delay > 0
@@ -338,9 +361,7 @@ impl Model {
         if ends {
             self.end(client);
         }
-        if let Some((will, _)) = will {
-            self.publish_will(client, will);
-        }
+        will.map(|(will, _)| will)
     }
 
     /// What was on its way at QoS 0 may be lost, or have been sent.
@@ -726,9 +747,14 @@ impl Model {
                 last.is_none_or(|last| *last <= expected.order)
             };
             // Of those that cannot be told apart, the first that is in order, and one that has to come.
+            let is_walk = |expected: &&Expected| expected.walk.is_some() && fits(expected);
+            let has_new_walk = !came.dup && session.expected.iter().filter(is_walk).any(|walk| walk.must);
             let candidates = || {
                 let expected = session.expected.iter().enumerate();
-                expected.filter(|(_, expected)| fits(expected))
+                // What a Subscription was to be sent is not sent for the first time once it is made anew.
+                let is_over =
+                    move |expected: &Expected| has_new_walk && expected.walk.is_some() && !expected.must;
+                expected.filter(move |(_, expected)| fits(expected) && !is_over(expected))
             };
             let first = |(_, expected): &(usize, &Expected)| {
                 let is_first_sending = expected.connection == session.connection;
@@ -840,11 +866,18 @@ impl Model {
         });
         if came.qos == 0 {
             let share = share.clone();
-            self.for_groups.retain(|message| {
-                message.message.number != came.number
-                    || message.holder != Some(client)
-                    || message.share != share
-            });
+            self.forget_copy(client, came.number, &share);
+        }
+    }
+
+    /// One copy of a message of a Shared Subscription has come to the member that has it. Its publisher may have sent it
+    /// twice.
+    fn forget_copy(&mut self, client: ClientNumber, number: u64, share: &str) {
+        let place = self.for_groups.iter().position(|message| {
+            message.message.number == number && message.holder == Some(client) && message.share == share
+        });
+        if let Some(place) = place {
+            self.for_groups.remove(place);
         }
     }
 
@@ -885,11 +918,9 @@ impl Model {
             return;
         };
         let expected = session.expected.remove(place);
-        self.for_groups.retain(|message| {
-            message.message.number != expected.message.number
-                || message.holder != Some(client)
-                || Some(&message.share) != expected.for_group.as_ref()
-        });
+        if let Some(share) = &expected.for_group {
+            self.forget_copy(client, expected.message.number, share);
+        }
     }
 
     /// PUBREL has come for an identifier.

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use komar_broker_core::store::Change;
 use komar_codec::ProtocolVersion;
+use komar_testkit::DelayedStore;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -33,10 +35,22 @@ pub(crate) enum Bug {
     IgnoresReceiveMaximum,
     /// The Will Message is published although the client said goodbye.
     PublishesWillAnyway,
+    /// Acknowledgements do not wait for the store.
+    AcknowledgesEarly,
+    /// The store has QoS 2 messages that are not released without what they say.
+    StoresNoUnreleased,
+    /// The store does not know as what messages were sent.
+    StoresNoIdentifiers,
+    /// The store does not know of some QoS 2 messages that they were released.
+    StoresNoRelease,
+    /// The store keeps retained messages that were cleared.
+    StoresNoClearing,
+    /// The store does not know that QoS 2 messages have been received.
+    StoresNoReceipt,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 13] = [
+    pub(crate) const ALL: [Bug; 19] = [
         Bug::LosesQos1,
         Bug::DoublesQos2,
         Bug::SwapsMessages,
@@ -50,7 +64,26 @@ impl Bug {
         Bug::StopsTheClock,
         Bug::IgnoresReceiveMaximum,
         Bug::PublishesWillAnyway,
+        Bug::AcknowledgesEarly,
+        Bug::StoresNoUnreleased,
+        Bug::StoresNoIdentifiers,
+        Bug::StoresNoRelease,
+        Bug::StoresNoClearing,
+        Bug::StoresNoReceipt,
     ];
+
+    /// It shows only after a restart.
+    pub(crate) fn is_of_the_store(self) -> bool {
+        matches!(
+            self,
+            Bug::AcknowledgesEarly
+                | Bug::StoresNoUnreleased
+                | Bug::StoresNoIdentifiers
+                | Bug::StoresNoRelease
+                | Bug::StoresNoClearing
+                | Bug::StoresNoReceipt
+        )
+    }
 }
 
 /// At most one bug, and how often it had a chance.
@@ -67,6 +100,17 @@ impl Planted {
             bug,
             chances: 0,
             kept: BTreeMap::new(),
+        }
+    }
+
+    /// What the store is given, and what it says.
+    pub(crate) fn store(&self, store: &DelayedStore) {
+        match self.bug {
+            Some(Bug::AcknowledgesEarly) => store.lie(),
+            Some(bug) if bug.is_of_the_store() => {
+                store.distort(Box::new(move |change| distorted(bug, change)));
+            }
+            _ => {}
         }
     }
 
@@ -147,6 +191,25 @@ impl Planted {
         packets.retain(|packet| !packet.is_empty());
         packets
     }
+}
+
+/// A change as a store with that bug keeps it.
+fn distorted(bug: Bug, mut change: Change) -> Option<Change> {
+    match (bug, &mut change) {
+        (Bug::StoresNoUnreleased, Change::Unreleased { message, .. }) => *message = None,
+        (Bug::StoresNoIdentifiers, Change::Sent { .. }) => return None,
+        (
+            Bug::StoresNoIdentifiers,
+            Change::Enqueued {
+                packet_identifier, ..
+            },
+        ) => *packet_identifier = None,
+        (Bug::StoresNoRelease, Change::Released { .. })
+        | (Bug::StoresNoClearing, Change::RetainedCleared { .. })
+        | (Bug::StoresNoReceipt, Change::Received { .. }) => return None,
+        _ => {}
+    }
+    Some(change)
 }
 
 /// Changes the Packet Identifier of a PUBLISH, which stands behind the Topic Name.

@@ -139,6 +139,7 @@ fn contents() -> Contents {
     let identity = Arc::new(Identity::new("s".into(), Some("user".into()), ListenerId(0)));
     let delivery = |sent| StoredDelivery {
         message: Some(message("t", &[0x03, 0, 1, b'x'], b"x")),
+        withheld: false,
         qos: QoS::AtLeastOnce,
         retain: false,
         subscription_identifiers: vec![1, 2],

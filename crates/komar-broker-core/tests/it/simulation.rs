@@ -2,6 +2,8 @@
 //! each step. A failure prints the seed and the last steps; `KOMAR_SIMULATION=seed:123` plays it again, and
 //! `KOMAR_SIMULATION=steps:100000000` plays for longer.
 
+mod power;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -16,7 +18,8 @@ use komar_codec::{
     RetainHandling, Role, Subscribe, SubscribeFilters, SubscriptionOptions, Unsubscribe, UnsubscribeFilters,
     Will, WillProperties, frame,
 };
-use komar_testkit::{PeerId, Random, Site};
+use komar_testkit::{DelayedStore, PeerId, Random, Site};
+use power::Power;
 
 use crate::model::{ClientNumber, Denied, Message, Model, Options, Received, Settings};
 use crate::planted::{Bug, Planted};
@@ -131,6 +134,8 @@ struct Client {
     last_identifier: u16,
     pings: usize,
     is_slow: bool,
+    /// SUBSCRIBE and UNSUBSCRIBE packets that are not answered: the filter.
+    asked: VecDeque<(bool, String)>,
 }
 
 struct Simulation {
@@ -143,6 +148,8 @@ struct Simulation {
     identifiers: u32,
     trace: VecDeque<String>,
     planted: Planted,
+    /// With a store, that loses its power.
+    power: Option<Power>,
 }
 
 type Outcome<T = ()> = Result<T, String>;
@@ -177,8 +184,17 @@ impl Simulation {
             config.limits.maximum_outbox_bytes = 100;
         }
         let workers = *random.pick(&[1, 2, 3]);
-        let mut site = Site::new(config, access(&Denied::new()), workers);
+        config.durable = random.chance(50) || bug.is_some_and(Bug::is_of_the_store);
+        let mut site = Site::new(config.clone(), access(&Denied::new()), workers);
         site.set_order(seed);
+        let mut planted = Planted::new(bug);
+        let power = config.durable.then(|| {
+            let store = DelayedStore::default();
+            store.shuffle(seed);
+            planted.store(&store);
+            site.set_store(Box::new(store.clone()));
+            Power::new(store, config)
+        });
         let clients = (0..CLIENTS)
             .map(|number| Client {
                 is_v5: number % 3 != 2,
@@ -193,6 +209,7 @@ impl Simulation {
                 last_identifier: 0,
                 pings: 0,
                 is_slow: false,
+                asked: VecDeque::new(),
             })
             .collect();
         Simulation {
@@ -204,7 +221,8 @@ impl Simulation {
             numbers: 0,
             identifiers: 0,
             trace: VecDeque::new(),
-            planted: Planted::new(bug),
+            planted,
+            power,
         }
     }
 
@@ -212,7 +230,9 @@ impl Simulation {
         for _ in 0..STEPS_A_SEED {
             self.step()?;
             self.check()?;
+            self.end_step()?;
         }
+        self.commit_all()?;
         self.come_to_rest()?;
         self.leave()
     }
@@ -326,6 +346,7 @@ impl Simulation {
             .connect(client, is_v5, clean_start, expiry, limit, will);
         self.site.send(peer, &bytes);
         self.settle()?;
+        self.commit_all()?;
         // CONNACK comes first. v5 [MQTT-3.2.0-1]
         let (_, first) = self.clients[client].mailbox.pop_front().ok_or("no CONNACK")?;
         let options = DecodeOptions::new(version, Role::Client);
@@ -515,12 +536,14 @@ impl Simulation {
     fn advance(&mut self) -> Outcome {
         let seconds = *self.random.pick(&[1u64, 1, 2, 5, 40]);
         self.note(|| format!("{seconds} s pass"));
+        self.commit_all()?;
         for _ in 0..seconds {
             self.model.tick();
             if !self.planted.stops_the_clock() {
                 self.site.advance(Duration::from_secs(1));
             }
             self.collect()?;
+            self.commit_all()?;
         }
         Ok(())
     }
@@ -535,8 +558,10 @@ impl Simulation {
         if !self.planted.forgets_rules() {
             self.site.broker().set_access(access(&denied));
         }
+        self.commit_all()?;
         self.model.set_denied(denied);
-        self.settle()
+        self.settle()?;
+        self.commit_all()
     }
 
     fn message(&mut self, publisher: Option<ClientNumber>, may_expire: bool) -> Message {
@@ -600,6 +625,9 @@ impl Simulation {
 
     /// The broker will get it.
     fn was_sent(&mut self, client: ClientNumber, packet: &Sent) {
+        if let Some(power) = &mut self.power {
+            power.forget(&self.model, client, packet);
+        }
         match packet {
             Sent::Publish(identifier, _, message) => {
                 self.model.publish(client, *identifier, message.clone());
@@ -608,8 +636,14 @@ impl Simulation {
             Sent::PubAck(identifier) => self.model.acknowledged(client, *identifier),
             Sent::PubRec(identifier) => self.model.recorded(client, *identifier),
             Sent::PubComp(identifier) => self.model.completed(client, *identifier),
-            Sent::Subscribe(_, filter, options) => self.model.subscribe(client, filter, *options),
-            Sent::Unsubscribe(_, filter) => self.model.unsubscribe(client, filter),
+            Sent::Subscribe(_, filter, options) => {
+                self.clients[client].asked.push_back((true, filter.clone()));
+                self.model.subscribe(client, filter, *options);
+            }
+            Sent::Unsubscribe(_, filter) => {
+                self.clients[client].asked.push_back((false, filter.clone()));
+                self.model.unsubscribe(client, filter);
+            }
             Sent::Ping => {}
             Sent::Disconnect => {
                 self.model.disconnect(client, true);
@@ -627,6 +661,7 @@ impl Simulation {
         state.aliases.clear();
         state.pings = 0;
         state.is_slow = false;
+        state.asked.clear();
     }
 
     fn settle(&mut self) -> Outcome {
@@ -701,6 +736,9 @@ impl Simulation {
                 self.model
                     .received(client, &came)
                     .map_err(|error| format!("c{client} got {came:?}: {error}"))?;
+                if let Some(power) = &mut self.power {
+                    power.received(client, &came);
+                }
                 let owed = &mut self.clients[client].owed;
                 match (came.qos, came.identifier) {
                     (1, Some(identifier)) => owed.push_back(Sent::PubAck(identifier)),
@@ -722,6 +760,9 @@ impl Simulation {
                 } else if let Some((_, recorded)) = state.outgoing.get_mut(&identifier) {
                     *recorded = true;
                     state.owed.push_back(Sent::PubRel(identifier));
+                    if let Some(power) = &mut self.power {
+                        power.told.recorded.insert((client, identifier));
+                    }
                 }
             }
             Packet::PingResp => {
@@ -730,7 +771,12 @@ impl Simulation {
                     .checked_sub(1)
                     .ok_or("a PINGRESP that nobody asked for")?;
             }
-            Packet::SubAck(_) | Packet::UnsubAck(_) => {}
+            Packet::SubAck(_) | Packet::UnsubAck(_) => {
+                let (is_subscribed, filter) = state.asked.pop_front().ok_or("an answer to nothing")?;
+                if let Some(power) = &mut self.power {
+                    power.told.answered(client, is_subscribed, filter);
+                }
+            }
             other => return Err(format!("c{client} got {other:?}")),
         }
         Ok(())
@@ -738,7 +784,11 @@ impl Simulation {
 
     fn is_over(&mut self, client: ClientNumber, identifier: u16) {
         let state = &mut self.clients[client];
-        state.outgoing.remove(&identifier);
+        let over = state.outgoing.remove(&identifier);
+        if let (Some(power), Some((message, _))) = (&mut self.power, over) {
+            power.told.arrived.insert(message.number);
+            power.told.recorded.remove(&(client, identifier));
+        }
         state.outgoing_order.retain(|other| *other != identifier);
     }
 
@@ -826,6 +876,7 @@ impl Simulation {
                 self.read(client, usize::MAX)?;
                 self.answer(client, usize::MAX)?;
             }
+            self.commit_all()?;
             if !any {
                 return self.model.check_end();
             }

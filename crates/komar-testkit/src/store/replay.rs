@@ -143,6 +143,7 @@ impl Replay {
             } => {
                 let delivery = StoredDelivery {
                     message: Some(message),
+                    withheld: false,
                     qos,
                     retain,
                     subscription_identifiers,
@@ -165,7 +166,15 @@ impl Replay {
                 let Some(session) = self.holder(&client_id, message) else {
                     return Some(());
                 };
-                session.messages.get_mut(&message)?.message = None;
+                let delivery = session.messages.get_mut(&message)?;
+                (delivery.message, delivery.withheld) = (None, false);
+            }
+            Change::Withheld { client_id, message } => {
+                let Some(session) = self.holder(&client_id, message) else {
+                    return Some(());
+                };
+                let delivery = session.messages.get_mut(&message)?;
+                (delivery.message, delivery.withheld) = (None, true);
             }
             Change::Dequeued { client_id, message } => {
                 let Some(session) = self.holder(&client_id, message) else {
