@@ -13,8 +13,8 @@
 //! # Ok::<(), komar_server::StartError>(())
 //! ```
 //!
-//! What this crate does not do yet: persistence. What it never does: parse options of a command line, install a log subscriber or
-//! a process-wide cryptography provider.
+//! Nothing survives a restart unless there is a [store](ServerBuilder::store). What this crate does not do yet: bring one.
+//! What it never does: parse options of a command line, install a log subscriber or a process-wide cryptography provider.
 
 #![warn(missing_docs)]
 
@@ -36,6 +36,7 @@ mod reload;
 mod server;
 #[cfg(feature = "conf")]
 pub mod setup;
+mod store;
 mod sys;
 mod transport;
 
@@ -47,3 +48,4 @@ pub use listener::{ListenAddress, Listener, ProxyProtocol, ProxyVersion, WebSock
 pub use publisher::{Full, Publisher};
 pub use reload::{ReloadError, Reloaded};
 pub use server::{Placement, Server, ServerBuilder, StartError};
+pub use store::CommitThread;

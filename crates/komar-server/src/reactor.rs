@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use komar_broker_core::store::{Sequence, Store};
 use komar_broker_core::{CloseCause, Event, LinkState, ListenerId, Now, Outbox, PasswordRequest, Worker};
 use komar_codec::ReasonCode;
 use komar_passwd::PasswordVerdict;
@@ -46,6 +47,8 @@ pub(crate) struct Common {
     /// Of all listeners together.
     pub(crate) maximum_connections: AtomicUsize,
     pub(crate) passwords: PasswordPool,
+    /// `None`: nothing survives.
+    pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) started: Instant,
 }
 
@@ -86,6 +89,8 @@ pub(crate) struct Reactor {
     buffer: Box<[u8]>,
     scratch: Scratch,
     letters: Vec<Mail>,
+    /// How far the store had come at the beginning of the turn.
+    durable: Sequence,
     stopping: bool,
 }
 
@@ -116,6 +121,7 @@ impl Reactor {
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             scratch: Scratch::default(),
             letters: Vec::new(),
+            durable: Sequence::default(),
             stopping: false,
         };
         reactor.listen_on(sockets);
@@ -135,7 +141,11 @@ impl Reactor {
         let mut events = Events::with_capacity(1024);
         let mut wait = None;
         loop {
-            let timeout = if self.has_work() || !self.mailbox.fall_asleep() || self.worker.has_letters() {
+            let timeout = if self.has_work()
+                || !self.mailbox.fall_asleep()
+                || self.worker.has_letters()
+                || self.store_has_news()
+            {
                 Some(Duration::ZERO)
             } else {
                 wait
@@ -148,6 +158,9 @@ impl Reactor {
             }
             self.mailbox.awake();
             self.worker.turn_begin(now(self.common.started));
+            if !self.look_at_store() {
+                return self.fail();
+            }
             for event in &events {
                 self.event(event);
             }
@@ -160,6 +173,39 @@ impl Reactor {
             self.read_connections();
             wait = self.finish_turn();
         }
+    }
+
+    /// Whether the store has come further since this turn began. Looked at when whoever tells is heard.
+    fn store_has_news(&self) -> bool {
+        let store = self.common.store.as_ref();
+        store.is_some_and(|store| store.durable() > self.durable || store.failure().is_some())
+    }
+
+    /// Lets go what waited for the store. `false`: it has failed.
+    fn look_at_store(&mut self) -> bool {
+        let Some(store) = &self.common.store else {
+            return true;
+        };
+        if let Some(failure) = store.failure() {
+            tracing::error!(
+                "the store has failed, nothing is acknowledged any more: {failure}; the reactor stops"
+            );
+            return false;
+        }
+        self.durable = store.durable();
+        self.worker.durable(self.durable);
+        true
+    }
+
+    /// Ends the turn; what is to be stored goes to the store. Says how long to wait for the next turn.
+    fn end_turn(&mut self) -> Option<Duration> {
+        let end = self.worker.turn_end();
+        if let Some(store) = &self.common.store
+            && !end.persist.is_empty()
+        {
+            store.submit(end.persist);
+        }
+        end.wait
     }
 
     fn has_work(&self) -> bool {
@@ -529,7 +575,7 @@ impl Reactor {
         while let Some(request) = self.worker.next_password_check() {
             self.submit(request);
         }
-        let wait = self.worker.turn_end().wait;
+        let wait = self.end_turn();
         match self.accept_after {
             Some(after) => {
                 let pause = after.saturating_duration_since(Instant::now());
@@ -569,6 +615,16 @@ impl Reactor {
             .extend(keys.into_iter().map(|key| (key, CloseCause::ServerShuttingDown)));
         self.remove_connections();
         self.write_all();
+        self.log_events();
+        self.end_turn();
+    }
+
+    /// Ends all Connections at once: nothing that could be said to them would be true after a restart.
+    fn fail(&mut self) {
+        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        self.over
+            .extend(keys.into_iter().map(|key| (key, CloseCause::ServerShuttingDown)));
+        self.remove_connections();
         self.log_events();
     }
 

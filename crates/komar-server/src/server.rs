@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use komar_broker_core::store::{Contents, RestoreError, Store};
 use komar_broker_core::{Access, Broker, BrokerConfig, Hooks, ListenerId, Outbox, Worker};
 use komar_passwd::PasswordVerdict;
 use mio::{Interest, Poll, Token};
@@ -53,6 +54,9 @@ pub enum StartError {
     /// A thread or its means of waiting could not be made.
     #[error("cannot start a reactor: {0}")]
     Reactor(#[from] io::Error),
+    /// What the store has kept is not what a broker can begin from.
+    #[error("the store: {0}")]
+    Restore(#[from] RestoreError),
     /// The system gives no random bytes.
     #[error("the system's source of randomness does not answer: {0}")]
     Entropy(String),
@@ -72,6 +76,7 @@ pub struct ServerBuilder {
     maximum_waiting_logins: usize,
     sys_interval: Option<Duration>,
     version: String,
+    store: Option<(Arc<dyn Store>, Contents)>,
 }
 
 /// What a reload takes over from a builder.
@@ -125,6 +130,7 @@ impl Server {
             maximum_waiting_logins: MAXIMUM_WAITING_LOGINS,
             sys_interval: None,
             version: concat!("komar version ", env!("CARGO_PKG_VERSION")).to_owned(),
+            store: None,
         }
     }
 
@@ -143,6 +149,12 @@ impl Server {
     /// To ask from a watchdog whether the reactors still turn.
     pub fn health(&self) -> Health {
         Health::new(&self.common.mailboxes)
+    }
+
+    /// Why the store has failed, if it has. The server has stopped then, or is about to: what it cannot promise it does not
+    /// acknowledge, and what is on disk is for the next one to find out.
+    pub fn store_failure(&self) -> Option<String> {
+        self.common.store.as_ref().and_then(|store| store.failure())
     }
 
     /// The broker behind it: figures, and [`Broker::set_access`] for other rules.
@@ -219,7 +231,19 @@ impl ServerBuilder {
         &self.listeners
     }
 
-    /// Settings that hold for the whole broker.
+    /// What has to survive a restart goes to `store`, and the broker begins from `contents`, which is what the store has kept.
+    /// Whatever a client is promised waits until it is durable. Default: no store, and nothing survives.
+    ///
+    /// A store that makes a batch durable before it returns is run by a [`CommitThread`](crate::CommitThread). When a store
+    /// fails, the server ends all Connections and stops: see [`Server::store_failure`].
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>, contents: Contents) -> Self {
+        self.store = Some((store, contents));
+        self
+    }
+
+    /// Settings that hold for the whole broker. Whether it is [durable](BrokerConfig::durable) is decided by
+    /// [`store`](Self::store).
     #[must_use]
     pub fn config(mut self, config: BrokerConfig) -> Self {
         self.config = config;
@@ -337,7 +361,16 @@ impl ServerBuilder {
         }
         let started = Instant::now();
         let ids: Vec<ListenerId> = (0..).map(ListenerId).take(self.listeners.len()).collect();
-        let broker = Broker::with_hooks(self.config, self.access.of(&ids), self.hooks, random_u64()?);
+        self.config.durable = self.store.is_some();
+        let (access, seed) = (self.access.of(&ids), random_u64()?);
+        let (broker, store) = match self.store {
+            None => (Broker::with_hooks(self.config, access, self.hooks, seed), None),
+            Some((store, contents)) => {
+                let now = now(started);
+                let restored = Broker::restore(self.config, access, self.hooks, seed, now, contents)?;
+                (restored, Some(store))
+            }
+        };
         let (mut sockets, mut open, mut served) = (Vec::new(), Vec::new(), Vec::new());
         for (id, listener) in ids.iter().zip(self.listeners) {
             let address = listener.address.clone();
@@ -388,7 +421,14 @@ impl ServerBuilder {
             self.maximum_waiting_logins,
             deliver_to(mailboxes.clone()),
         )?;
+        if let Some(store) = &store {
+            let mailboxes = mailboxes.clone();
+            store.set_wake(Box::new(move || {
+                mailboxes.iter().for_each(|mailbox| mailbox.wake())
+            }));
+        }
         let common = Arc::new(Common {
+            store,
             listeners: Mutex::new(Listeners {
                 open,
                 served,

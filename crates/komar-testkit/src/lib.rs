@@ -20,8 +20,8 @@
 //! assert_eq!(packet.to_string(), "pingresp");
 //! ```
 //!
-//! What this crate does not do: open sockets, start threads, sleep, read a clock. Two runs of the same script are equal
-//! byte for byte.
+//! What this crate does not do: open sockets, start threads, sleep, read a clock, or a file but that of a [`FileStore`]. Two
+//! runs of the same script are equal byte for byte.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -33,4 +33,4 @@ pub mod words;
 
 pub use random::Random;
 pub use site::{Notice, PeerId, Reading, Site};
-pub use store::{DelayedStore, Distortion, Replay};
+pub use store::{DelayedStore, Distortion, FileStore, Replay};

@@ -187,7 +187,7 @@ impl Simulation {
         config.durable = random.chance(50) || bug.is_some_and(Bug::is_of_the_store);
         let mut site = Site::new(config.clone(), access(&Denied::new()), workers);
         site.set_order(seed);
-        let mut planted = Planted::new(bug);
+        let planted = Planted::new(bug);
         let power = config.durable.then(|| {
             let store = DelayedStore::default();
             store.shuffle(seed);

@@ -1,7 +1,9 @@
 //! Stores for tests: one in memory that does what a test says, one in a file that is too simple to be fast.
 
 mod delayed;
+mod file;
 mod replay;
 
 pub use delayed::{DelayedStore, Distortion};
+pub use file::FileStore;
 pub use replay::Replay;
