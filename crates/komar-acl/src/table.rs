@@ -15,6 +15,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher as _, Hasher as _};
+use core::ops::Range;
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashSet, HashTable};
@@ -28,8 +29,8 @@ pub(crate) struct RuleTable {
     entries: HashTable<Entry>,
     /// The shapes of list 0, then those of list 1, and so on.
     shapes: Vec<Shape>,
-    /// Where the shapes of each list end.
-    ends: Vec<usize>,
+    /// Where the shapes of each list are.
+    lists: Vec<Range<usize>>,
     /// All filters, one after the other.
     texts: String,
 }
@@ -86,7 +87,8 @@ impl RuleTable {
 
     /// Adds the next list; the first is number 0.
     pub(crate) fn push_list<'a>(&mut self, rules: impl Iterator<Item = NewRule<'a>>) {
-        let list = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+        let list = u32::try_from(self.lists.len()).unwrap_or(u32::MAX);
+        let start = self.shapes.len();
         let mut known: HashSet<Shape, FixedState> = HashSet::default();
         for rule in rules {
             let shape = Shape::of(rule.filter, list, rule.class);
@@ -97,19 +99,16 @@ impl RuleTable {
                 known.insert(shape);
             }
         }
-        self.ends.push(self.shapes.len());
+        self.lists.push(start..self.shapes.len());
     }
 
     /// Calls `visit` with every rule of this list that matches.
     pub(crate) fn visit(&self, list: usize, levels: &Levels<'_>, mut visit: impl FnMut(Found<'_>)) {
-        let Some(end) = self.ends.get(list) else { return };
-        let start = list
-            .checked_sub(1)
-            .and_then(|before| self.ends.get(before))
-            .copied()
-            .unwrap_or_default();
+        let Some(shapes) = self.lists.get(list) else {
+            return;
+        };
         let number = u32::try_from(list).unwrap_or(u32::MAX);
-        for shape in self.shapes.get(start..*end).unwrap_or_default() {
+        for shape in self.shapes.get(shapes.clone()).unwrap_or_default() {
             if !shape.fits(levels) {
                 continue;
             }
@@ -213,14 +212,9 @@ impl Shape {
     fn key(&self, levels: &Levels<'_>) -> u64 {
         let mut key = self.seed;
         let mut left = self.literal;
-        for hash in &levels.hashes {
-            if left & 1 == 1 {
-                key = key.wrapping_add(*hash);
-            }
-            left >>= 1;
-            if left == 0 {
-                break;
-            }
+        while let Some(place) = lowest(left) {
+            key = key.wrapping_add(levels.hashes.get(place).copied().unwrap_or_default());
+            left &= left.wrapping_sub(1);
         }
         let mut wanted = self.further.iter();
         let Some(mut next) = wanted.next() else { return key };
@@ -290,6 +284,13 @@ impl<'a> Levels<'a> {
 const HASHED: usize = 16;
 /// The number of the first level after those.
 const FIRST_FURTHER: u16 = 16;
+
+/// The number of the lowest bit that is set.
+fn lowest(bits: u16) -> Option<usize> {
+    (bits != 0)
+        .then(|| bits.trailing_zeros())
+        .and_then(|place| usize::try_from(place).ok())
+}
 
 fn hash_of(level: &[u8], number: u16) -> u64 {
     let mut hasher = FixedState::default().build_hasher();
