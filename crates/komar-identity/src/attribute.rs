@@ -32,7 +32,9 @@ pub(crate) fn dotted(oid: &[u8]) -> Option<String> {
 
 /// Whether [`dotted`] has an answer.
 pub(crate) fn is_well_formed(oid: &[u8]) -> bool {
-    numbers(oid, |_| ())
+    // Of one byte each: those of nearly all names.
+    let is_short = !oid.is_empty() && oid.iter().all(|byte| *byte < 0x80);
+    is_short || numbers(oid, |_| ())
 }
 
 /// Hands out the encoded numbers; `false` if there is none, one is malformed or absurdly large.

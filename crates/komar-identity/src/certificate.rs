@@ -6,7 +6,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
-use crate::{IdentityError, attribute, der, text};
+use crate::{IdentityError, attribute, common_name, der, text};
 
 /// A certificate in DER, parsed; borrows the bytes.
 ///
@@ -16,6 +16,7 @@ use crate::{IdentityError, attribute, der, text};
 pub struct Certificate<'a> {
     der: &'a [u8],
     pub(crate) inner: X509Certificate<'a>,
+    pub(crate) common_name: Result<&'a str, IdentityError>,
 }
 
 impl<'a> Certificate<'a> {
@@ -29,23 +30,18 @@ impl<'a> Certificate<'a> {
         if !rest.is_empty() {
             return Err(IdentityError::TrailingData { length: rest.len() });
         }
-        if !is_complete(&inner.subject) || !is_complete(&inner.issuer) {
-            return Err(IdentityError::Malformed);
-        }
-        for part in inner
-            .subject
-            .iter_attributes()
-            .chain(inner.issuer.iter_attributes())
-        {
-            if text::decode(part.attr_value()).is_err()
-                || !attribute::is_well_formed(part.attr_type().as_bytes())
-            {
-                return Err(IdentityError::UnreadableName {
-                    attribute: attribute::display_name(part.attr_type()),
-                });
+        let mut common_name = None;
+        check_name(&inner.subject, |oid, value| {
+            if common_name.is_none() && oid == attribute::COMMON_NAME {
+                common_name = Some(common_name::of(value));
             }
-        }
-        Ok(Self { der, inner })
+        })?;
+        check_name(&inner.issuer, |_, _| {})?;
+        Ok(Self {
+            der,
+            inner,
+            common_name: common_name.unwrap_or(Err(IdentityError::NoCommonName)),
+        })
     }
 
     /// The bytes that were parsed.
@@ -133,19 +129,39 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// Whether the parser saw every attribute: it stops silently at a malformed one, and a name must not end there.
-fn is_complete(name: &X509Name<'_>) -> bool {
+/// Refuses a name of which the parser did not see every attribute (it stops silently at a malformed one, and a name must
+/// not end there), or one that OpenSSL does not load. Hands out the others' types and values.
+fn check_name<'a>(name: &X509Name<'a>, mut each: impl FnMut(&[u8], &Any<'a>)) -> Result<(), IdentityError> {
     let Some((sequence, [])) = der::first(name.as_raw()) else {
-        return false;
+        return Err(IdentityError::Malformed);
     };
-    let mut seen = name.iter();
-    let all = der::elements(sequence.contents).all(|set| {
-        let attributes = set
+    let mut seen_sets = name.iter();
+    for set in der::elements(sequence.contents) {
+        let (set, mut seen) = set
             .filter(|set| set.identifier == 0x31)
-            .and_then(|set| der::count(set.contents, 0x30));
-        attributes.is_some() && attributes == seen.next().map(|set| set.iter().count())
-    });
-    all && seen.next().is_none()
+            .zip(seen_sets.next().map(|set| set.iter()))
+            .ok_or(IdentityError::Malformed)?;
+        for element in der::elements(set.contents) {
+            let (_, part) = element
+                .filter(|element| element.identifier == 0x30)
+                .zip(seen.next())
+                .ok_or(IdentityError::Malformed)?;
+            let (oid, value) = (part.attr_type().as_bytes(), part.attr_value());
+            if !text::is_readable(value) || !attribute::is_well_formed(oid) {
+                return Err(IdentityError::UnreadableName {
+                    attribute: attribute::display_name(part.attr_type()),
+                });
+            }
+            each(oid, value);
+        }
+        if seen.next().is_some() {
+            return Err(IdentityError::Malformed);
+        }
+    }
+    match seen_sets.next() {
+        None => Ok(()),
+        Some(_) => Err(IdentityError::Malformed),
+    }
 }
 
 /// SHA-256 of a certificate in DER.

@@ -1,5 +1,7 @@
 //! The common name: what `use_identity_as_username` makes the user name.
 
+use x509_parser::asn1_rs::Any;
+
 use crate::{Certificate, IdentityError, attribute, text};
 
 const WHAT: &str = "the common name (CN)";
@@ -14,6 +16,11 @@ pub fn check_common_name(name: &[u8]) -> Result<&str, IdentityError> {
     text::user_name(name, WHAT)
 }
 
+/// What a value of the attribute is.
+pub(crate) fn of<'a>(value: &Any<'a>) -> Result<&'a str, IdentityError> {
+    text::verbatim(value, WHAT)
+}
+
 impl<'a> Certificate<'a> {
     /// The first common name in DER order, byte for byte. Does not allocate.
     ///
@@ -25,11 +32,7 @@ impl<'a> Certificate<'a> {
     /// [`IdentityError::NoCommonName`], [`IdentityError::UnsupportedStringType`], [`IdentityError::NotUtf8`],
     /// [`IdentityError::ForbiddenCharacter`], [`IdentityError::Empty`], [`IdentityError::TooLong`].
     pub fn common_name(&self) -> Result<&'a str, IdentityError> {
-        let value = self
-            .subject_values(attribute::COMMON_NAME)
-            .next()
-            .ok_or(IdentityError::NoCommonName)?;
-        text::verbatim(value, WHAT)
+        self.common_name.clone()
     }
 
     /// As [`Certificate::common_name`], and refuses a subject with several.

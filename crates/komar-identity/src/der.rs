@@ -62,12 +62,3 @@ pub(crate) fn elements(mut input: &[u8]) -> impl Iterator<Item = Option<Element<
         }
     })
 }
-
-/// Number of elements with this identifier in an element that holds nothing else.
-pub(crate) fn count(contents: &[u8], identifier: u8) -> Option<usize> {
-    elements(contents).try_fold(0_usize, |count, element| {
-        element
-            .filter(|element| element.identifier == identifier)
-            .and_then(|_| count.checked_add(1))
-    })
-}

@@ -53,6 +53,16 @@ pub(crate) fn decode<'a>(value: &Any<'a>) -> Result<Option<Cow<'a, str>>, ()> {
     }
 }
 
+/// Whether [`decode`] gives no error, without the text.
+pub(crate) fn is_readable(value: &Any<'_>) -> bool {
+    let is_text = value.class() == Class::Universal && !value.header.is_constructed();
+    match value.tag().0 {
+        UTF8 if is_text => std::str::from_utf8(value.data).is_ok(),
+        NUMERIC | PRINTABLE | TELETEX | IA5 if is_text => true,
+        _ => decode(value).is_ok(),
+    }
+}
+
 /// The bytes of a value as they are, if they are UTF-8 that may be a user name; never converts.
 pub(crate) fn verbatim<'a>(value: &Any<'a>, what: &'static str) -> Result<&'a str, IdentityError> {
     match value.tag().0 {
@@ -75,6 +85,10 @@ pub(crate) fn user_name<'a>(text: &'a str, what: &'static str) -> Result<&'a str
             what,
             length: text.len(),
         });
+    }
+    // Most names; no character has to be put together.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Ok(text);
     }
     match text.chars().find(|character| is_forbidden(*character)) {
         Some(character) => Err(IdentityError::ForbiddenCharacter {
