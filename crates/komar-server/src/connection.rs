@@ -1,5 +1,6 @@
 //! One network connection as its reactor holds it.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -11,8 +12,10 @@ use crate::transport::socket::{Peer, Socket, Stopped};
 
 /// What an Outbox knows of its Connection: how any thread reaches it.
 pub(crate) struct Address {
-    pub(crate) reactor: usize,
-    pub(crate) key: usize,
+    /// Changed when the Connection moves.
+    reactor: AtomicUsize,
+    /// Its place there; of use to that reactor only.
+    key: AtomicUsize,
     /// Written to by any thread; `None` where only the Connection's own reactor can (TLS, WebSocket).
     pub(crate) socket: Option<Arc<Socket>>,
     /// The other end of the socket.
@@ -24,8 +27,8 @@ pub(crate) struct Address {
 impl Address {
     pub(crate) fn new(reactor: usize, key: usize, neighbour: Peer, socket: Option<Arc<Socket>>) -> Address {
         Address {
-            reactor,
-            key,
+            reactor: AtomicUsize::new(reactor),
+            key: AtomicUsize::new(key),
             socket,
             neighbour,
             client: OnceLock::new(),
@@ -35,6 +38,25 @@ impl Address {
     /// The Address of an Outbox that this server has opened.
     pub(crate) fn of(outbox: &Outbox) -> Option<&Address> {
         outbox.handle().downcast_ref()
+    }
+
+    pub(crate) fn reactor(&self) -> usize {
+        self.reactor.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn key(&self) -> usize {
+        self.key.load(Ordering::Relaxed)
+    }
+
+    /// It is on its way to that reactor.
+    pub(crate) fn set_reactor(&self, reactor: usize) {
+        self.reactor.store(reactor, Ordering::Release);
+    }
+
+    /// It has come to that reactor.
+    pub(crate) fn set_place(&self, reactor: usize, key: usize) {
+        self.key.store(key, Ordering::Relaxed);
+        self.reactor.store(reactor, Ordering::Release);
     }
 
     /// Where the client is: as far as the socket knows, or as the proxy said.
@@ -63,6 +85,10 @@ pub(crate) struct Connection {
     pub(crate) reading: bool,
     /// It is to be closed as soon as its bytes are written.
     pub(crate) closing: bool,
+    /// Bytes that were read in this window of its reactor.
+    pub(crate) bytes_read: usize,
+    /// It does not move to another reactor before, in milliseconds since the start.
+    pub(crate) stays_until: u64,
 }
 
 /// What a read brought.

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::open_listener::OpenListener;
 use crate::publisher::OwnMessage;
-use crate::reactor::Listening;
+use crate::reactor::{Listening, Moving};
 use crate::reload::Pause;
 use crate::transport::socket::{Peer, Socket};
 
@@ -21,6 +21,10 @@ pub(crate) enum Mail {
         peer: Peer,
         listener: Arc<OpenListener>,
     },
+    /// A Connection that another reactor hands on.
+    Moved(Box<Moving>),
+    /// The answer to a question of a Connection that has moved.
+    Answer(komar_broker_core::Verdict),
     /// Output waits for a Connection that only its own reactor may write to.
     Flush(Arc<Outbox>),
     /// A password was checked.
@@ -40,6 +44,8 @@ pub(crate) enum Mail {
 /// The letters for one reactor.
 pub(crate) struct Mailbox {
     letters: Mutex<Vec<Mail>>,
+    /// Nobody reads any more. Changed with the letters locked.
+    closed: AtomicBool,
     asleep: AtomicBool,
     waker: mio::Waker,
 }
@@ -48,6 +54,7 @@ impl Mailbox {
     pub(crate) fn new(waker: mio::Waker) -> Mailbox {
         Mailbox {
             letters: Mutex::new(Vec::new()),
+            closed: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             waker,
         }
@@ -56,6 +63,25 @@ impl Mailbox {
     pub(crate) fn send(&self, mail: Mail) {
         self.letters.lock().push(mail);
         self.wake();
+    }
+
+    /// As [`send`](Self::send), unless the reactor has stopped.
+    pub(crate) fn offer(&self, mail: Mail) -> Result<(), Mail> {
+        let mut letters = self.letters.lock();
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(mail);
+        }
+        letters.push(mail);
+        drop(letters);
+        self.wake();
+        Ok(())
+    }
+
+    /// The reactor stops: what is left for it.
+    pub(crate) fn close(&self) -> Vec<Mail> {
+        let mut letters = self.letters.lock();
+        self.closed.store(true, Ordering::Relaxed);
+        core::mem::take(&mut letters)
     }
 
     /// Wakes the reactor if it sleeps.

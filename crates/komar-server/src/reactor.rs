@@ -1,16 +1,19 @@
 //! One thread: waits for its Connections, reads, lets the worker work, writes.
 
 mod accept;
+mod spread;
 mod write;
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use komar_broker_core::store::{Sequence, Store};
-use komar_broker_core::{CloseCause, Event, LinkState, ListenerId, Now, Outbox, PasswordRequest, Worker};
+use komar_broker_core::{
+    CloseCause, Event, LinkState, ListenerId, Now, Outbox, PasswordRequest, Verdict, Worker,
+};
 use komar_codec::ReasonCode;
 use komar_passwd::PasswordVerdict;
 use mio::{Events, Poll, Registry, Token};
@@ -44,12 +47,23 @@ pub(crate) struct Common {
     pub(crate) loads: Vec<AtomicUsize>,
     pub(crate) placement: Placement,
     pub(crate) placed: AtomicUsize,
+    /// How busy each reactor is.
+    pub(crate) busy: Vec<Load>,
+    /// Reloads so far.
+    pub(crate) reloads: AtomicU64,
     /// Of all listeners together.
     pub(crate) maximum_connections: AtomicUsize,
     pub(crate) passwords: PasswordPool,
     /// `None`: nothing survives.
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) started: Instant,
+}
+
+impl Common {
+    /// Since the start.
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX >> 16)
+    }
 }
 
 /// All that is listened on, changed by one reload at a time.
@@ -66,6 +80,9 @@ pub(crate) struct Listening {
     pub(crate) added: Vec<(ListeningSocket, Arc<OpenListener>)>,
     pub(crate) removed: Vec<ListenerId>,
 }
+
+use spread::Window;
+pub(crate) use spread::{Load, Moving};
 
 pub(crate) struct Reactor {
     number: usize,
@@ -91,6 +108,9 @@ pub(crate) struct Reactor {
     letters: Vec<Mail>,
     /// How far the store had come at the beginning of the turn.
     durable: Sequence,
+    window: Window,
+    /// Connections that were read from in this window.
+    active: Vec<usize>,
     stopping: bool,
 }
 
@@ -122,6 +142,8 @@ impl Reactor {
             scratch: Scratch::default(),
             letters: Vec::new(),
             durable: Sequence::default(),
+            window: Window::new(Instant::now()),
+            active: Vec::new(),
             stopping: false,
         };
         reactor.listen_on(sockets);
@@ -157,6 +179,7 @@ impl Reactor {
                 self.stopping = true;
             }
             self.mailbox.awake();
+            let began = Instant::now();
             self.worker.turn_begin(now(self.common.started));
             if !self.look_at_store() {
                 return self.fail();
@@ -172,6 +195,7 @@ impl Reactor {
             self.accept();
             self.read_connections();
             wait = self.finish_turn();
+            self.spread(began);
         }
     }
 
@@ -252,6 +276,8 @@ impl Reactor {
                     peer,
                     listener,
                 } => self.add(socket, peer, &listener),
+                Mail::Moved(moving) => self.take_over(*moving),
+                Mail::Answer(verdict) => self.answer(verdict),
                 Mail::Publish(messages) => {
                     self.publish(messages);
                 }
@@ -393,6 +419,10 @@ impl Reactor {
                 return false;
             }
         };
+        self.note_read(key, count);
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
         let open = match &connection.layers {
             None => {
                 let bytes = self.buffer.get(..count).unwrap_or_default();
@@ -526,7 +556,10 @@ impl Reactor {
     }
 
     fn verdict(&mut self, outbox: &Arc<Outbox>, verdict: PasswordVerdict) {
-        let Some(key) = self.find(outbox) else { return };
+        let Some(key) = self.find(outbox) else {
+            self.forward(outbox, Mail::Verdict(Arc::clone(outbox), verdict));
+            return;
+        };
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -540,25 +573,31 @@ impl Reactor {
     /// Answers of the embedder that came later.
     fn read_verdicts(&mut self) {
         while let Some(verdict) = self.worker.next_verdict() {
-            let Some(key) = self.find(&verdict.outbox) else {
-                continue;
-            };
-            let Some(connection) = self.connections.get_mut(key) else {
-                continue;
-            };
-            self.worker.verdict(&mut connection.link, verdict);
-            if !connection.reading {
-                connection.reading = true;
-                self.reading.push(key);
-            }
+            self.answer(verdict);
+        }
+    }
+
+    fn answer(&mut self, verdict: Verdict) {
+        let Some(key) = self.find(&verdict.outbox) else {
+            let outbox = Arc::clone(&verdict.outbox);
+            self.forward(&outbox, Mail::Answer(verdict));
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        self.worker.verdict(&mut connection.link, verdict);
+        if !connection.reading {
+            connection.reading = true;
+            self.reading.push(key);
         }
     }
 
     /// The Connection of an Outbox, if it is still there and ours.
     fn find(&self, outbox: &Arc<Outbox>) -> Option<usize> {
-        let address = Address::of(outbox).filter(|address| address.reactor == self.number)?;
-        let connection = self.connections.get(address.key)?;
-        Arc::ptr_eq(connection.link.outbox(), outbox).then_some(address.key)
+        let address = Address::of(outbox).filter(|address| address.reactor() == self.number)?;
+        let connection = self.connections.get(address.key())?;
+        Arc::ptr_eq(connection.link.outbox(), outbox).then_some(address.key())
     }
 
     /// Work, output, events, checks, ends of Connections. Says how long to wait for the next turn.
@@ -608,6 +647,12 @@ impl Reactor {
     /// Ends all Connections in an orderly way. Will Messages that were still to wait are published before anybody is
     /// closed; whichever reactor is stopped first finds them.
     fn stop(&mut self) {
+        // Nobody can hand a Connection over any more.
+        for mail in self.mailbox.close() {
+            if let Mail::Moved(moving) = mail {
+                self.take_over(*moving);
+            }
+        }
         self.worker.publish_delayed_wills();
         self.write_all();
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();

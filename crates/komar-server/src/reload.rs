@@ -176,6 +176,7 @@ impl Server {
         }
         drop(state);
         swap();
+        self.common.reloads.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Starting and stopping a broker.
 
-use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::{AtomicU64, AtomicUsize};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,18 +22,23 @@ use crate::listening_socket::ListeningSocket;
 use crate::mailbox::{Mail, Mailbox};
 use crate::open_listener::OpenListener;
 use crate::publisher::Publisher;
-use crate::reactor::{Common, Listeners, Reactor, WAKER, listener_token, now};
+use crate::reactor::{Common, Listeners, Load, Reactor, WAKER, listener_token, now};
 use crate::sys::Sys;
 
 /// How new Connections are spread over the reactors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Placement {
-    /// All on the first one. The default, until Connections can move to idle reactors.
+    /// On the first one that is not busy; from one that stays busy, Connections move to one that is not. Messages between
+    /// Connections of one reactor cost the least. The default.
     #[default]
     Pack,
-    /// One after the other in turn.
+    /// One after the other in turn, for good.
     Alternate,
+    /// As [`Alternate`](Self::Alternate), and each Connection moves on after each turn that has read from it: for tests of
+    /// moving.
+    #[doc(hidden)]
+    Restless,
 }
 
 /// Why a server did not start.
@@ -435,6 +440,8 @@ impl ServerBuilder {
                 next_id: u16::try_from(ids.len()).unwrap_or(u16::MAX),
             }),
             registry,
+            busy: mailboxes.iter().map(|_| Load::default()).collect(),
+            reloads: AtomicU64::new(0),
             loads: mailboxes.iter().map(|_| AtomicUsize::new(0)).collect(),
             mailboxes,
             placement: self.placement,
@@ -482,7 +489,7 @@ impl Server {
 /// Sends verdicts of the password pool to the reactor that waits for them.
 fn deliver_to(mailboxes: Vec<Arc<Mailbox>>) -> Arc<dyn Fn(Arc<Outbox>, PasswordVerdict) + Send + Sync> {
     Arc::new(move |outbox, verdict| {
-        let mailbox = Address::of(&outbox).and_then(|address| mailboxes.get(address.reactor));
+        let mailbox = Address::of(&outbox).and_then(|address| mailboxes.get(address.reactor()));
         if let Some(mailbox) = mailbox {
             mailbox.send(Mail::Verdict(Arc::clone(&outbox), verdict));
         }

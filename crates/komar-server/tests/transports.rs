@@ -205,11 +205,11 @@ fn tcp() -> Listener {
 }
 
 fn start(listener: Listener) -> (Server, SocketAddr) {
-    // Connections alternate: what one sends, another thread has for the other.
+    // Connections alternate, so that what one sends another thread has for the other; and they move all the time.
     let server = Server::builder()
         .listener(listener)
-        .reactors(2)
-        .placement(Placement::Alternate)
+        .reactors(3)
+        .placement(Placement::Restless)
         .start()
         .unwrap();
     let address = server.local_addresses().first().copied();

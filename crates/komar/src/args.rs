@@ -141,6 +141,8 @@ const ROWS: &[Row] = &[
             options.placement = match value.to_str() {
                 Some("pack") => Placement::Pack,
                 Some("alternate") => Placement::Alternate,
+                // Not in the help: for tests of moving.
+                Some("restless") => Placement::Restless,
                 _ => return Err("--placement takes 'pack' or 'alternate'".to_owned()),
             };
             Ok(())

@@ -101,8 +101,10 @@ impl Reactor {
         }
         let reactors = self.common.mailboxes.len();
         let target = match self.common.placement {
-            Placement::Pack => 0,
-            Placement::Alternate => self.common.placed.fetch_add(1, Ordering::Relaxed) % reactors,
+            Placement::Pack => self.first_idle(),
+            Placement::Alternate | Placement::Restless => {
+                self.common.placed.fetch_add(1, Ordering::Relaxed) % reactors
+            }
         };
         self.common.loads[target].fetch_add(1, Ordering::Relaxed);
         if target == self.number {
@@ -143,6 +145,8 @@ impl Reactor {
             read_closed: false,
             reading: true,
             closing: false,
+            bytes_read: 0,
+            stays_until: 0,
         });
         // What has come already is read now: the edge may have been before the registration.
         self.reading.push(key);

@@ -22,17 +22,19 @@ impl Reactor {
             return;
         };
         match &address.socket {
-            Some(socket) => self.flush_plain(outbox, address, socket),
-            None if address.reactor == self.number => {
+            Some(socket) => self.flush_plain(outbox, socket),
+            None if address.reactor() == self.number => {
                 if let Some(key) = self.find(outbox) {
                     self.flush_layers(outbox, key);
                 }
             }
-            None => self.common.mailboxes[address.reactor].send(Mail::Flush(Arc::clone(outbox))),
+            None => {
+                self.forward(outbox, Mail::Flush(Arc::clone(outbox)));
+            }
         }
     }
 
-    fn flush_plain(&mut self, outbox: &Arc<Outbox>, address: &Address, socket: &Socket) {
+    fn flush_plain(&mut self, outbox: &Arc<Outbox>, socket: &Socket) {
         loop {
             let next = match self.worker.take_output(outbox) {
                 Take::Output(mut output) => {
@@ -44,7 +46,7 @@ impl Reactor {
             };
             match next {
                 Next::Again => {}
-                Next::Close => return self.hang_up(outbox, address, socket),
+                Next::Close => return self.hang_up(outbox, socket),
                 _ => return,
             }
         }
@@ -95,15 +97,17 @@ impl Reactor {
     }
 
     /// Ends a plain Connection: here if it is ours, by its socket if it is another reactor's.
-    fn hang_up(&mut self, outbox: &Arc<Outbox>, address: &Address, socket: &Socket) {
-        if address.reactor == self.number {
-            if let Some(key) = self.find(outbox) {
-                self.connections[key].discard_input(&mut self.buffer);
+    fn hang_up(&mut self, outbox: &Arc<Outbox>, socket: &Socket) {
+        match self
+            .find(outbox)
+            .and_then(|key| Some((key, self.connections.get(key)?)))
+        {
+            Some((key, connection)) => {
+                connection.discard_input(&mut self.buffer);
                 self.over.push((key, CloseCause::ConnectionClosed));
             }
-        } else {
             // Its reactor finds out by itself.
-            socket.shutdown();
+            None => socket.shutdown(),
         }
     }
 }

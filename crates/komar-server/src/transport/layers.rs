@@ -88,6 +88,11 @@ impl Layers {
         self.tls.as_ref().is_some_and(Tls::is_handshaking)
     }
 
+    /// Whether nothing is left to be agreed on before MQTT begins.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.awaits_proxy_header() && !self.is_handshaking()
+    }
+
     pub(crate) fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }

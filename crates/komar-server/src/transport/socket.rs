@@ -3,12 +3,16 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+#[cfg(unix)]
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use mio::event::Source;
 use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::net::UnixStream;
+#[cfg(unix)]
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 /// A connected socket.
@@ -73,6 +77,38 @@ impl Socket {
             // It is gone already.
             tracing::trace!(%error, "shutdown");
         }
+    }
+
+    /// Takes the socket off a poll that it was registered with.
+    #[cfg(unix)]
+    pub(crate) fn leave(&self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).deregister(registry)
+    }
+
+    /// Registers the socket, which is shared by now, with another poll.
+    #[cfg(unix)]
+    pub(crate) fn join(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        SourceFd(&self.as_raw_fd()).register(registry, token, interest)
+    }
+
+    #[cfg(unix)]
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Socket::Tcp(stream) => stream.as_raw_fd(),
+            Socket::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
+
+    /// Connections stay where they are on other systems.
+    #[cfg(not(unix))]
+    pub(crate) fn leave(&self, _: &Registry) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn join(&self, _: &Registry, _: Token) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// TCP_NODELAY; nothing to do for other sockets.
