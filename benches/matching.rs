@@ -12,7 +12,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 #[cfg(feature = "peers")]
 use komar_benches::topics::peers::{MqttTopicEngine, Rmqtt};
 use komar_benches::topics::{
-    Index, Komar, LinearScan, Plant, Random, binary_ladder, deep, deep_name, plus_ladder,
+    Applications, Index, Komar, LinearScan, Plant, Random, binary_ladder, deep, deep_name, plus_ladder,
+    shapes,
 };
 use komar_benches::{CpuTime, Row, criterion, mix};
 use komar_topic::{Cursor, NameTree, TopicFilter, TopicName};
@@ -148,6 +149,26 @@ fn realistic(criterion: &mut Criterion<CpuTime>) {
     }
 }
 
+fn applications(criterion: &mut Criterion<CpuTime>) {
+    for (row, full) in [
+        ("lookup, forty applications, 10 k", 10_000),
+        ("lookup, forty applications, 100 k", 100_000),
+    ] {
+        let count = size(full, full / 100);
+        let mut applications = Applications::new(count);
+        let filters = applications.filters(count);
+        let names = applications.names(size(100_000, 100));
+        look_up(
+            criterion,
+            row,
+            names.len(),
+            &filters,
+            &names,
+            filters.len() <= 1000,
+        );
+    }
+}
+
 fn ladders(criterion: &mut Criterion<CpuTime>) {
     let count = size(10_000, 1000);
     let name = |levels: usize, line: usize| format!("{}device {line}", "a/".repeat(levels));
@@ -168,6 +189,17 @@ fn ladders(criterion: &mut Criterion<CpuTime>) {
         "every + or x for 8 levels, 10 k filters, 256 hits",
         names.len(),
         &binary_ladder(count),
+        &names,
+        true,
+    );
+    let names: Vec<String> = (0..20)
+        .map(|line| format!("{}device {line}", "x/".repeat(9)))
+        .collect();
+    look_up(
+        criterion,
+        "1,000 shapes of 10 levels, no hit",
+        names.len(),
+        &shapes(1000),
         &names,
         true,
     );
@@ -363,6 +395,6 @@ fn first_hit(tree: &NameTree<u64>, filter: TopicFilter<'_>) -> u64 {
 criterion_group! {
     name = matching;
     config = criterion().sample_size(20);
-    targets = single, realistic, ladders, changes, everybody, retained
+    targets = single, realistic, applications, ladders, changes, everybody, retained
 }
 criterion_main!(matching);

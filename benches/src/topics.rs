@@ -262,6 +262,75 @@ impl Plant {
     }
 }
 
+/// Forty applications that share a broker: each has names of its own first level, of three to seven levels, and its own two
+/// places for `+`.
+pub struct Applications {
+    things: usize,
+    random: Random,
+}
+
+impl Applications {
+    /// With a thing for twenty of `filters`.
+    pub fn new(filters: usize) -> Applications {
+        Applications {
+            things: (filters / 20).max(1),
+            random: Random::new(),
+        }
+    }
+
+    /// `count` filters of clients: 70 % exact, 20 % with `+`, 10 % with `#`.
+    pub fn filters(&mut self, count: usize) -> Vec<String> {
+        (0..count).map(|number| self.filter(number)).collect()
+    }
+
+    /// `count` names that are published to.
+    pub fn names(&mut self, count: usize) -> Vec<String> {
+        (0..count).map(|_| self.name().1.join("/")).collect()
+    }
+
+    fn filter(&mut self, number: usize) -> String {
+        let (application, mut levels) = self.name();
+        let below = levels.len() - 1;
+        let place = |salt: usize| 1 + salt % below;
+        match number % 10 {
+            0..=6 => {}
+            7 => levels[place(application * 7)] = "+".to_owned(),
+            8 => levels[place(application * 11 + 1)] = "+".to_owned(),
+            _ => {
+                // Not above the thing: few want everything.
+                levels.truncate(2 + application % 2);
+                levels.push("#".to_owned());
+            }
+        }
+        levels.join("/")
+    }
+
+    fn name(&mut self) -> (usize, Vec<String>) {
+        let application = self.random.below(40);
+        let level = |place: usize, random: &mut Random| match place % 3 {
+            1 => format!("thing {}", random.below(self.things)),
+            2 => format!("part {}", random.below(20)),
+            _ => format!("value {}", random.below(8)),
+        };
+        let mut levels = vec![format!("application {application}")];
+        for place in 1..3 + application % 5 {
+            levels.push(level(place, &mut self.random));
+        }
+        (application, levels)
+    }
+}
+
+/// A filter of each shape of ten levels, up to `count`, none of which matches what others publish: the work that a client
+/// can make for names that it does not know.
+pub fn shapes(count: usize) -> Vec<String> {
+    let filter = |number: usize| {
+        let level = |place: usize| if number >> place & 1 == 0 { "+" } else { "never" };
+        let path: Vec<&str> = (0..10).rev().map(level).collect();
+        path.join("/")
+    };
+    (1..=count).map(filter).collect()
+}
+
 /// One to twenty `+`, then a literal: a way down that all share, with many ways off.
 pub fn plus_ladder(count: usize) -> Vec<String> {
     let filter = |number: usize| {

@@ -44,7 +44,7 @@ pub use self::handle::Handle;
 /// - Insert and remove take time in the length of the filter. Memory is given back.
 ///
 /// The adversarial case is a client that subscribes to every shape of filter, `+/+/x/+/#` and so on: it costs lookups of
-/// other names than its own, too. A thousand of them add about twenty microseconds to a lookup of a name that is deep enough,
+/// other names than its own, too. A thousand of them add about ten microseconds to a lookup of a name that is deep enough,
 /// and to one of five levels they cannot add more than 93 tables. Whoever lets strangers in bounds levels with
 /// [`TopicLimits`](crate::TopicLimits), or how many subscriptions a client has. Filters of 256 levels or more are looked at
 /// one by one, by names that are as deep; the default limits leave none.
