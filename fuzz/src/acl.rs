@@ -17,7 +17,8 @@ pub fn run(data: &[u8]) {
         return;
     };
     let file = parts.next().unwrap_or_default();
-    let parse = ParseOptions::default().extensions(options & 1 != 0);
+    let substitution = if options & 2 != 0 { Substitution::Anywhere } else { Substitution::WholeLevel };
+    let parse = ParseOptions::default().extensions(options & 1 != 0).substitution(substitution);
     let rules = match AclFile::parse_with(file, &parse) {
         Ok(rules) => rules,
         Err(errors) => {
@@ -33,8 +34,6 @@ pub fn run(data: &[u8]) {
     };
     formatted(file, &rules, &parse);
 
-    let anywhere = options & 2 != 0;
-    let substitution = if anywhere { Substitution::Anywhere } else { Substitution::WholeLevel };
     let lints = Acl::lint(&rules, Some(&|name| name.len() % 2 == 0));
     let acl = Acl::compile(&rules, Options::default().substitution(substitution).strict_subscribe(options & 4 != 0));
     let subject = Subject { username: Some(user).filter(|user| !user.is_empty()), client_id };
@@ -47,7 +46,7 @@ pub fn run(data: &[u8]) {
                 lint.line() == line
                     && matches!(lint.kind(), LintKind::Shadowed { .. } | LintKind::Redundant { .. })
             });
-            assert!(anywhere || idle.is_none(), "{explanation}{idle:?}");
+            assert!(idle.is_none(), "{explanation}{idle:?}");
         }
     }
     // The broker asks about topics only that are legal.

@@ -29,9 +29,9 @@ Usage: komar cert ca NAME [--days N] [--dir FOLDER] [--out NAME] [--force]
   client  makes a certificate for a client; NAME is its CN, and so its user name: NAME.crt and NAME.key
   crl     revokes the certificates in the files CERT, and makes the authority's revocation list last N more days.
           The list has the authority's file name with the ending .crl; what it revokes already stays revoked
-  show    prints every identity that a broker could derive from a certificate, or why it would be refused. With
-          --ca also whether a listener with that cafile (or capath, for a folder) accepts it, with --crl with that
-          crlfile too
+  show    prints every identity that a broker could derive from a certificate, or why it would be refused; its option
+          certificate_identity says which one it takes. With --ca also whether a listener with that cafile (or capath,
+          for a folder) accepts it, with --crl with that crlfile too
 
       --ca FILE        the authority's certificate; its key is expected beside it, with the ending .key
       --ca-key FILE    the authority's key, if it is elsewhere
