@@ -21,15 +21,18 @@ struct Echo {
 struct Steps(Arc<Echo>);
 
 #[derive(Clone, Default)]
-struct Methods(Arc<Echo>);
+pub(crate) struct Methods(Arc<Echo>);
 
 impl Methods {
-    fn site(&self) -> Site {
-        let access = Access {
+    pub(crate) fn access(&self) -> Access {
+        Access {
             authenticate: Arc::new(self.clone()),
             authorize: None,
-        };
-        Site::new(BrokerConfig::default(), access, 1)
+        }
+    }
+
+    fn site(&self) -> Site {
+        Site::new(BrokerConfig::default(), self.access(), 1)
     }
 
     fn answer(&self, step: Step) {

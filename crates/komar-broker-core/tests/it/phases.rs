@@ -7,12 +7,14 @@ use komar_codec::ProtocolVersion;
 use komar_passwd::{Editor, PasswordFile, Scheme, StoredHash};
 use komar_testkit::{PeerId, Site, words};
 
+use crate::exchange::Methods;
 use crate::tables::check;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     AwaitingConnect,
     Authenticating,
+    Exchanging,
     Established,
     Established3,
     Disconnected,
@@ -27,12 +29,13 @@ fn phases() {
         let phases = [
             Phase::AwaitingConnect,
             Phase::Authenticating,
+            Phase::Exchanging,
             Phase::Established,
             Phase::Established3,
             Phase::Disconnected,
         ];
         if cells.len() != phases.len() {
-            return Err("five cells".to_owned());
+            return Err("six cells".to_owned());
         }
         for (phase, expected) in phases.into_iter().zip(cells) {
             let came = play(phase, packet)?;
@@ -84,10 +87,10 @@ fn play(phase: Phase, packet: &str) -> Result<Came, String> {
     } else {
         ProtocolVersion::V5
     };
-    let access = if phase == Phase::Authenticating {
-        with_password()?
-    } else {
-        Access::allow_all()
+    let access = match phase {
+        Phase::Authenticating => with_password()?,
+        Phase::Exchanging => Methods::default().access(),
+        _ => Access::allow_all(),
     };
     let mut site = Site::new(BrokerConfig::default(), access, 1);
     site.hold_checks(true);
@@ -113,6 +116,7 @@ fn reach(site: &mut Site, peer: PeerId, phase: Phase) -> Result<(), String> {
     let connect = match phase {
         Phase::AwaitingConnect => return Ok(()),
         Phase::Authenticating => "connect v5 id=a user=alice password=secret",
+        Phase::Exchanging => "connect v5 id=a method=echo data=one",
         Phase::Established3 => "connect v3 id=a",
         Phase::Established | Phase::Disconnected => "connect v5 id=a",
     };
