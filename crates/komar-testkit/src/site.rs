@@ -341,6 +341,12 @@ impl Site {
         self.peers[peer.0].received.drain(..).collect()
     }
 
+    /// Puts bytes back that were taken: they are the next that the peer has received.
+    pub fn put_back(&mut self, peer: PeerId, bytes: &[u8]) {
+        let received = &mut self.peers[peer.0].received;
+        bytes.iter().rev().for_each(|byte| received.push_front(*byte));
+    }
+
     /// Takes the next packet that the peer has received. `None`: there is no whole one.
     ///
     /// # Errors

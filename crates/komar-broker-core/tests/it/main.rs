@@ -22,4 +22,5 @@ mod stage;
 mod store;
 mod tables;
 mod threads;
+mod vectors;
 mod verdicts;
