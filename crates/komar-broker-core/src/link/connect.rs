@@ -232,7 +232,6 @@ impl Worker {
             }
             Err(panicked) => return self.refuse(link, connect, panicked.into()),
         }
-        let v5 = connect.version == ProtocolVersion::V5;
         let (expiry, capped) = self.session_expiry(connect);
         let keep_alive = self.keep_alive(connect);
         let will = connect
@@ -240,7 +239,6 @@ impl Worker {
             .as_ref()
             .map(|will| Box::new(self.will_message(will)));
         let config = Arc::clone(&self.config);
-        let limits = &config.limits;
         // v5 [MQTT-3.1.2-28]
         let response_information = config
             .response_information
@@ -250,20 +248,14 @@ impl Worker {
         let properties = ConnAckProperties {
             response_information: response_information.as_deref(),
             session_expiry_interval: capped.then_some(expiry),
-            topic_alias_maximum: Some(link.policy.topic_alias_maximum).filter(|maximum| *maximum > 0),
             // v5 [MQTT-3.2.2-16]
             assigned_client_identifier: assigned.then_some(&*identity.client_id),
             // v5 [MQTT-3.2.2-21]
             server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
-            maximum_packet_size: Some(limits.maximum_packet_size()),
-            receive_maximum: NonZeroU16::new(limits.receive_maximum()),
-            retain_available: (!self.config.retain_available).then_some(false),
-            // v5 [MQTT-3.2.2-9]
-            maximum_qos: Some(link.policy.maximum_qos).filter(|qos| qos.as_u8() < 2),
             // v5 [MQTT-4.12.0-5]
             authentication_method: exchanged.as_ref().and(connect.properties.authentication_method),
             authentication_data: exchanged.as_ref().and_then(Option::as_deref),
-            ..ConnAckProperties::default()
+            ..self.offers(link)
         };
         let client_maximum = connect
             .properties
@@ -274,51 +266,63 @@ impl Worker {
             outbox: Arc::clone(&link.outbox),
             expiry,
             will,
-            send_maximum: client_maximum.min(limits.receive_maximum()),
+            send_maximum: client_maximum.min(config.limits.receive_maximum()),
             durable: expiry > 0 && self.fx.journal.is_some(),
         };
         let Some((session, epoch)) = self.bind(link, connect, binding, properties) else {
-            let refusal = refuse(
-                if v5 {
-                    ReasonCode::ServerBusy
-                } else {
-                    ReasonCode::ServerUnavailable
-                },
-                "no room for another session (global_max_clients)",
-            );
-            return self.refuse(link, connect, refusal);
+            return self.refuse(link, connect, no_room(connect.version));
         };
         self.start_keep_alive(link, keep_alive);
-        self.broker
-            .counters
-            .connected
-            .fetch_add(1, crate::sync::Ordering::Relaxed);
-        self.fx.events.push_back(Event::Connected {
-            outbox: Arc::clone(&link.outbox),
-            client_id: Arc::clone(&identity.client_id),
-            username: identity.username.clone(),
-            version: connect.version,
-            clean_start: connect.clean_start,
-            keep_alive,
-        });
-        link.certificate = None;
-        link.phase = Phase::Established(Box::new(Established {
+        let accepted = Established {
             version: connect.version,
             session: Arc::clone(&session),
             epoch,
             identity,
             bridge: connect.bridge,
-            receive_maximum: limits.receive_maximum(),
-            maximum_packet_size: limits.maximum_packet_size,
+            receive_maximum: config.limits.receive_maximum(),
+            maximum_packet_size: config.limits.maximum_packet_size,
             // v5 [MQTT-3.3.2-7]
             topic_aliases: TopicAliases::default(),
             write_verdicts: WriteVerdicts::default(),
             proof,
             waiting: None,
             enhanced: Enhanced::of(connect),
-        }));
+        };
+        self.establish(link, accepted, connect.clean_start, keep_alive);
         self.review(&session, epoch);
         self.pump(&session);
+    }
+
+    /// What CONNACK tells every client of this listener.
+    fn offers(&self, link: &Link) -> ConnAckProperties<'static> {
+        let (policy, limits) = (&link.policy, &self.config.limits);
+        ConnAckProperties {
+            topic_alias_maximum: Some(policy.topic_alias_maximum).filter(|maximum| *maximum > 0),
+            maximum_packet_size: Some(limits.maximum_packet_size()),
+            receive_maximum: NonZeroU16::new(limits.receive_maximum()),
+            retain_available: (!self.config.retain_available).then_some(false),
+            // v5 [MQTT-3.2.2-9]
+            maximum_qos: Some(policy.maximum_qos).filter(|qos| qos.as_u8() < 2),
+            ..ConnAckProperties::default()
+        }
+    }
+
+    /// The client is in.
+    fn establish(&mut self, link: &mut Link, accepted: Established, clean_start: bool, keep_alive: u16) {
+        self.broker
+            .counters
+            .connected
+            .fetch_add(1, crate::sync::Ordering::Relaxed);
+        self.fx.events.push_back(Event::Connected {
+            outbox: Arc::clone(&link.outbox),
+            client_id: Arc::clone(&accepted.identity.client_id),
+            username: accepted.identity.username.clone(),
+            version: accepted.version,
+            clean_start,
+            keep_alive,
+        });
+        link.certificate = None;
+        link.phase = Phase::Established(Box::new(accepted));
     }
 
     /// The Session for the Connection: the one that exists, or a new one. CONNACK is encoded before the Session
@@ -640,6 +644,14 @@ fn take_over(
         superseded.remains = state.end(fx);
     }
     goes_on
+}
+
+fn no_room(version: ProtocolVersion) -> Refusal {
+    let reason_code = match version {
+        ProtocolVersion::V5 => ReasonCode::ServerBusy,
+        _ => ReasonCode::ServerUnavailable,
+    };
+    refuse(reason_code, "no room for another session (global_max_clients)")
 }
 
 /// Whether 3.x has a return code for a refusal, or Mosquitto answers one all the same; otherwise the Connection is
