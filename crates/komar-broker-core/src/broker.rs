@@ -79,6 +79,7 @@ pub(crate) struct Counters {
     pub(crate) connected: AtomicUsize,
     pub(crate) expired: AtomicU64,
     pub(crate) receive_maximum_exceeded: AtomicU64,
+    pub(crate) rate_exceeded: AtomicU64,
 }
 
 impl Counters {

@@ -59,6 +59,9 @@ pub enum ProtocolError {
     /// More bytes of unreleased QoS 2 messages, or of packets in part, than the limits allow.
     #[error("too many bytes under way")]
     QuotaExceeded,
+    /// More messages a second than [`Link::limit_messages`](crate::Link::limit_messages) allows.
+    #[error("message rate too high")]
+    MessageRateTooHigh,
     /// DISCONNECT raised the Session Expiry Interval from 0. MQTT 5.0 §3.14.2.2.2.
     #[error("session expiry interval raised from 0 at DISCONNECT")]
     SessionExpiryRaised,
@@ -100,6 +103,7 @@ impl ProtocolError {
             ProtocolError::RetainNotSupported => ReasonCode::RetainNotSupported,
             ProtocolError::ReceiveMaximumExceeded { .. } => ReasonCode::ReceiveMaximumExceeded,
             ProtocolError::QuotaExceeded => ReasonCode::QuotaExceeded,
+            ProtocolError::MessageRateTooHigh => ReasonCode::MessageRateTooHigh,
             ProtocolError::Panicked => ReasonCode::ImplementationSpecificError,
             ProtocolError::UnexpectedPacket(_)
             | ProtocolError::SharedFilter(_)
@@ -122,6 +126,7 @@ impl ProtocolError {
             ProtocolError::TopicAliasTooLarge { .. } => CloseCause::TopicAliasInvalid,
             ProtocolError::ReceiveMaximumExceeded { .. } => CloseCause::ReceiveMaximumExceeded,
             ProtocolError::QuotaExceeded => CloseCause::QuotaExceeded,
+            ProtocolError::MessageRateTooHigh => CloseCause::MessageRateTooHigh,
             ProtocolError::Panicked => CloseCause::ImplementationSpecificError,
             _ => CloseCause::ProtocolError,
         }
@@ -186,6 +191,9 @@ pub enum CloseCause {
     /// A limit on bytes or packets.
     #[error("quota exceeded")]
     QuotaExceeded,
+    /// More messages a second than allowed.
+    #[error("message rate too high")]
+    MessageRateTooHigh,
     /// Code of the embedder panicked while it was asked about this Connection.
     #[error("implementation specific error")]
     ImplementationSpecificError,

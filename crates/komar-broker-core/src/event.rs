@@ -6,6 +6,7 @@ use komar_codec::{ProtocolVersion, ReasonCode};
 
 use crate::error::CloseCause;
 use crate::outbox::Outbox;
+use crate::rate::OverRate;
 
 /// Something that happened in a turn; taken with [`Worker::next_event`](crate::Worker::next_event).
 #[derive(Clone)]
@@ -59,6 +60,13 @@ pub enum Event {
     QueueFull {
         /// The Session's Client Identifier.
         client_id: Arc<str>,
+    },
+    /// A client has published faster than it may ([`Link::limit_messages`](crate::Link::limit_messages)); once a Connection.
+    RateExceeded {
+        /// Its Client Identifier.
+        client_id: Arc<str>,
+        /// What happens to messages that are too many.
+        over: OverRate,
     },
     /// A message was not routed because its publisher may not write there.
     PublishDenied {

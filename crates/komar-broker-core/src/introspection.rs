@@ -65,6 +65,9 @@ pub struct Statistics {
     /// QoS 2 messages that were kept although they were more than the Receive Maximum allows
     /// ([`BrokerConfig::tolerate_receive_maximum`](crate::BrokerConfig::tolerate_receive_maximum)).
     pub receive_maximum_exceeded: u64,
+    /// How often a client has met a bound on its messages a second ([`Link::limit_messages`](crate::Link::limit_messages)):
+    /// it was paused, or its message refused, or it was disconnected.
+    pub rate_exceeded: u64,
     /// Bytes of messages that wait for Sessions, or for their publishers to release them.
     pub queued_bytes: usize,
     /// Encoded bytes that wait for Connections whose transport takes no more.
@@ -188,6 +191,7 @@ impl Broker {
             publish_sent: counts.publish_sent,
             publish_bytes_sent: counts.publish_bytes_sent,
             receive_maximum_exceeded: shared.counters.receive_maximum_exceeded.load(Ordering::Relaxed),
+            rate_exceeded: shared.counters.rate_exceeded.load(Ordering::Relaxed),
             queued_bytes: shared.queued_bytes.load(Ordering::Relaxed),
             waiting_bytes: shared.slow_bytes.load(Ordering::Relaxed),
         }

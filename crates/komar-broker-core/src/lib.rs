@@ -60,6 +60,7 @@ mod now;
 mod outbox;
 mod output;
 mod publish_out;
+mod rate;
 mod registry;
 mod replies;
 mod restore;
@@ -93,4 +94,5 @@ pub use local::{LocalClient, LocalError, LocalEvent, LocalMessage, LocalOptions}
 pub use now::Now;
 pub use outbox::{Next, Outbox, Sent, Take};
 pub use output::Output;
+pub use rate::{OverRate, Rate};
 pub use worker::{Entropy, PasswordRequest, TurnEnd, Worker};

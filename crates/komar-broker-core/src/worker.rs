@@ -24,6 +24,7 @@ use crate::now::{Millis, Now};
 use crate::outbox::{Next, Outbox, Sent, State, Take};
 use crate::output::{Output, Pool};
 use crate::publish_out::Encoded;
+use crate::rate::Slowed;
 use crate::replies::Replies;
 use crate::router::{Origin, TopicCache};
 use crate::session::Session;
@@ -44,6 +45,8 @@ pub struct Worker {
     pub(crate) config: Arc<BrokerConfig>,
     pub(crate) access: CurrentAccess,
     pub(crate) timers: Timers,
+    /// Links that publish too fast.
+    pub(crate) slowed: Slowed,
     due: Vec<Timer>,
     swept: Millis,
     pub(crate) entropy: Entropy,
@@ -149,6 +152,7 @@ impl Worker {
             },
             config: rules.config,
             timers,
+            slowed: Slowed::default(),
             due: Vec::new(),
             swept: now_millis,
             entropy,
@@ -195,6 +199,7 @@ impl Worker {
             self.read_letters();
         }
         self.expire_timers();
+        self.wake_slowed();
         self.expire_retained();
         if self.fx.now >= self.swept.after(SWEEP_EVERY) {
             self.swept = self.fx.now;
@@ -349,7 +354,11 @@ impl Worker {
             && self.verdicts.is_empty()
             && !self.inbox.has_letters();
         let wait = if at_rest {
-            self.timers.next().map(|due| due.since(self.fx.now))
+            let due = [self.timers.next(), self.slowed.next()]
+                .into_iter()
+                .flatten()
+                .min();
+            due.map(|due| due.since(self.fx.now))
         } else {
             Some(Duration::ZERO)
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use komar_broker_core::store::{Contents, RestoreError, Store};
 use komar_broker_core::{
     Access, Broker, BrokerConfig, CloseCause, Event, Hooks, Link, LinkState, ListenerPolicy, Next, Now,
-    Outbox, PasswordRequest, Sent, Take, Worker,
+    Outbox, OverRate, PasswordRequest, Rate, ReasonCode, Sent, Take, Worker,
 };
 use komar_codec::{DecodeOptions, Framing, ProtocolVersion, QoS, Role, frame};
 
@@ -182,6 +182,16 @@ impl Site {
     pub fn present_certificate(&mut self, peer: PeerId, der: &[u8]) {
         self.peers[peer.0].link.present_certificate(der);
         self.peers[peer.0].certificate = Some(der.to_vec());
+    }
+
+    /// Bounds how many messages the peer may publish.
+    pub fn limit_messages(&mut self, peer: PeerId, rates: Vec<Arc<Rate>>, over: OverRate) {
+        self.peers[peer.0].link.limit_messages(rates, over);
+    }
+
+    /// Has its CONNECT refused.
+    pub fn turn_away(&mut self, peer: PeerId, reason_code: ReasonCode) {
+        self.peers[peer.0].link.turn_away(reason_code);
     }
 
     /// Looks at a Connection again after a reload, as a driver does for each of its Links.
@@ -554,6 +564,7 @@ fn notice(event: &Event) -> Notice {
         Event::Disconnected { client_id, cause, .. } => format!("disconnected {client_id}: {cause}"),
         Event::Abandoned { cause, .. } => format!("abandoned: {cause}"),
         Event::QueueFull { client_id } => format!("queue full {client_id}"),
+        Event::RateExceeded { client_id, .. } => format!("rate exceeded {client_id}"),
         Event::PublishDenied {
             client_id,
             topic_name,

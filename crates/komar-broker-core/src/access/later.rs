@@ -69,6 +69,8 @@ pub(crate) enum Answer {
     Deadline,
     /// The store has caught up.
     Durable,
+    /// What was published too fast is paid for.
+    Paid,
 }
 
 /// Who asks: what a [`Pending`] is made of.

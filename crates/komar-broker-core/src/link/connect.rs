@@ -121,6 +121,9 @@ impl Worker {
     fn check_connect(&self, link: &Link, connect: &Connect<'_>) -> Result<(), Refusal> {
         let (config, policy) = (&self.config, &link.policy);
         let v5 = connect.version == ProtocolVersion::V5;
+        if let Some(reason_code) = link.turned_away {
+            return Err(refuse(reason_code, "too many connections a second"));
+        }
         if !policy.protocol_versions.contains(&connect.version) {
             // v5 [MQTT-3.1.2-2], v3 [MQTT-3.1.2-2]
             return Err(refuse(
@@ -664,6 +667,7 @@ fn has_return_code(reason_code: ReasonCode) -> bool {
             | ReasonCode::TopicNameInvalid
             | ReasonCode::ServerBusy
             | ReasonCode::ServerUnavailable
+            | ReasonCode::ConnectionRateExceeded
     )
 }
 

@@ -7,6 +7,7 @@ mod disconnect;
 mod phase;
 mod publish;
 mod publish_run;
+mod rates;
 mod recheck;
 mod subscribe;
 pub(crate) mod topic_alias;
@@ -28,6 +29,7 @@ use crate::sync::Ordering;
 use crate::worker::{Effects, Worker};
 
 pub(crate) use phase::{Established, Phase};
+use rates::MessageRates;
 
 /// The protocol state of one network connection. Made by [`Worker::open`], fed by [`Worker::input`], ended by
 /// [`Worker::close`].
@@ -47,6 +49,12 @@ pub struct Link {
     /// It has waited for that, and gets one packet through before it waits again: Links that are faster to fill the store
     /// must not keep it out.
     has_waited: bool,
+    /// `None`: it may publish as fast as it likes.
+    rates: Option<Box<MessageRates>>,
+    /// It is not read until what it has published is paid for.
+    slowed: bool,
+    /// CONNECT will be answered with this, whoever it is.
+    turned_away: Option<ReasonCode>,
 }
 
 /// What became of an input.
@@ -83,6 +91,9 @@ impl Link {
             watched: false,
             behind: false,
             has_waited: false,
+            rates: None,
+            slowed: false,
+            turned_away: None,
         }
     }
 
@@ -108,11 +119,17 @@ impl Link {
         }
     }
 
+    /// Has CONNECT answered with this code, whoever it is: too many have come, say. Where 3.x has no return
+    /// code for it, such clients are told nothing.
+    pub fn turn_away(&mut self, reason_code: ReasonCode) {
+        self.turned_away = Some(reason_code);
+    }
+
     /// Whether the Link reads.
     pub fn state(&self) -> LinkState {
         match &self.phase {
             Phase::Closed => LinkState::Closing,
-            _ if self.behind => LinkState::Paused,
+            _ if self.behind || self.slowed => LinkState::Paused,
             Phase::Established(established) if established.waiting.is_none() => LinkState::Open,
             Phase::Established(_) | Phase::Authenticating(_) => LinkState::Paused,
             Phase::AwaitingConnect | Phase::Exchanging(_) => LinkState::Open,
@@ -297,7 +314,7 @@ impl Worker {
                 }
                 PacketType::Publish => {
                     self.fx.replies.gather(established.version);
-                    if self.expects_run(whole, behind) {
+                    if link.rates.is_none() && self.expects_run(whole, behind) {
                         self.publish_run(link, unread, options);
                         if unread.len() < raw.len() + behind.len() {
                             return;

@@ -33,9 +33,11 @@ impl Worker {
     ) -> Result<(), ProtocolError> {
         let publish = Publish::decode(frame, options)?;
         // A packet that waited for an answer was counted when it came.
+        let mut within_rate = true;
         if answers.is_empty() {
             self.fx.counts.publish_received += 1;
             self.fx.counts.publish_bytes_received += publish.payload.len() as u64;
+            within_rate = self.count_message(link)?;
         }
         let Phase::Established(established) = &mut link.phase else {
             return Ok(());
@@ -57,7 +59,10 @@ impl Worker {
                 .map(|()| publish.topic_name),
         };
         let answer = answers.first().copied().flatten();
-        let result = name.and_then(|name| self.publish_to(link, &publish, raw, name, answer));
+        let result = name.and_then(|name| {
+            let over_rate = (!within_rate).then_some(ReasonCode::QuotaExceeded);
+            self.publish_to(link, &publish, raw, name, answer, over_rate)
+        });
         if let Phase::Established(established) = &mut link.phase {
             established.topic_aliases = aliases;
         }
@@ -71,6 +76,7 @@ impl Worker {
         raw: &[u8],
         name: &str,
         answer: Option<Decision>,
+        refusal: Option<ReasonCode>,
     ) -> Result<(), ProtocolError> {
         let Phase::Established(established) = &mut link.phase else {
             return Ok(());
@@ -79,7 +85,9 @@ impl Worker {
         check_depth(name, limits.maximum_topic_levels)?;
         // The codec has checked it. v5 [MQTT-3.3.2-1], v5 [MQTT-3.3.2-2]
         let topic_name = TopicName::from_checked(name);
-        let refusal = if limits
+        let refusal = if refusal.is_some() {
+            refusal
+        } else if limits
             .maximum_payload_size
             .is_some_and(|limit| publish.payload.len() > limit as usize)
         {

@@ -22,6 +22,7 @@ impl Worker {
                 link.has_waited |= core::mem::take(&mut link.behind);
                 link.outbox.seen(self.fx.now);
             }
+            Answer::Paid => link.slowed = false,
             Answer::Deadline => self.look_at_deadline(link),
             answer if verdict.ticket == link.asked => self.answered(link, verdict.place, answer),
             _ => {}

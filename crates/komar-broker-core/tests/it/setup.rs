@@ -207,7 +207,7 @@ pub(crate) fn number<T: std::str::FromStr>(text: &str) -> Outcome<T> {
     text.parse().map_err(|_| format!("no number that fits: {text}"))
 }
 
-fn flag(text: &str) -> Outcome<bool> {
+pub(crate) fn flag(text: &str) -> Outcome<bool> {
     match text {
         "yes" => Ok(true),
         "no" => Ok(false),

@@ -1,13 +1,15 @@
 //! Plays the lines of one conversation. The language is explained in `data/scenarios/README.md`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use komar_broker_core::store::Sequence;
-use komar_codec::{ProtocolVersion, QoS};
+use komar_broker_core::{OverRate, Rate};
+use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 use komar_testkit::words::{self, Said};
 use komar_testkit::{DelayedStore, PeerId, Reading, Site};
 
-use crate::setup::{Outcome, Setup, certificate, duration, named, number};
+use crate::setup::{Outcome, Setup, certificate, duration, flag, named, number};
 
 /// How a conversation is played. What the clients see must not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub(crate) struct Stage {
     clients: BTreeMap<String, Client>,
     opened: usize,
     notices: Vec<String>,
+    /// The rate that several clients share.
+    shared_rate: Option<Arc<Rate>>,
 }
 
 struct Client {
@@ -55,6 +59,7 @@ impl Stage {
             clients: BTreeMap::new(),
             opened: 0,
             notices: Vec::new(),
+            shared_rate: None,
         }
     }
 
@@ -184,10 +189,19 @@ impl Stage {
 
     fn open(&mut self, name: &str, rest: &str) -> Outcome {
         let (mut listener, mut certificate_name) = ("", None);
+        let (mut rates, mut over, mut turned_away) = (Vec::new(), OverRate::Pause, false);
         for word in rest.split_whitespace() {
             match named(word)? {
                 ("listener", value) => listener = value,
                 ("certificate", value) => certificate_name = Some(value),
+                ("rate", value) => rates.push(Arc::new(Rate::new(number(value)?))),
+                ("shared_rate", value) => {
+                    let rate = Rate::new(number(value)?);
+                    rates.push(Arc::clone(self.shared_rate.get_or_insert_with(|| Arc::new(rate))));
+                }
+                ("over", "refuse") => over = OverRate::Refuse,
+                ("over", "disconnect") => over = OverRate::Disconnect,
+                ("turned_away", value) => turned_away = flag(value)?,
                 _ => return Err(format!("opens with what? {word}")),
             }
         }
@@ -196,6 +210,10 @@ impl Stage {
         self.opened += 1;
         let site = self.site()?;
         let peer = site.open(worker, &policy);
+        site.limit_messages(peer, rates, over);
+        if turned_away {
+            site.turn_away(peer, ReasonCode::ConnectionRateExceeded);
+        }
         if let Some(name) = certificate_name {
             site.present_certificate(peer, &certificate(name)?);
         }
@@ -426,6 +444,7 @@ impl Stage {
                 "retained" => figures.retained_messages as u64,
                 "dropped" => figures.dropped_messages,
                 "expired" => figures.expired_sessions,
+                "rate_exceeded" => figures.rate_exceeded,
                 "receive_maximum_exceeded" => figures.receive_maximum_exceeded,
                 "queued_bytes" => figures.queued_bytes as u64,
                 _ => return Err(format!("no figure: {name}")),
