@@ -132,6 +132,7 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
             Wish::ShowSubscriptions => show_subscriptions(server.broker()),
             Wish::Reload => {
                 tracing::info!("Reloading config.");
+                service::reloading();
                 match reload(&server, &config, options, key_log.as_ref()) {
                     Ok(new) => config = new,
                     Err(failure) => {
@@ -139,6 +140,7 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
                         tracing::error!("The configuration was not reloaded; nothing has changed.");
                     }
                 }
+                service::reloaded();
             }
         }
     }

@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 
 /// The broker accepts connections. Starts the watchdog if the service manager wants one.
 pub(crate) fn ready(server: &Server) {
-    tell(NotifyState::Ready);
+    tell(&[NotifyState::Ready]);
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else {
         return;
     };
@@ -18,16 +18,30 @@ pub(crate) fn ready(server: &Server) {
     }
 }
 
+/// The configuration is being read again; [`reloaded`] follows, whatever came of it.
+pub(crate) fn reloading() {
+    // systemd tells by the time whether READY belongs to this reload (Type=notify-reload).
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// The reload is over.
+pub(crate) fn reloaded() {
+    tell(&[NotifyState::Ready]);
+}
+
 /// The broker is being stopped.
 pub(crate) fn stopping() {
-    tell(NotifyState::Stopping);
+    tell(&[NotifyState::Stopping]);
 }
 
 /// Says that all is well as long as the reactors answer. Ends with the process.
 fn watch(health: &Health, step: Duration) {
     loop {
         if health.answers_within(step) {
-            tell(NotifyState::Watchdog);
+            tell(&[NotifyState::Watchdog]);
         } else {
             tracing::warn!("a reactor has not answered for {step:?}");
         }
@@ -35,8 +49,8 @@ fn watch(health: &Health, step: Duration) {
     }
 }
 
-fn tell(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
         tracing::warn!("the service manager cannot be told: {error}");
     }
 }

@@ -40,8 +40,20 @@ fn it_says_that_it_is_ready_alive_and_stopping() {
     for _ in 0..3 {
         assert_eq!(next(), "WATCHDOG=1");
     }
+    let next_other = || {
+        std::iter::repeat_with(next)
+            .find(|said| said != "WATCHDOG=1")
+            .unwrap()
+    };
+    program.signal(Signal::HUP);
+    let reloading = next_other();
+    assert!(
+        reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+        "{reloading}"
+    );
+    assert_eq!(next_other(), "READY=1");
     program.signal(Signal::TERM);
-    while next() == "WATCHDOG=1" {}
+    assert_eq!(next_other(), "STOPPING=1");
     program.end().expect_status(0, "stop");
 }
 
