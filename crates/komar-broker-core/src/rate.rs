@@ -1,13 +1,13 @@
 //! How often something may happen in a second.
 
 use core::num::NonZeroU32;
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Weak};
 
 use crate::now::Millis;
 use crate::outbox::Outbox;
+use crate::sync::{AtomicU64, Ordering};
 
 /// A bound on how often something happens: so many times a second on average, and at most so many times at once. Whatever
 /// counts together shares one: the messages of a client, of everybody on a listener, of everybody at an address.

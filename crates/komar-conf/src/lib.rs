@@ -101,7 +101,8 @@ pub use directive::{
 };
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Needs, Position};
 pub use listener::{
-    Listener, Protocol, ProtocolVersions, Proxy, ProxyVersion, SocketDomain, Tls, TlsVersion,
+    Listener, Protocol, ProtocolVersions, Proxy, ProxyVersion, RateAction, RateLimits, SocketDomain, Tls,
+    TlsVersion,
 };
 pub use load::{Loaded, default_config, load, parse, parse_str};
 pub use plugin::{KnownPlugin, Plugin, PluginKind, known_plugins};

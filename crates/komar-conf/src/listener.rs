@@ -1,5 +1,6 @@
 //! One listener and its TLS settings.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use crate::{AllowedCertificates, Position, Security};
@@ -45,6 +46,8 @@ pub struct Listener {
     pub use_username_as_clientid: bool,
     /// `max_connections`. Default: `None`, no bound.
     pub max_connections: Option<u32>,
+    /// Bounds on what comes in a second. Default: none. Komar's own.
+    pub rates: RateLimits,
     /// `max_qos`, 0 to 2. Default: 2.
     pub max_qos: u8,
     /// `max_topic_alias`: aliases that a client may set; 0 for none. Default: 10.
@@ -62,6 +65,39 @@ pub struct Listener {
     /// What holds for this listener once `per_listener_settings`, `listener_allow_anonymous` and
     /// `listener_auto_id_prefix` are taken into account.
     pub security: Security,
+}
+
+/// What a listener takes in a second; `None` for no bound. A second's worth is saved up, so that a burst of so many is taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateLimits {
+    /// `max_connection_rate`: connections; more are closed at once.
+    pub connections: Option<NonZeroU32>,
+    /// `max_connection_rate_address`: connections from one address.
+    pub connections_by_address: Option<NonZeroU32>,
+    /// `connection_rate_answer`: connections that are too many are told so in CONNACK. Default: `false`.
+    pub answer_connections: bool,
+    /// `max_message_rate_listener`: messages of all clients together.
+    pub messages: Option<NonZeroU32>,
+    /// `max_message_rate_address`: messages of the clients at one address.
+    pub messages_by_address: Option<NonZeroU32>,
+    /// `max_message_rate`: messages of one client.
+    pub messages_by_client: Option<NonZeroU32>,
+    /// `message_rate_action`: what happens to more.
+    pub action: RateAction,
+}
+
+/// What happens to messages that are too many of a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RateAction {
+    /// `pause`: the client is read more slowly.
+    #[default]
+    Pause,
+    /// `refuse`: they are not routed, and a 5.0 client is told so.
+    Refuse,
+    /// `disconnect`: the client is disconnected.
+    Disconnect,
 }
 
 /// What is spoken on a listener.
@@ -177,6 +213,7 @@ impl Listener {
             allowed_certificates: AllowedCertificates::default(),
             use_username_as_clientid: false,
             max_connections: None,
+            rates: RateLimits::default(),
             max_qos: 2,
             max_topic_alias: 10,
             max_topic_alias_broker: 10,

@@ -1,6 +1,6 @@
 //! Events of the core as log lines, in the shapes that Mosquitto's log scrapers know.
 
-use komar_broker_core::{CloseCause, Event, Outbox};
+use komar_broker_core::{CloseCause, Event, Outbox, OverRate};
 use komar_codec::ProtocolVersion;
 
 use crate::connection::Address;
@@ -106,6 +106,20 @@ pub(crate) fn log(event: &Event) {
                 target: NOTICE,
                 "Outgoing messages are being dropped for client {}.",
                 printable(client_id)
+            );
+        }
+        Event::RateExceeded { client_id, over } => {
+            let client_id = printable(client_id);
+            let then = match over {
+                OverRate::Pause => "it is read more slowly",
+                OverRate::Refuse => "messages are refused",
+                _ => "it is disconnected",
+            };
+            tracing::info!(
+                target: NOTICE,
+                event = "rate_exceeded",
+                client_id,
+                "Client {client_id} publishes too many messages a second; {then}."
             );
         }
         Event::PublishDenied {

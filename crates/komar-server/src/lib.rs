@@ -31,6 +31,7 @@ mod listening_socket;
 mod mailbox;
 mod open_listener;
 mod publisher;
+mod rates;
 mod reactor;
 mod reload;
 mod server;
@@ -43,9 +44,12 @@ mod transport;
 pub use health::Health;
 pub use inherited::InheritedSockets;
 pub use ipnet::IpNet;
-pub use komar_broker_core::{Access, Broker, BrokerConfig, FileAccess, Hooks, ListenerFiles, ListenerPolicy};
+pub use komar_broker_core::{
+    Access, Broker, BrokerConfig, FileAccess, Hooks, ListenerFiles, ListenerPolicy, OverRate,
+};
 pub use listener::{ListenAddress, Listener, ProxyProtocol, ProxyVersion, WebSocketOptions};
 pub use publisher::{Full, Publisher};
+pub use rates::RateLimits;
 pub use reload::{ReloadError, Reloaded};
 pub use server::{Placement, Server, ServerBuilder, StartError};
 pub use store::CommitThread;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use komar_broker_core::ListenerPolicy;
 use komar_identity::tls::ClientVerifier;
 
+use crate::rates::{RateLimits, Rates};
 use crate::transport::websocket;
 
 /// A place where clients connect, and what is asked of them there.
@@ -20,6 +21,7 @@ pub struct Listener {
     pub(crate) websocket: Option<Arc<websocket::Settings>>,
     pub(crate) proxy: Option<ProxyProtocol>,
     pub(crate) maximum_connections: Option<usize>,
+    pub(crate) rates: Option<Arc<Rates>>,
     pub(crate) no_delay: bool,
     /// That it cannot be opened is a warning.
     pub(crate) optional: bool,
@@ -100,6 +102,7 @@ impl Listener {
             websocket: None,
             proxy: None,
             maximum_connections: None,
+            rates: None,
             no_delay: true,
             optional: false,
         }
@@ -148,6 +151,13 @@ impl Listener {
     #[must_use]
     pub fn maximum_connections(mut self, maximum: usize) -> Listener {
         self.maximum_connections = Some(maximum);
+        self
+    }
+
+    /// Connections and messages a second. Copies of this listener share the bounds. Default: none.
+    #[must_use]
+    pub fn rates(mut self, limits: &RateLimits) -> Listener {
+        self.rates = Rates::of(limits);
         self
     }
 

@@ -20,6 +20,8 @@ pub(crate) enum Mail {
         socket: Socket,
         peer: Peer,
         listener: Arc<OpenListener>,
+        /// It is one too many of a second.
+        turned_away: bool,
     },
     /// A Connection that another reactor hands on.
     Moved(Box<Moving>),

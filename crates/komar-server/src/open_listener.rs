@@ -8,6 +8,7 @@ use komar_identity::tls::ClientVerifier;
 use parking_lot::RwLock;
 
 use crate::listener::{ListenAddress, Listener, ProxyProtocol};
+use crate::rates::Rates;
 use crate::transport::websocket;
 
 /// One of them. Its Connections hold it.
@@ -31,6 +32,7 @@ pub(crate) struct ListenerSettings {
     pub(crate) websocket: Option<Arc<websocket::Settings>>,
     pub(crate) proxy: Option<ProxyProtocol>,
     pub(crate) maximum_connections: Option<usize>,
+    pub(crate) rates: Option<Arc<Rates>>,
     pub(crate) no_delay: bool,
 }
 
@@ -77,6 +79,7 @@ impl ListenerSettings {
             websocket: wanted.websocket,
             proxy: wanted.proxy,
             maximum_connections: wanted.maximum_connections,
+            rates: wanted.rates,
             no_delay: wanted.no_delay,
         }
     }

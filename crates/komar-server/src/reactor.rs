@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use komar_broker_core::store::{Sequence, Store};
 use komar_broker_core::{
-    CloseCause, Event, LinkState, ListenerId, Now, Outbox, PasswordRequest, Verdict, Worker,
+    CloseCause, Event, LinkState, ListenerId, Now, Outbox, OverRate, PasswordRequest, Verdict, Worker,
 };
 use komar_codec::ReasonCode;
 use komar_passwd::PasswordVerdict;
@@ -51,6 +51,8 @@ pub(crate) struct Common {
     pub(crate) busy: Vec<Load>,
     /// Reloads so far.
     pub(crate) reloads: AtomicU64,
+    /// Connections that were too many of a second.
+    pub(crate) turned_away: Arc<AtomicU64>,
     /// Of all listeners together.
     pub(crate) maximum_connections: AtomicUsize,
     pub(crate) passwords: PasswordPool,
@@ -275,7 +277,8 @@ impl Reactor {
                     socket,
                     peer,
                     listener,
-                } => self.add(socket, peer, &listener),
+                    turned_away,
+                } => self.add(socket, peer, &listener, turned_away),
                 Mail::Moved(moving) => self.take_over(*moving),
                 Mail::Answer(verdict) => self.answer(verdict),
                 Mail::Publish(messages) => {
@@ -358,6 +361,11 @@ impl Reactor {
             }
         }
         let certificate = tls.and_then(|tls| tls.peer_certificate());
+        let source = Address::of(connection.link.outbox()).and_then(|address| address.peer().address());
+        match &new.rates {
+            Some(rates) => rates.apply(&mut connection.link, source, self.common.started.elapsed()),
+            None => connection.link.limit_messages(Vec::new(), OverRate::default()),
+        }
         self.worker
             .recheck(&mut connection.link, &new.policy, certificate);
     }
@@ -460,14 +468,15 @@ impl Reactor {
                 ))
             }
         };
-        if let Some(refusal) = refusal {
+        // One that is too many has been logged, or is one of many.
+        if let Some(refusal) = refusal.filter(|line| !line.is_empty()) {
             tracing::info!(target: event_log::NOTICE, "{refusal}");
         }
         self.refuse(key);
         false
     }
 
-    /// Takes over what a proxy says about its client. `Err`: the line for the log.
+    /// Takes over what a proxy says about its client. `Err`: the line for the log, empty if there is none.
     fn proxied(&mut self, key: usize, header: &proxy::Header) -> Result<(), String> {
         let Some(connection) = self.connections.get_mut(key) else {
             return Ok(());
@@ -486,6 +495,10 @@ impl Reactor {
                 .check(proxy)
                 .map_err(|demand| format!("Connection from {peer} rejected, {demand}."))?;
         }
+        self.count_proxied(key)?;
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Ok(());
+        };
         accept::log_arrival(&peer, &connection.listener);
         if let Some(tls) = &header.tls {
             if let (Some(version), Some(cipher)) = (&tls.version, &tls.cipher) {
@@ -503,6 +516,30 @@ impl Reactor {
             .is_some_and(|layers| !layers.wraps_output())
         {
             connection.layers = None;
+        }
+        Ok(())
+    }
+
+    /// Lets the bounds on addresses count for the one that a proxy has named.
+    fn count_proxied(&mut self, key: usize) -> Result<(), String> {
+        let Some(connection) = self.connections.get(key) else {
+            return Ok(());
+        };
+        let settings = Arc::clone(&connection.settings);
+        let address = Address::of(connection.link.outbox());
+        let (Some(rates), Some(peer)) = (&settings.rates, address.map(|address| address.peer().clone()))
+        else {
+            return Ok(());
+        };
+        let source = peer.address();
+        let turned_away = self.is_turned_away(&settings, &peer, |rates, now| rates.admits_from(source, now));
+        if let Some(connection) = self.connections.get_mut(key) {
+            match turned_away {
+                Some(true) => connection.link.turn_away(ReasonCode::ConnectionRateExceeded),
+                Some(false) => {}
+                None => return Err(String::new()),
+            }
+            rates.apply(&mut connection.link, source, self.common.started.elapsed());
         }
         Ok(())
     }

@@ -181,7 +181,14 @@ impl Server {
             Some(sys) => sys.set_interval(interval),
             None if interval.is_some() => {
                 let mailbox = Arc::clone(self.first_mailbox());
-                match Sys::start(interval, self.version.clone(), self.broker.clone(), mailbox) {
+                let turned_away = Arc::clone(&self.common.turned_away);
+                match Sys::start(
+                    interval,
+                    self.version.clone(),
+                    self.broker.clone(),
+                    turned_away,
+                    mailbox,
+                ) {
                     Ok(started) => *sys = Some(started),
                     Err(error) => {
                         tracing::error!("$SYS is not published, there is no thread for it: {error}")
@@ -446,6 +453,7 @@ impl ServerBuilder {
             mailboxes,
             placement: self.placement,
             placed: AtomicUsize::new(0),
+            turned_away: Arc::default(),
             maximum_connections: AtomicUsize::new(self.maximum_connections),
             passwords,
             started,

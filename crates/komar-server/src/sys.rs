@@ -4,7 +4,7 @@
 //! changed. Nothing is counted, looked at or published between two rounds; the one figure that takes a walk over all
 //! Sessions (messages stored) is left out as long as nobody has subscribed to anything here.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -42,6 +42,7 @@ impl Sys {
         interval: Option<Duration>,
         version: String,
         broker: Broker,
+        turned_away: Arc<AtomicU64>,
         mailbox: Arc<Mailbox>,
     ) -> io::Result<Sys> {
         let shared = Arc::new(Shared {
@@ -54,7 +55,7 @@ impl Sys {
         });
         let thread = std::thread::Builder::new().name("komar-sys".to_owned()).spawn({
             let shared = Arc::clone(&shared);
-            move || run(&shared, version, &broker, &mailbox)
+            move || run(&shared, version, &broker, &turned_away, &mailbox)
         })?;
         Ok(Sys {
             shared,
@@ -81,7 +82,7 @@ impl Drop for Sys {
     }
 }
 
-fn run(shared: &Shared, version: String, broker: &Broker, mailbox: &Mailbox) {
+fn run(shared: &Shared, version: String, broker: &Broker, turned_away: &AtomicU64, mailbox: &Mailbox) {
     let (started, mut last) = (Instant::now(), Instant::now());
     let mut figures = Figures::new(version);
     loop {
@@ -92,6 +93,7 @@ fn run(shared: &Shared, version: String, broker: &Broker, mailbox: &Mailbox) {
                 uptime: started.elapsed(),
                 since: last.duration_since(passed),
                 statistics: broker.statistics(),
+                turned_away: turned_away.load(Ordering::Relaxed),
                 stored: heard.then(|| broker.stored_messages()),
             };
             let changed = figures.round(&round);
@@ -137,6 +139,8 @@ struct Round {
     uptime: Duration,
     since: Duration,
     statistics: Statistics,
+    /// Connections that were too many of a second.
+    turned_away: u64,
     stored: Option<StoredMessages>,
 }
 
@@ -273,6 +277,8 @@ fn counters(round: &Round) -> impl Iterator<Item = (&'static str, u64)> {
     ]
     .into_iter()
     .chain((maximum > 1).then_some(("clients/maximum", maximum)))
+    .chain(Some(("rate_exceeded/connections", round.turned_away)).filter(|(_, count)| *count > 0))
+    .chain(Some(("rate_exceeded/messages", all.rate_exceeded)).filter(|(_, count)| *count > 0))
     .chain(stored)
 }
 
@@ -287,6 +293,7 @@ mod tests {
             uptime: Duration::from_secs(seconds),
             since: Duration::from_secs(10),
             statistics,
+            turned_away: 0,
             stored: None,
         }
     }

@@ -1,6 +1,5 @@
 //! How many messages a second a client may publish.
 
-use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::{Link, Phase};
@@ -9,6 +8,7 @@ use crate::error::ProtocolError;
 use crate::event::Event;
 use crate::now::Millis;
 use crate::rate::{NANOSECONDS_A_MILLISECOND, OverRate, Rate};
+use crate::sync::Ordering;
 use crate::worker::Worker;
 
 /// The rates that count for one Link.

@@ -1,6 +1,8 @@
 //! Listeners and their TLS.
 
-use super::{MAXIMUM, MINIMUM, TLS_VERSIONS, bound, security, tls_version, to_u16};
+use std::num::NonZeroU32;
+
+use super::{MAXIMUM, MINIMUM, TLS_VERSIONS, bound, security, tls_version, to_u16, to_u32};
 use crate::arguments::Apply::{self, Anything, Boolean, Integer, Keyword as Word, Path, Special, Text};
 use crate::arguments::{Arguments, Problem};
 use crate::certificate;
@@ -9,7 +11,7 @@ use crate::directive::Support::{NoEffect, Refused};
 use crate::directive::{Action, Directive, Group, Keyword, Scope, Structure};
 use crate::draft::ListenerDraft;
 use crate::structure;
-use crate::{Protocol, ProtocolVersions, ProxyVersion, SocketDomain, WarningKind};
+use crate::{Protocol, ProtocolVersions, ProxyVersion, RateAction, SocketDomain, WarningKind};
 
 const NO_HTTP: &str = "the HTTP API is not available yet";
 const NO_PSK: &str = "TLS-PSK is not available";
@@ -90,6 +92,72 @@ pub(super) fn rows() -> Vec<Directive> {
             "connections at a time; 0 and less for no bound",
             Integer(MINIMUM, MAXIMUM, |draft, value| {
                 draft.listener.max_connections = bound(value)
+            }),
+        ),
+        row(
+            Error,
+            "max_connection_rate",
+            "0",
+            "connections a second, and as many at once; more are closed at once; 0 for no bound (Komar's own)",
+            Integer(0, MAXIMUM, |draft, value| {
+                draft.listener.rates.connections = rate(value)
+            }),
+        ),
+        row(
+            Error,
+            "max_connection_rate_address",
+            "0",
+            "max_connection_rate of one address; of IPv6 the first 64 bits, behind a proxy the one that it names",
+            Integer(0, MAXIMUM, |draft, value| {
+                draft.listener.rates.connections_by_address = rate(value)
+            }),
+        ),
+        row(
+            Error,
+            "connection_rate_answer",
+            "false",
+            "connections that are too many are kept until CONNECT and told so (0x9F, 3.x: closed); costs their TLS handshakes",
+            Boolean(|draft, value| draft.listener.rates.answer_connections = value),
+        ),
+        row(
+            Error,
+            "max_message_rate",
+            "0",
+            "messages a second that one client publishes, and as many at once; 0 for no bound (Komar's own)",
+            Integer(0, MAXIMUM, |draft, value| {
+                draft.listener.rates.messages_by_client = rate(value)
+            }),
+        ),
+        row(
+            Error,
+            "max_message_rate_address",
+            "0",
+            "max_message_rate of all clients at one address together",
+            Integer(0, MAXIMUM, |draft, value| {
+                draft.listener.rates.messages_by_address = rate(value)
+            }),
+        ),
+        row(
+            Error,
+            "max_message_rate_listener",
+            "0",
+            "max_message_rate of all clients of the listener together",
+            Integer(0, MAXIMUM, |draft, value| {
+                draft.listener.rates.messages = rate(value)
+            }),
+        ),
+        row(
+            Error,
+            "message_rate_action",
+            "pause",
+            "pause: the client is not read for a while, its PINGREQ included; refuse: more messages are dropped, at QoS 1 and 2 \
+             with 0x97 (3.x is told nothing); disconnect: 0x96",
+            Word(RATE_ACTIONS, |draft, word| {
+                draft.listener.rates.action = match word {
+                    "refuse" => RateAction::Refuse,
+                    "disconnect" => RateAction::Disconnect,
+                    _ => RateAction::Pause,
+                };
             }),
         ),
         row(
@@ -375,6 +443,17 @@ pub(super) fn tls_rows() -> Vec<Directive> {
 const SOCKET_DOMAINS: &[Keyword] = &[Keyword::full("ipv4"), Keyword::full("ipv6")];
 
 const KEY_FORMS: &[Keyword] = &[Keyword::full("pem"), Keyword::with("engine", Refused(NO_ENGINES))];
+
+const RATE_ACTIONS: &[Keyword] = &[
+    Keyword::full("pause"),
+    Keyword::full("refuse"),
+    Keyword::full("disconnect"),
+];
+
+/// 0 is no bound.
+fn rate(value: i64) -> Option<NonZeroU32> {
+    NonZeroU32::new(to_u32(value))
+}
 
 const PROTOCOLS: &[Keyword] = &[
     Keyword::full("mqtt"),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use komar_broker_core::ListenerId;
+use komar_codec::ReasonCode;
 use mio::{Interest, Token};
 
 use super::Reactor;
@@ -14,6 +15,7 @@ use crate::event_log;
 use crate::listener::ListenAddress;
 use crate::mailbox::Mail;
 use crate::open_listener::{ListenerSettings, OpenListener};
+use crate::rates::Rates;
 use crate::server::Placement;
 use crate::transport::layers::Layers;
 use crate::transport::socket::{Peer, Socket};
@@ -92,10 +94,17 @@ impl Reactor {
             );
             return;
         }
+        // Of a proxy's client the address is not known yet.
+        let address = settings.proxy.is_none().then(|| peer.address()).flatten();
+        let Some(turned_away) = self.is_turned_away(&settings, &peer, |rates, now| {
+            rates.admits(now) && rates.admits_from(address, now)
+        }) else {
+            open.connections.fetch_sub(1, Ordering::Relaxed);
+            return;
+        };
         if settings.no_delay {
             socket.send_small_packets_at_once();
         }
-        // Of a proxy's client nothing is known yet.
         if settings.proxy.is_none() {
             log_arrival(&peer, open);
         }
@@ -108,17 +117,45 @@ impl Reactor {
         };
         self.common.loads[target].fetch_add(1, Ordering::Relaxed);
         if target == self.number {
-            self.add(socket, peer, open);
+            self.add(socket, peer, open, turned_away);
         } else {
             self.common.mailboxes[target].send(Mail::Accepted {
                 socket,
                 peer,
                 listener: Arc::clone(open),
+                turned_away,
             });
         }
     }
 
-    pub(super) fn add(&mut self, mut socket: Socket, peer: Peer, open: &Arc<OpenListener>) {
+    /// Whether a Connection is one too many of a second, so that its CONNECT is to be refused; `None`: it is closed now.
+    pub(super) fn is_turned_away(
+        &self,
+        settings: &ListenerSettings,
+        peer: &Peer,
+        admits: impl FnOnce(&Rates, Duration) -> bool,
+    ) -> Option<bool> {
+        let now = self.common.started.elapsed();
+        let Some(rates) = settings.rates.as_ref().filter(|rates| !admits(rates, now)) else {
+            return Some(false);
+        };
+        let count = self.common.turned_away.fetch_add(1, Ordering::Relaxed) + 1;
+        if rates.may_log(now) {
+            tracing::info!(
+                target: event_log::NOTICE,
+                "Client connection from {peer} denied: connection rate exceeded ({count} connections until now)."
+            );
+        }
+        rates.answers_connections().then_some(true)
+    }
+
+    pub(super) fn add(
+        &mut self,
+        mut socket: Socket,
+        peer: Peer,
+        open: &Arc<OpenListener>,
+        turned_away: bool,
+    ) {
         let settings = open.settings();
         let entry = self.connections.vacant_entry();
         let key = entry.key();
@@ -134,8 +171,15 @@ impl Reactor {
         let socket = Arc::new(socket);
         let wrapped = layers.as_ref().is_some_and(|layers| layers.wraps_output());
         let shared = (!wrapped).then(|| Arc::clone(&socket));
+        let source = peer.address();
         let address = Address::new(self.number, key, peer, shared);
-        let link = self.worker.open(Box::new(address), &settings.policy);
+        let mut link = self.worker.open(Box::new(address), &settings.policy);
+        if turned_away {
+            link.turn_away(ReasonCode::ConnectionRateExceeded);
+        }
+        if let Some(rates) = settings.rates.as_ref().filter(|_| settings.proxy.is_none()) {
+            rates.apply(&mut link, source, self.common.started.elapsed());
+        }
         entry.insert(Connection {
             socket,
             link,

@@ -2,12 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
-use komar_broker_core::{ListenerFiles, ListenerPolicy};
+use komar_broker_core::{ListenerFiles, ListenerPolicy, OverRate};
 use komar_codec::{ProtocolVersion, QoS};
-use komar_conf::{Limits, Listener as Given, Protocol, ProxyVersion as GivenVersion, SocketDomain};
+use komar_conf::{
+    Limits, Listener as Given, Protocol, ProxyVersion as GivenVersion, RateAction, SocketDomain,
+};
 
 use super::{ListenerSummary, SetupError, identity, tls};
 use crate::listener::{Listener, ProxyProtocol, ProxyVersion, WebSocketOptions};
+use crate::rates::{RateLimits, Rates};
 
 /// The sockets of one `listener`: one for each address that it stands for.
 pub(super) fn open(
@@ -35,7 +38,7 @@ pub(super) fn open(
         origins: given.websockets_origins.clone(),
         maximum_head: limits.packet_buffer_size.into(),
     });
-    let proxy = proxy(given);
+    let (proxy, rates) = (proxy(given), Rates::of(&rates(given)));
     for listener in &mut listeners {
         *listener = listener.clone().policy(policy.clone()).no_delay(no_delay);
         if let Some(options) = &websocket {
@@ -46,6 +49,7 @@ pub(super) fn open(
             listener.client_verifier = tls.client_verifier();
         }
         listener.proxy.clone_from(&proxy);
+        listener.rates.clone_from(&rates);
         listener.maximum_connections = given
             .max_connections
             .and_then(|maximum| usize::try_from(maximum).ok());
@@ -87,6 +91,22 @@ fn proxy(given: &Given) -> Option<ProxyProtocol> {
             GivenVersion::V2 => ProxyVersion::V2,
         })
     })
+}
+
+fn rates(given: &Given) -> RateLimits {
+    let (rates, mut limits) = (&given.rates, RateLimits::default());
+    limits.connections = rates.connections;
+    limits.connections_by_address = rates.connections_by_address;
+    limits.answer_connections = rates.answer_connections;
+    limits.messages = rates.messages;
+    limits.messages_by_address = rates.messages_by_address;
+    limits.messages_by_client = rates.messages_by_client;
+    limits.over = match rates.action {
+        RateAction::Refuse => OverRate::Refuse,
+        RateAction::Disconnect => OverRate::Disconnect,
+        _ => OverRate::Pause,
+    };
+    limits
 }
 
 /// The addresses of an interface, one of each family that is wanted.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -143,6 +143,16 @@ impl Source for Socket {
             Socket::Tcp(stream) => stream.deregister(registry),
             #[cfg(unix)]
             Socket::Unix(stream) => stream.deregister(registry),
+        }
+    }
+}
+
+impl Peer {
+    /// The address that bounds hold for.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Network(address) => Some(address.ip()),
+            Peer::Local(_) => None,
         }
     }
 }

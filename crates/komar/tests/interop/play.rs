@@ -18,6 +18,7 @@
 //! | `missing FILE`, `gone FILE` | there is no such file; there is none any more, sooner or later |
 //! | `move FROM TO`, `mode FILE 640` | a file gets another name; its rights |
 //! | `begin -q`, `a reaches port` | a start that is not waited for; a connects as soon as it can |
+//! | `storm closed` | forty connections, all with CONNECT; at least one is closed without a word, or hears what begins with this |
 //! | `kill FILE` | SIGTERM for the process of a pid file |
 //! | `a opens port2 tls writer` | a connection: to another port, over TLS, with a certificate; each word may be left out |
 //! | `a opens unix FILE` | a connection to a Unix socket |
@@ -172,6 +173,9 @@ struct Stage {
     tls: BTreeMap<String, Arc<ClientConfig>>,
 }
 
+/// Connections of a storm: they have come within seconds on any machine.
+const STORM: usize = 40;
+
 struct Client {
     wire: Wire,
     received: Vec<u8>,
@@ -270,6 +274,7 @@ impl Stage {
                 Ok(())
             }
             ("start", arguments) => self.start(arguments),
+            ("storm", expected) => self.storm(expected),
             ("begin", arguments) => {
                 self.spawn(arguments);
                 Ok(())
@@ -497,6 +502,32 @@ impl Stage {
 
     fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_else(|error| format!("<{error}>"))
+    }
+
+    /// More connections than a second takes, all with CONNECT; one of them at least has to come to this end.
+    fn storm(&mut self, expected: &str) -> Outcome {
+        let connect = words::encode(ProtocolVersion::V5, "connect v5 id= clean")?;
+        let mut clients = Vec::new();
+        for _ in 0..STORM {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports[0])).map_err(text)?;
+            stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
+            // A connection that was closed already says so when it is read.
+            let _ = stream.write_all(&connect);
+            clients.push(Client {
+                wire: Wire::Plain(stream),
+                received: Vec::new(),
+                version: ProtocolVersion::V5,
+            });
+        }
+        let mut ends = Vec::new();
+        for mut client in clients {
+            ends.push(match client.packet() {
+                Ok(said) => said.to_string(),
+                Err(_) => "closed".to_owned(),
+            });
+        }
+        let came = ends.iter().any(|end| end.starts_with(expected));
+        came.then_some(()).ok_or_else(|| format!("there came {ends:?}"))
     }
 
     fn opens(&mut self, name: &str, words: &str) -> Outcome {
