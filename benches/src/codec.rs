@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BytesMut};
 use komar_codec::{
-    DecodeOptions, Framer, Framing, OwnedPacket, OwnedPublish, Packet, ProtocolVersion, Publish, Role, frame,
+    DecodeOptions, Framer, Framing, OwnedPublish, Packet, ProtocolVersion, Publish, Role, frame,
 };
 
 use crate::{mix, mix_bytes};
@@ -144,11 +144,7 @@ impl<const VERSION: u8> Decoder for Komar<VERSION> {
     #[inline]
     fn next(&mut self, buffer: &mut BytesMut) -> Option<u64> {
         let options = DecodeOptions::new(version(VERSION), Role::Server);
-        match self.framer.frame(buffer, &options) {
-            Ok(Framing::Complete(_)) => {}
-            _ => return None,
-        }
-        let packet = OwnedPacket::split_from(buffer, &options).ok()??;
+        let packet = self.framer.next_packet(buffer, &options).ok()??;
         Some(match packet.as_publish() {
             Some(publish) => sum::publish(
                 publish.qos().as_u8(),

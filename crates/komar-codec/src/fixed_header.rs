@@ -1,7 +1,7 @@
 //! Finds frames in a stream of bytes. MQTT 5.0 §2.1.
 
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::primitive::{Context, Reader, variable_byte_integer};
+use crate::primitive::{Context, Fault, Reader, variable_byte_integer};
 use crate::text;
 use crate::{DecodeOptions, ProtocolVersion, QoS, Role};
 
@@ -111,10 +111,11 @@ impl PacketType {
 /// One whole packet whose fixed header has been checked, and whose body has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    packet_type: PacketType,
-    first: u8,
-    body: &'a [u8],
     bytes: &'a [u8],
+    packet_type: PacketType,
+    /// Bytes of the fixed header, 2 to 5: `bytes` has as many.
+    header: u8,
+    first: u8,
     /// Whether a packet was decoded from these bytes before, with the same options.
     is_known: bool,
 }
@@ -134,11 +135,16 @@ impl<'a> Frame<'a> {
         self.first & 0x0F
     }
 
+    #[inline]
+    pub(crate) const fn first_byte(&self) -> u8 {
+        self.first
+    }
+
     /// What follows the fixed header: variable header and payload.
     #[inline]
     #[must_use]
-    pub const fn body(&self) -> &'a [u8] {
-        self.body
+    pub fn body(&self) -> &'a [u8] {
+        self.bytes.get(usize::from(self.header)..).unwrap_or_default()
     }
 
     /// All bytes, fixed header included.
@@ -166,32 +172,24 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// A reader of the body, if the packet is of the type that is asked for.
+    /// A reader of the body.
     #[inline]
-    pub(crate) fn reader(
-        &self,
-        packet_type: PacketType,
-        options: &DecodeOptions,
-    ) -> Result<Reader<'a>, DecodeError> {
-        let reader = Reader::new(
-            self.body,
+    pub(crate) fn reader<F: Fault>(&self, options: &DecodeOptions) -> Reader<'a, F> {
+        Reader::new(
+            self.body(),
             self.bytes.len(),
             Context {
                 version: options.version,
                 packet_type: self.packet_type,
                 receiver: options.receiver,
+                flags: self.flags(),
                 text: if self.is_known {
                     text::Check::Known
                 } else {
                     text::Check::All(options.utf8)
                 },
             },
-        );
-        if self.packet_type == packet_type {
-            Ok(reader)
-        } else {
-            Err(reader.error_at(0, DecodeErrorKind::UnexpectedPacketType))
-        }
+        )
     }
 }
 
@@ -218,35 +216,22 @@ pub enum Framing<'a> {
 /// As soon as the bytes are there that show it: a reserved packet type, one that is sent in the other direction only,
 /// wrong flags, QoS 3 or DUP at QoS 0 in a PUBLISH (with the first byte); a Remaining Length that is too long, longer
 /// than necessary, or announces more than [`DecodeOptions::maximum_packet_size`]. MQTT 5.0 §2.1, MQTT 3.1.1 §2.2.
-#[inline]
+#[inline(always)]
 pub fn frame<'a>(input: &'a [u8], options: &DecodeOptions) -> Result<Framing<'a>, DecodeError> {
-    let [first, rest @ ..] = input else {
-        return Ok(Framing::Incomplete { needed: 2 });
-    };
-    let packet_type = check_first_byte(*first, options)?;
-    let error =
-        |offset, kind| DecodeError::new(kind, offset, options.version, options.receiver, Some(packet_type));
-    let (length, rest) = match rest {
-        [byte, rest @ ..] if *byte < 0x80 => (u32::from(*byte), rest),
-        _ => match variable_byte_integer(rest) {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(Framing::Incomplete { needed: 1 }),
-            Err(kind) => return Err(error(1, kind)),
+    let (header, total) = match short_header(input, options) {
+        Some(total) => (2, total),
+        None => match any_header(input, options)? {
+            Header::Whole { header, total } => (header, total),
+            Header::Incomplete { needed } => return Ok(Framing::Incomplete { needed }),
         },
     };
-    let header = input.len().saturating_sub(rest.len());
-    let body = usize::try_from(length).unwrap_or(usize::MAX);
-    let total = header.saturating_add(body);
-    // v5 §3.1.2.11.4: the whole packet counts.
-    if total > usize::try_from(options.maximum_packet_size).unwrap_or(usize::MAX) {
-        return Err(error(1, DecodeErrorKind::PacketTooLarge));
-    }
-    match (input.split_at_checked(total), rest.split_at_checked(body)) {
-        (Some((bytes, _)), Some((body, _))) => Ok(Framing::Complete(Frame {
-            packet_type,
-            first: *first,
-            body,
+    let first = input.first().copied().unwrap_or_default();
+    match (input.split_at_checked(total), PacketType::from_u8(first >> 4)) {
+        (Some((bytes, _)), Some(packet_type)) => Ok(Framing::Complete(Frame {
             bytes,
+            packet_type,
+            header,
+            first,
             is_known: false,
         })),
         _ => Ok(Framing::Incomplete {
@@ -255,45 +240,142 @@ pub fn frame<'a>(input: &'a [u8], options: &DecodeOptions) -> Result<Framing<'a>
     }
 }
 
-/// Type and flags. MQTT 5.0 §2.1.2, §2.1.3.
+/// Bytes of the packet, if the first two are right and all there is to the fixed header.
 #[inline]
-fn check_first_byte(first: u8, options: &DecodeOptions) -> Result<PacketType, DecodeError> {
-    let packet_type = PacketType::from_u8(first >> 4);
-    let flags = first & 0x0F;
-    let kind = match packet_type {
-        Some(PacketType::Publish) => {
-            if flags & 0b0110 == 0b0110 {
-                // v5 [MQTT-3.3.1-4], v3 [MQTT-3.3.1-4]
-                DecodeErrorKind::QoS
-            } else if flags & 0b1110 == 0b1000 {
-                // v5 [MQTT-3.3.1-2], v3 [MQTT-3.3.1-2]
-                DecodeErrorKind::DupAtQoS0
-            } else {
-                return Ok(PacketType::Publish);
-            }
-        }
-        None => DecodeErrorKind::ReservedPacketType,
-        Some(PacketType::Auth) if options.version != ProtocolVersion::V5 => {
-            DecodeErrorKind::ReservedPacketType
-        }
-        Some(packet_type) => {
-            if flags != packet_type.fixed_flags() && !is_lenient(packet_type, options.version) {
-                // v5 [MQTT-2.1.3-1], v3 [MQTT-2.2.2-2]
-                DecodeErrorKind::FixedHeaderFlags
-            } else if !packet_type.may_be_sent_to(options.receiver, options.version) {
-                DecodeErrorKind::WrongDirection
-            } else {
-                return Ok(packet_type);
-            }
-        }
+fn short_header(input: &[u8], options: &DecodeOptions) -> Option<usize> {
+    let [first, length, ..] = input else {
+        return None;
     };
-    Err(DecodeError::new(
-        kind,
-        0,
-        options.version,
-        options.receiver,
-        packet_type,
-    ))
+    let total = u32::from(*length).saturating_add(2);
+    let is_right = is_right_first_byte(*first, options) & (*length < 0x80);
+    (is_right && total <= options.maximum_packet_size).then_some(usize::from(*length).saturating_add(2))
+}
+
+/// What a fixed header says.
+enum Header {
+    /// Bytes of the fixed header, and of the packet.
+    Whole { header: u8, total: usize },
+    /// As in [`Framing`].
+    Incomplete { needed: usize },
+}
+
+#[inline(never)]
+fn any_header(input: &[u8], options: &DecodeOptions) -> Result<Header, DecodeError> {
+    let [first, rest @ ..] = input else {
+        return Ok(Header::Incomplete { needed: 2 });
+    };
+    let packet_type = PacketType::from_u8(*first >> 4);
+    let error = |offset, kind| DecodeError::new(kind, offset, options.version, options.receiver, packet_type);
+    check_first_byte(*first, options).map_err(|kind| error(0, kind))?;
+    let (length, behind) = match variable_byte_integer(rest) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(Header::Incomplete { needed: 1 }),
+        Err(kind) => return Err(error(1, kind)),
+    };
+    let header = input.len().saturating_sub(behind.len());
+    let total = header.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+    // v5 §3.1.2.11.4: the whole packet counts.
+    if total > usize::try_from(options.maximum_packet_size).unwrap_or(usize::MAX) {
+        return Err(error(1, DecodeErrorKind::PacketTooLarge));
+    }
+    Ok(Header::Whole {
+        // Five at the most.
+        header: u8::try_from(header).unwrap_or(u8::MAX),
+        total,
+    })
+}
+
+/// Type and flags. MQTT 5.0 §2.1.2, §2.1.3.
+fn check_first_byte(first: u8, options: &DecodeOptions) -> Result<(), DecodeErrorKind> {
+    let flags = first & 0x0F;
+    let version = options.version;
+    match PacketType::from_u8(first >> 4) {
+        None => Err(DecodeErrorKind::ReservedPacketType),
+        Some(PacketType::Publish) => match flags {
+            // v5 [MQTT-3.3.1-4], v3 [MQTT-3.3.1-4]
+            _ if flags & 0b0110 == 0b0110 => Err(DecodeErrorKind::QoS),
+            // v5 [MQTT-3.3.1-2], v3 [MQTT-3.3.1-2]
+            _ if flags & 0b1110 == 0b1000 => Err(DecodeErrorKind::DupAtQoS0),
+            _ => Ok(()),
+        },
+        Some(PacketType::Auth) if version != ProtocolVersion::V5 => Err(DecodeErrorKind::ReservedPacketType),
+        // v5 [MQTT-2.1.3-1], v3 [MQTT-2.2.2-2]
+        Some(packet_type) if flags != packet_type.fixed_flags() && !is_lenient(packet_type, version) => {
+            Err(DecodeErrorKind::FixedHeaderFlags)
+        }
+        Some(packet_type) if !packet_type.may_be_sent_to(options.receiver, version) => {
+            Err(DecodeErrorKind::WrongDirection)
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Whether [`check_first_byte`] accepts the byte, found out without a branch for each type; `false` says nothing.
+#[inline]
+fn is_right_first_byte(first: u8, options: &DecodeOptions) -> bool {
+    let (number, flags) = (first >> 4, first & 0x0F);
+    if number == PacketType::Publish.as_u8() {
+        return flags & 0b0110 != 0b0110 && flags & 0b1110 != 0b1000;
+    }
+    let expected = if PacketSet::FLAGGED.contains(number) {
+        0b0010
+    } else {
+        0
+    };
+    PacketSet::received(options).contains(number) && flags == expected
+}
+
+/// Packet types: bit n is the type of number n.
+#[derive(Clone, Copy)]
+struct PacketSet(u16);
+
+impl PacketSet {
+    /// Those whose flags are 0010.
+    const FLAGGED: Self = PacketSet(0)
+        .with(PacketType::PubRel)
+        .with(PacketType::Subscribe)
+        .with(PacketType::Unsubscribe);
+
+    /// Those that a receiver may get.
+    #[inline]
+    fn received(options: &DecodeOptions) -> Self {
+        const SERVER_V3: PacketSet = PacketSet::sent_to(Role::Server, ProtocolVersion::V3_1_1);
+        const SERVER_V5: PacketSet = PacketSet::sent_to(Role::Server, ProtocolVersion::V5);
+        const CLIENT_V3: PacketSet = PacketSet::sent_to(Role::Client, ProtocolVersion::V3_1_1);
+        const CLIENT_V5: PacketSet = PacketSet::sent_to(Role::Client, ProtocolVersion::V5);
+        match (options.receiver, options.version) {
+            (Role::Server, ProtocolVersion::V5) => SERVER_V5,
+            (Role::Server, _) => SERVER_V3,
+            (Role::Client, ProtocolVersion::V5) => CLIENT_V5,
+            (Role::Client, _) => CLIENT_V3,
+        }
+    }
+
+    const fn sent_to(receiver: Role, version: ProtocolVersion) -> Self {
+        let mut set = PacketSet(0);
+        let mut number = 1_u8;
+        while let Some(packet_type) = PacketType::from_u8(number) {
+            if packet_type.may_be_sent_to(receiver, version) {
+                set = set.with(packet_type);
+            }
+            number = number.saturating_add(1);
+        }
+        set
+    }
+
+    const fn with(self, packet_type: PacketType) -> Self {
+        PacketSet(self.0 | Self::bit(packet_type.as_u8()))
+    }
+
+    #[inline]
+    const fn contains(self, number: u8) -> bool {
+        self.0 & Self::bit(number) != 0
+    }
+
+    #[inline]
+    const fn bit(number: u8) -> u16 {
+        1_u16.wrapping_shl(u32::from_le_bytes([number, 0, 0, 0]))
+    }
 }
 
 /// MQTT 3.1 uses DUP in SUBSCRIBE, UNSUBSCRIBE and PUBREL, and calls the flags of other packets unused (section 2.1).
@@ -342,7 +424,7 @@ impl Framer {
     /// # Errors
     ///
     /// As [`frame()`].
-    #[inline]
+    #[inline(always)]
     pub fn frame<'a>(
         &mut self,
         input: &'a [u8],

@@ -1,8 +1,8 @@
 //! The properties of MQTT 5.0: what each holds and which packets may carry it. MQTT 5.0 §2.2.2.2.
 
 use crate::PacketType;
-use crate::error::{DecodeError, DecodeErrorKind};
-use crate::primitive::Reader;
+use crate::error::DecodeErrorKind;
+use crate::primitive::{Fault, Reader};
 
 macro_rules! properties {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $value:ident;)*) => {
@@ -252,9 +252,9 @@ impl PropertySet {
 
 /// Walks over the properties of one packet that is not trusted yet: finds out which one is next, and that it may be
 /// there; whoever asks reads the value with [`PropertyReader::value`].
-pub(crate) struct PropertyReader<'a> {
+pub(crate) struct PropertyReader<'a, F> {
     /// The values.
-    pub(crate) value: Reader<'a>,
+    pub(crate) value: Reader<'a, F>,
     section: &'a [u8],
     allowed: PropertySet,
     seen: PropertySet,
@@ -262,10 +262,10 @@ pub(crate) struct PropertyReader<'a> {
     begin: usize,
 }
 
-impl<'a> PropertyReader<'a> {
+impl<'a, F: Fault> PropertyReader<'a, F> {
     /// Reads the Property Length, and takes as many bytes from the packet.
     #[inline]
-    pub(crate) fn new(packet: &mut Reader<'a>, allowed: PropertySet) -> Result<Self, DecodeError> {
+    pub(crate) fn new(packet: &mut Reader<'a, F>, allowed: PropertySet) -> Result<Self, F> {
         // v5 [MQTT-2.2.2-1]: the length is there even where there are no properties.
         let length = packet.variable_byte_integer()?;
         let value = packet.split(length)?;
@@ -285,7 +285,7 @@ impl<'a> PropertyReader<'a> {
     }
 
     #[inline]
-    pub(crate) fn next(&mut self) -> Result<Option<PropertyId>, DecodeError> {
+    pub(crate) fn next(&mut self) -> Result<Option<PropertyId>, F> {
         if self.value.is_empty() {
             return Ok(None);
         }
@@ -310,7 +310,7 @@ impl<'a> PropertyReader<'a> {
     }
 
     /// Reads and checks a User Property, and puts it into `span`. v5 [MQTT-1.5.7-1]
-    pub(crate) fn user_property(&mut self, span: &mut Span) -> Result<(), DecodeError> {
+    pub(crate) fn user_property(&mut self, span: &mut Span) -> Result<(), F> {
         if self.value.is_known() {
             self.value.binary()?;
             self.value.binary()?;

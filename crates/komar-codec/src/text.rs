@@ -22,87 +22,80 @@ pub(crate) struct Fault {
     pub(crate) kind: DecodeErrorKind,
 }
 
+/// A string, or `None` if there is a [`fault`] in it.
 #[inline]
-pub(crate) fn string(bytes: &[u8], check: Check) -> Result<&str, Fault> {
+pub(crate) fn string(bytes: &[u8], check: Check) -> Option<&str> {
     look::<false>(bytes, check)
 }
 
+/// A string without wildcards, or `None` if there is a [`fault`] in it.
 #[inline]
-pub(crate) fn topic_name(bytes: &[u8], check: Check) -> Result<&str, Fault> {
+pub(crate) fn topic_name(bytes: &[u8], check: Check) -> Option<&str> {
     look::<true>(bytes, check)
+}
+
+/// Whether [`topic_name`] finds a name, for those who need no `str`.
+#[inline(never)]
+pub(crate) fn is_topic_name(bytes: &[u8], policy: Utf8Policy) -> bool {
+    (policy == Utf8Policy::Permissive && is_plain::<true>(bytes))
+        || look_closer::<true>(bytes, policy).is_some()
 }
 
 /// A string that was checked when it was decoded, without its length.
 #[inline]
 pub(crate) fn known(bytes: &[u8]) -> Option<&str> {
-    utf8(bytes).ok()
+    utf8(bytes)
 }
 
-/// UTF-8, or how many bytes of it there are.
-///
 /// Nearly all names are ASCII, which takes 2 to 3 ns to find out for 32 bytes; the standard library's validation of UTF-8
 /// takes 16, since it looks at bytes one by one until it comes to an aligned word (measured 2026-11-25).
 #[inline]
-fn utf8(bytes: &[u8]) -> Result<&str, usize> {
+fn utf8(bytes: &[u8]) -> Option<&str> {
     match AsciiStr::from_ascii(bytes) {
-        Ok(text) => Ok(text.as_str()),
-        Err(_) => core::str::from_utf8(bytes).map_err(|error| error.valid_up_to()),
+        Ok(text) => Some(text.as_str()),
+        Err(_) => long_utf8(bytes),
     }
 }
 
-/// Two passes: one for UTF-8, and one that looks for bytes that need a closer look, eight at a time. Surrogates, overlong
-/// forms and what is above U+10FFFF are found by the first.
-// v5 [MQTT-1.5.4-1], v3 [MQTT-1.5.3-1]. U+FEFF stays what it is: v5 [MQTT-1.5.4-3], v3 [MQTT-1.5.3-3]
-#[inline]
-fn look<const TOPIC: bool>(bytes: &[u8], check: Check) -> Result<&str, Fault> {
-    let text = match utf8(bytes) {
-        Ok(text) => text,
-        Err(position) => {
-            return Err(Fault {
-                position,
-                kind: DecodeErrorKind::Utf8,
-            });
+#[inline(never)]
+fn long_utf8(bytes: &[u8]) -> Option<&str> {
+    core::str::from_utf8(bytes).ok()
+}
+
+// A call with everything in registers; in line it makes its callers spill theirs.
+#[inline(never)]
+fn look<const TOPIC: bool>(bytes: &[u8], check: Check) -> Option<&str> {
+    match check {
+        Check::All(Utf8Policy::Permissive) if !is_plain::<TOPIC>(bytes) => {
+            look_closer::<TOPIC>(bytes, Utf8Policy::Permissive)
         }
-    };
-    let policy = match check {
-        Check::All(policy) => policy,
-        Check::Known => return Ok(text),
-    };
-    let suspicious = match policy {
-        Utf8Policy::Permissive => is_suspicious::<TOPIC, false>(bytes),
-        Utf8Policy::Strict => is_suspicious::<TOPIC, true>(bytes),
-    };
-    if suspicious {
-        look_closer::<TOPIC>(text, policy)
+        Check::All(Utf8Policy::Strict) => look_closer::<TOPIC>(bytes, Utf8Policy::Strict),
+        _ => utf8(bytes),
+    }
+}
+
+/// Whether all bytes are ASCII and none is U+0000, or a wildcard in a Topic Name: eight at a time.
+#[inline]
+fn is_plain<const TOPIC: bool>(bytes: &[u8]) -> bool {
+    let is_plain = |word: [u8; 8]| suspects::<TOPIC, false, true>(word) == 0;
+    if let Some(last) = bytes.last_chunk::<8>() {
+        // The last word overlaps the one before it, so that no bytes are left over.
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().all(|word| is_plain(*word)) && (rest.is_empty() || is_plain(*last))
+    } else if let (Some([a, b, c, d]), Some([e, f, g, h])) =
+        (bytes.first_chunk::<4>(), bytes.last_chunk::<4>())
+    {
+        is_plain([*a, *b, *c, *d, *e, *f, *g, *h])
     } else {
-        Ok(text)
+        bytes.iter().all(|byte| is_plain([*byte; 8]))
     }
 }
 
-/// Whether a byte may be wrong; `false` is certain. With `CONTROL` every byte above 0x7E is suspect.
+/// Which of eight bytes have to be looked at: not 0 if there is one.
+///
+/// U+0000, with `TOPIC` a wildcard, with `CONTROL` what is not printable or not ASCII; with `ASCII` what is not ASCII.
 #[inline]
-fn is_suspicious<const TOPIC: bool, const CONTROL: bool>(bytes: &[u8]) -> bool {
-    let (words, _) = bytes.as_chunks::<8>();
-    let Some(last) = bytes.last_chunk::<8>() else {
-        return bytes
-            .iter()
-            .any(|byte| is_suspicious_byte::<TOPIC, CONTROL>(*byte));
-    };
-    let mut found = is_suspicious_word::<TOPIC, CONTROL>(*last);
-    for word in words {
-        found |= is_suspicious_word::<TOPIC, CONTROL>(*word);
-    }
-    found != 0
-}
-
-#[inline]
-fn is_suspicious_byte<const TOPIC: bool, const CONTROL: bool>(byte: u8) -> bool {
-    (byte == 0) | (TOPIC & (byte | 8 == b'+')) | (CONTROL & !matches!(byte, 0x20..0x7F))
-}
-
-/// Not 0 if one of the eight bytes is suspicious: the top bits of `(word - ONES * n) & !word` show bytes below n.
-#[inline]
-fn is_suspicious_word<const TOPIC: bool, const CONTROL: bool>(word: [u8; 8]) -> u64 {
+fn suspects<const TOPIC: bool, const CONTROL: bool, const ASCII: bool>(word: [u8; 8]) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
     const SPACES: u64 = 0x2020_2020_2020_2020;
@@ -111,23 +104,56 @@ fn is_suspicious_word<const TOPIC: bool, const CONTROL: bool>(word: [u8; 8]) -> 
     const DELETES: u64 = 0x7F7F_7F7F_7F7F_7F7F;
 
     let word = u64::from_le_bytes(word);
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    // The top bit of `byte - n` is that of a byte below n, if the byte's own top bit is not set.
+    let below = |word: u64, n: u64| {
+        let difference = word.wrapping_sub(n);
+        if ASCII { difference } else { difference & !word }
+    };
     let mut found = if CONTROL {
-        (word.wrapping_sub(SPACES) & !word) | has_zero(word ^ DELETES) | word
+        below(word, SPACES) | below(word ^ DELETES, ONES)
     } else {
-        has_zero(word)
+        below(word, ONES)
     };
     if TOPIC {
         // '#' differs from '+' in the bit 8 only.
-        found |= has_zero((word | EIGHTS) ^ PLUSES);
+        found |= below((word | EIGHTS) ^ PLUSES, ONES);
+    }
+    if CONTROL || ASCII {
+        found |= word;
     }
     found & TOPS
 }
 
-#[cold]
+/// What is not plain. Surrogates, overlong forms and what is above U+10FFFF are found by the standard library.
+// v5 [MQTT-1.5.4-1], v3 [MQTT-1.5.3-1]. U+FEFF stays what it is: v5 [MQTT-1.5.4-3], v3 [MQTT-1.5.3-3]
 #[inline(never)]
-fn look_closer<const TOPIC: bool>(text: &str, policy: Utf8Policy) -> Result<&str, Fault> {
-    for (position, character) in text.char_indices() {
+fn look_closer<const TOPIC: bool>(bytes: &[u8], policy: Utf8Policy) -> Option<&str> {
+    let text = utf8(bytes)?;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = *b"........";
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    let suspects = match policy {
+        Utf8Policy::Permissive => suspects::<TOPIC, false, false>,
+        Utf8Policy::Strict => suspects::<TOPIC, true, false>,
+    };
+    let is_plain = suspects(last) == 0 && words.iter().all(|word| suspects(*word) == 0);
+    (is_plain || fault::<TOPIC>(bytes, policy).is_none()).then_some(text)
+}
+
+/// What is wrong with a string, if anything is.
+pub(crate) fn fault<const TOPIC: bool>(bytes: &[u8], policy: Utf8Policy) -> Option<Fault> {
+    let text = match core::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            return Some(Fault {
+                position: error.valid_up_to(),
+                kind: DecodeErrorKind::Utf8,
+            });
+        }
+    };
+    text.char_indices().find_map(|(position, character)| {
         let kind = match character {
             // v5 [MQTT-1.5.4-2], v3 [MQTT-1.5.3-2]
             '\0' => DecodeErrorKind::NullCharacter,
@@ -136,11 +162,10 @@ fn look_closer<const TOPIC: bool>(text: &str, policy: Utf8Policy) -> Result<&str
             _ if policy == Utf8Policy::Strict && is_discouraged(character) => {
                 DecodeErrorKind::ControlCharacter
             }
-            _ => continue,
+            _ => return None,
         };
-        return Err(Fault { position, kind });
-    }
-    Ok(text)
+        Some(Fault { position, kind })
+    })
 }
 
 /// The characters that a string should not have. MQTT 5.0 §1.5.4.
@@ -189,12 +214,14 @@ mod tests {
                     let bytes = text.as_bytes();
                     let allow = Check::All(Utf8Policy::Permissive);
                     let refuse = Check::All(Utf8Policy::Strict);
-                    assert_eq!(string(bytes, allow).is_err(), character == '\0');
-                    assert_eq!(string(bytes, refuse).is_err(), discouraged);
-                    assert_eq!(topic_name(bytes, allow).is_err(), character == '\0' || wildcard);
+                    assert_eq!(string(bytes, allow).is_none(), character == '\0');
+                    assert_eq!(string(bytes, refuse).is_none(), discouraged);
+                    assert_eq!(topic_name(bytes, allow).is_none(), character == '\0' || wildcard);
                     let result = topic_name(bytes, refuse);
-                    assert_eq!(result.is_err(), discouraged || wildcard, "{text:?}");
-                    assert!(result.is_ok() || result.is_err_and(|fault| fault.position == position));
+                    assert_eq!(result.is_none(), discouraged || wildcard, "{text:?}");
+                    let fault = fault::<true>(bytes, Utf8Policy::Strict);
+                    assert_eq!(fault.is_some(), result.is_none());
+                    assert!(fault.is_none_or(|fault| fault.position == position));
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP: the same body, and different Reason Codes. MQTT 5.0 §3.4 to §3.7.
 
+use super::Decode;
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::primitive::Reader;
+use crate::primitive::{Fault, Reader};
 use crate::property::{PropertyReader, PropertySet, Span};
 use crate::write::{self, Body, Properties, Sink, encoders};
 use crate::{
@@ -22,7 +23,7 @@ pub struct AckProperties<'a> {
 }
 
 impl<'a> AckProperties<'a> {
-    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    pub(crate) fn read<F: Fault>(reader: &mut Reader<'a, F>) -> Result<Self, F> {
         let mut this = AckProperties::default();
         let mut properties = PropertyReader::new(reader, PropertySet::ACKNOWLEDGEMENT)?;
         let mut user = Span::default();
@@ -77,8 +78,16 @@ macro_rules! acknowledgements {
             /// String and User Property, missing or surplus bytes.
             #[inline]
             pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
-                let (packet_identifier, reason_code, properties) =
-                    read(frame, PacketType::$name, options)?;
+                super::decode(frame, options)
+            }
+        }
+
+        impl<'a> Decode<'a> for $name<'a> {
+            const PACKET_TYPE: PacketType = PacketType::$name;
+
+            #[inline]
+            fn read<F: Fault>(reader: Reader<'a, F>) -> Result<Self, F> {
+                let (packet_identifier, reason_code, properties) = read(reader)?;
                 Ok($name { packet_identifier, reason_code, properties })
             }
         }
@@ -119,14 +128,11 @@ acknowledgements! {
 }
 
 #[inline]
-fn read<'a>(
-    frame: Frame<'a>,
-    packet_type: PacketType,
-    options: &DecodeOptions,
-) -> Result<(PacketIdentifier, ReasonCode, AckProperties<'a>), DecodeError> {
-    let mut reader = frame.reader(packet_type, options)?;
+fn read<'a, F: Fault>(
+    mut reader: Reader<'a, F>,
+) -> Result<(PacketIdentifier, ReasonCode, AckProperties<'a>), F> {
     let packet_identifier = reader.packet_identifier()?;
-    if options.version != ProtocolVersion::V5 || reader.is_empty() {
+    if reader.context().version != ProtocolVersion::V5 || reader.is_empty() {
         // Without a Reason Code the result is success. MQTT 5.0 §3.4.2.1.
         reader.finish()?;
         return Ok((packet_identifier, ReasonCode::Success, AckProperties::default()));
@@ -143,7 +149,7 @@ fn read<'a>(
 }
 
 /// A Reason Code that the packet's table has.
-pub(super) fn read_reason_code(reader: &mut Reader<'_>) -> Result<ReasonCode, DecodeError> {
+pub(super) fn read_reason_code<F: Fault>(reader: &mut Reader<'_, F>) -> Result<ReasonCode, F> {
     let offset = reader.offset();
     let value = reader.u8()?;
     ReasonCode::from_u8(value)

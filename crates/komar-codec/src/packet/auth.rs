@@ -1,8 +1,9 @@
 //! AUTH. MQTT 5.0 §3.15.
 
+use super::Decode;
 use super::ack::read_reason_code;
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::primitive::Reader;
+use crate::primitive::{Fault, Reader};
 use crate::property::{PropertyReader, PropertySet, Span};
 use crate::write::{self, Body, Properties, Sink, encoders};
 use crate::{
@@ -38,8 +39,16 @@ impl<'a> Auth<'a> {
     ///
     /// A Reason Code that AUTH does not have, no Authentication Method (unless the body is empty), properties that are
     /// unknown, misplaced or repeated, missing or surplus bytes.
+    #[inline]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
-        let mut reader = frame.reader(PacketType::Auth, options)?;
+        super::decode(frame, options)
+    }
+}
+
+impl<'a> Decode<'a> for Auth<'a> {
+    const PACKET_TYPE: PacketType = PacketType::Auth;
+
+    fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
         // Reason Code and properties may be left out together. MQTT 5.0 §3.15.2.1.
         if reader.is_empty() {
             return Ok(Auth {
@@ -58,7 +67,7 @@ impl<'a> Auth<'a> {
 }
 
 impl<'a> AuthProperties<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn read<F: Fault>(reader: &mut Reader<'a, F>) -> Result<Self, F> {
         let mut this = AuthProperties::default();
         let offset = reader.offset();
         let mut properties = PropertyReader::new(reader, PropertySet::AUTH)?;

@@ -2,9 +2,10 @@
 
 use core::num::{NonZeroU16, NonZeroU32};
 
+use super::Decode;
 use super::ack::read_reason_code;
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::primitive::Reader;
+use crate::primitive::{Fault, Reader};
 use crate::property::{PropertyReader, PropertySet, Span};
 use crate::write::{self, Body, Properties, Sink, encoders};
 use crate::{
@@ -70,18 +71,26 @@ impl<'a> ConnAck<'a> {
     ///
     /// Reserved flags, Session Present in a refusal, a code that CONNACK does not have, properties that are unknown,
     /// misplaced, repeated or out of range, missing or surplus bytes.
+    #[inline]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
-        let mut reader = frame.reader(PacketType::ConnAck, options)?;
+        super::decode(frame, options)
+    }
+}
+
+impl<'a> Decode<'a> for ConnAck<'a> {
+    const PACKET_TYPE: PacketType = PacketType::ConnAck;
+
+    fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
         let flags_offset = reader.offset();
         let flags = reader.u8()?;
-        let session_present = match (options.version, flags) {
+        let session_present = match (reader.context().version, flags) {
             // A reserved byte that nobody looks at. MQTT 3.1, section 3.2.
             (ProtocolVersion::V3_1, _) | (_, 0) => false,
             (_, 1) => true,
             // v5 [MQTT-3.2.2-1]
             _ => return Err(reader.error_at(flags_offset, DecodeErrorKind::ConnAckFlags)),
         };
-        let (reason_code, properties) = match options.version {
+        let (reason_code, properties) = match reader.context().version {
             ProtocolVersion::V5 => (
                 read_reason_code(&mut reader)?,
                 ConnAckProperties::read(&mut reader)?,
@@ -104,7 +113,7 @@ impl<'a> ConnAck<'a> {
 }
 
 /// MQTT 3.1.1 §3.2.2.3.
-fn read_return_code(reader: &mut Reader<'_>) -> Result<ReasonCode, DecodeError> {
+fn read_return_code<F: Fault>(reader: &mut Reader<'_, F>) -> Result<ReasonCode, F> {
     let offset = reader.offset();
     let value = reader.u8()?;
     ReasonCode::from_v3_connect_return_code(value)
@@ -112,7 +121,7 @@ fn read_return_code(reader: &mut Reader<'_>) -> Result<ReasonCode, DecodeError> 
 }
 
 impl<'a> ConnAckProperties<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn read<F: Fault>(reader: &mut Reader<'a, F>) -> Result<Self, F> {
         let mut this = ConnAckProperties::default();
         let mut properties = PropertyReader::new(reader, PropertySet::CONNACK)?;
         let mut user = Span::default();

@@ -3,9 +3,9 @@
 use core::fmt;
 use core::num::{NonZeroU16, NonZeroU32};
 
-use super::Will;
+use super::{Decode, Will};
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::primitive::Reader;
+use crate::primitive::{Fault, Reader};
 use crate::property::{PropertyReader, PropertySet, Span};
 use crate::write::{self, Body, Properties, Sink, encoders};
 use crate::{
@@ -70,8 +70,16 @@ impl<'a> Connect<'a> {
     ///
     /// An unknown protocol, reserved or contradictory flags, strings that are none, wildcards in the Will Topic,
     /// properties that are unknown, misplaced, repeated or out of range, missing or surplus bytes.
+    #[inline]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
-        let mut reader = frame.reader(PacketType::Connect, options)?;
+        super::decode(frame, options)
+    }
+}
+
+impl<'a> Decode<'a> for Connect<'a> {
+    const PACKET_TYPE: PacketType = PacketType::Connect;
+
+    fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
         let (version, bridge) = read_protocol(&mut reader)?;
         reader.set_version(version);
         let flags = Flags::read(&mut reader, version)?;
@@ -88,7 +96,7 @@ impl<'a> Connect<'a> {
             None => None,
         };
         // The Remaining Length wins over the flags. MQTT 3.1, section 3.1.
-        let has_more = |reader: &Reader<'_>| version != ProtocolVersion::V3_1 || !reader.is_empty();
+        let has_more = |reader: &Reader<'_, F>| version != ProtocolVersion::V3_1 || !reader.is_empty();
         // v5 [MQTT-3.1.2-16], v5 [MQTT-3.1.2-17], v5 [MQTT-3.1.3-12], v3 [MQTT-3.1.2-18], v3 [MQTT-3.1.2-19],
         // v3 [MQTT-3.1.3-11]
         let username = if flags.username && has_more(&reader) {
@@ -134,7 +142,7 @@ impl fmt::Debug for Connect<'_> {
 }
 
 /// Protocol Name and level, with the bridge bit. MQTT 5.0 §3.1.2.1, §3.1.2.2.
-fn read_protocol(reader: &mut Reader<'_>) -> Result<(ProtocolVersion, bool), DecodeError> {
+fn read_protocol<F: Fault>(reader: &mut Reader<'_, F>) -> Result<(ProtocolVersion, bool), F> {
     let name_offset = reader.offset();
     let is_v3_1_name = match reader.binary()? {
         b"MQTT" => false,
@@ -168,7 +176,7 @@ struct Flags {
 }
 
 impl Flags {
-    fn read(reader: &mut Reader<'_>, version: ProtocolVersion) -> Result<Self, DecodeError> {
+    fn read<F: Fault>(reader: &mut Reader<'_, F>, version: ProtocolVersion) -> Result<Self, F> {
         let offset = reader.offset();
         let bits = reader.u8()?;
         let error = |kind| Err(reader.error_at(offset, kind));
@@ -206,7 +214,7 @@ impl Flags {
 }
 
 impl<'a> ConnectProperties<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn read<F: Fault>(reader: &mut Reader<'a, F>) -> Result<Self, F> {
         let mut this = ConnectProperties::default();
         let mut properties = PropertyReader::new(reader, PropertySet::CONNECT)?;
         let mut user = Span::default();

@@ -1,8 +1,9 @@
 //! DISCONNECT. MQTT 5.0 §3.14.
 
+use super::Decode;
 use super::ack::read_reason_code;
 use crate::error::DecodeError;
-use crate::primitive::Reader;
+use crate::primitive::{Fault, Reader};
 use crate::property::{PropertyReader, PropertySet, Span};
 use crate::write::{self, Body, Properties, Sink, encoders};
 use crate::{
@@ -50,9 +51,17 @@ impl<'a> Disconnect<'a> {
     ///
     /// A Reason Code that DISCONNECT does not have, properties that are unknown, misplaced or repeated, a Session Expiry
     /// Interval from a server, missing or surplus bytes.
+    #[inline]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
-        let mut reader = frame.reader(PacketType::Disconnect, options)?;
-        if options.version != ProtocolVersion::V5 || reader.is_empty() {
+        super::decode(frame, options)
+    }
+}
+
+impl<'a> Decode<'a> for Disconnect<'a> {
+    const PACKET_TYPE: PacketType = PacketType::Disconnect;
+
+    fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
+        if reader.context().version != ProtocolVersion::V5 || reader.is_empty() {
             // Without a Reason Code it is 0x00. MQTT 5.0 §3.14.2.1.
             reader.finish()?;
             return Ok(Disconnect::new(ReasonCode::NORMAL_DISCONNECTION));
@@ -73,7 +82,7 @@ impl<'a> Disconnect<'a> {
 }
 
 impl<'a> DisconnectProperties<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn read<F: Fault>(reader: &mut Reader<'a, F>) -> Result<Self, F> {
         // v5 [MQTT-3.14.2-2]
         let allowed = match reader.context().receiver {
             Role::Server => PropertySet::DISCONNECT,

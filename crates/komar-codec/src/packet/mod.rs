@@ -29,7 +29,8 @@ pub use unsuback::UnsubAck;
 pub use unsubscribe::{Unsubscribe, UnsubscribeFilters, UnsubscribeFiltersIter};
 pub use will::{Will, WillProperties};
 
-use crate::error::DecodeError;
+use crate::error::{DecodeError, DecodeErrorKind};
+use crate::primitive::{Fault, Reader, Unnamed};
 use crate::write::{self, Body, Sink};
 use crate::{DecodeOptions, EncodeError, Frame, PacketType, ProtocolVersion};
 
@@ -78,30 +79,24 @@ impl<'a> Packet<'a> {
     /// # Errors
     ///
     /// What the packet's own `decode` says.
+    #[inline]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
-        Ok(match frame.packet_type() {
-            PacketType::Publish => Packet::Publish(Publish::decode(frame, options)?),
-            PacketType::PubAck => Packet::PubAck(PubAck::decode(frame, options)?),
-            PacketType::PubRec => Packet::PubRec(PubRec::decode(frame, options)?),
-            PacketType::PubRel => Packet::PubRel(PubRel::decode(frame, options)?),
-            PacketType::PubComp => Packet::PubComp(PubComp::decode(frame, options)?),
-            PacketType::PingReq => {
-                frame.reader(PacketType::PingReq, options)?.finish()?;
-                Packet::PingReq
-            }
-            PacketType::PingResp => {
-                frame.reader(PacketType::PingResp, options)?.finish()?;
-                Packet::PingResp
-            }
-            PacketType::Connect => Packet::Connect(Connect::decode(frame, options)?),
-            PacketType::ConnAck => Packet::ConnAck(ConnAck::decode(frame, options)?),
-            PacketType::Subscribe => Packet::Subscribe(Subscribe::decode(frame, options)?),
-            PacketType::SubAck => Packet::SubAck(SubAck::decode(frame, options)?),
-            PacketType::Unsubscribe => Packet::Unsubscribe(Unsubscribe::decode(frame, options)?),
-            PacketType::UnsubAck => Packet::UnsubAck(UnsubAck::decode(frame, options)?),
-            PacketType::Disconnect => Packet::Disconnect(Disconnect::decode(frame, options)?),
-            PacketType::Auth => Packet::Auth(Auth::decode(frame, options)?),
-        })
+        match frame.packet_type() {
+            PacketType::Publish => decode_any::<Publish<'_>>(frame, options),
+            PacketType::PubAck => decode_any::<PubAck<'_>>(frame, options),
+            PacketType::PubRec => decode_any::<PubRec<'_>>(frame, options),
+            PacketType::PubRel => decode_any::<PubRel<'_>>(frame, options),
+            PacketType::PubComp => decode_any::<PubComp<'_>>(frame, options),
+            PacketType::PingReq | PacketType::PingResp => decode_ping(frame, options),
+            PacketType::Connect => decode_any::<Connect<'_>>(frame, options),
+            PacketType::ConnAck => decode_any::<ConnAck<'_>>(frame, options),
+            PacketType::Subscribe => decode_any::<Subscribe<'_>>(frame, options),
+            PacketType::SubAck => decode_any::<SubAck<'_>>(frame, options),
+            PacketType::Unsubscribe => decode_any::<Unsubscribe<'_>>(frame, options),
+            PacketType::UnsubAck => decode_any::<UnsubAck<'_>>(frame, options),
+            PacketType::Disconnect => decode_any::<Disconnect<'_>>(frame, options),
+            PacketType::Auth => decode_any::<Auth<'_>>(frame, options),
+        }
     }
 
     /// Bytes that [`encode`](Self::encode) will write, fixed header included.
@@ -174,6 +169,69 @@ impl<'a> Packet<'a> {
             Packet::Auth(_) => PacketType::Auth,
         }
     }
+}
+
+macro_rules! packets {
+    ($($packet:ident)*) => {$(
+        impl<'a> From<$packet<'a>> for Packet<'a> {
+            #[inline]
+            fn from(packet: $packet<'a>) -> Self {
+                Packet::$packet(packet)
+            }
+        }
+    )*};
+}
+
+packets!(Connect ConnAck Publish PubAck PubRec PubRel PubComp Subscribe SubAck Unsubscribe UnsubAck Disconnect Auth);
+
+/// A packet that can be read.
+pub(crate) trait Decode<'a>: Sized {
+    const PACKET_TYPE: PacketType;
+
+    /// Reads the body; fixed header and type are checked.
+    fn read<F: Fault>(reader: Reader<'a, F>) -> Result<Self, F>;
+}
+
+/// Reads a packet that is to be of that type: quickly, and a second time if there is a fault that needs a name.
+#[inline(always)]
+fn decode<'a, T: Decode<'a>>(frame: Frame<'a>, options: &DecodeOptions) -> Result<T, DecodeError> {
+    if frame.packet_type() != T::PACKET_TYPE {
+        return Err(frame
+            .reader::<DecodeError>(options)
+            .error_at(0, DecodeErrorKind::UnexpectedPacketType));
+    }
+    match T::read(frame.reader::<Unnamed>(options)) {
+        Ok(packet) => Ok(packet),
+        Err(Unnamed) => decode_again(frame, options),
+    }
+}
+
+/// As [`decode`]. A function for each type: where their results come together in one, that copies them about.
+#[inline(never)]
+fn decode_any<'a, T>(frame: Frame<'a>, options: &DecodeOptions) -> Result<Packet<'a>, DecodeError>
+where
+    T: Decode<'a>,
+    Packet<'a>: From<T>,
+{
+    match T::read(frame.reader::<Unnamed>(options)) {
+        Ok(packet) => Ok(packet.into()),
+        Err(Unnamed) => decode_again::<T>(frame, options).map(Packet::from),
+    }
+}
+
+#[inline(never)]
+fn decode_ping<'a>(frame: Frame<'a>, options: &DecodeOptions) -> Result<Packet<'a>, DecodeError> {
+    frame.reader::<DecodeError>(options).finish()?;
+    Ok(match frame.packet_type() {
+        PacketType::PingReq => Packet::PingReq,
+        _ => Packet::PingResp,
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn decode_again<'a, T: Decode<'a>>(frame: Frame<'a>, options: &DecodeOptions) -> Result<T, DecodeError> {
+    T::read(frame.reader::<DecodeError>(options))
 }
 
 /// PINGREQ or PINGRESP: a fixed header and nothing else. MQTT 5.0 §3.12, §3.13.

@@ -4,10 +4,10 @@ use core::num::NonZeroU16;
 
 use bytes::BufMut;
 
-use super::OutgoingPublish;
+use super::{Decode, OutgoingPublish};
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::fixed_header::publish_qos;
-use crate::primitive::Reader;
+use crate::primitive::{Fault, Reader};
 use crate::property::{PropertyReader, PropertySet, Span};
 use crate::repeated::{Forwarded, ReceivedProperties};
 use crate::write::{self, Body, Properties, Sink};
@@ -80,22 +80,7 @@ impl<'a> Publish<'a> {
     // processor has to wait: 15 to 20 ns.
     #[inline(always)]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
-        let (mut reader, start) = Start::read(frame, options)?;
-        let properties = if options.version == ProtocolVersion::V5 && !reader.skip_zero() {
-            PublishProperties::read(&mut reader)?
-        } else {
-            PublishProperties::default()
-        };
-        start.check_topic_name(&properties, &reader, frame)?;
-        Ok(Publish {
-            dup: frame.flags() & 0b1000 != 0,
-            qos: start.qos,
-            retain: frame.flags() & 0b0001 != 0,
-            topic_name: start.topic_name,
-            packet_identifier: start.packet_identifier,
-            properties,
-            payload: reader.take_rest(),
-        })
+        super::decode(frame, options)
     }
 
     /// Whether the payload is what the Payload Format Indicator says. A receiver may refuse the message where it is not,
@@ -107,59 +92,70 @@ impl<'a> Publish<'a> {
     }
 }
 
-/// What stands in front of the properties.
-pub(crate) struct Start<'a> {
-    pub(crate) qos: QoS,
-    pub(crate) topic_name: &'a str,
-    pub(crate) packet_identifier: Option<PacketIdentifier>,
+impl<'a> Decode<'a> for Publish<'a> {
+    const PACKET_TYPE: PacketType = PacketType::Publish;
+
+    #[inline(always)]
+    fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
+        let start = Start::read(&mut reader, Reader::topic_name)?;
+        let properties = if reader.context().version == ProtocolVersion::V5 && !reader.skip_zero() {
+            // A reader whose address nobody takes stays in registers.
+            let mut behind = reader;
+            let properties = PublishProperties::read(&mut behind)?;
+            reader = behind;
+            properties
+        } else {
+            PublishProperties::default()
+        };
+        if start.topic_name.is_empty() {
+            properties.check_alias(start.offset, &reader)?;
+        }
+        Ok(Publish {
+            dup: reader.context().flags & 0b1000 != 0,
+            qos: start.qos,
+            retain: reader.context().flags & 0b0001 != 0,
+            topic_name: start.topic_name,
+            packet_identifier: start.packet_identifier,
+            properties,
+            payload: reader.take_rest(),
+        })
+    }
 }
 
-impl<'a> Start<'a> {
-    /// Reads it, and gives the reader of what follows.
-    #[inline]
-    pub(crate) fn read(frame: Frame<'a>, options: &DecodeOptions) -> Result<(Reader<'a>, Self), DecodeError> {
-        let mut reader = frame.reader(PacketType::Publish, options)?;
-        let Some(qos) = publish_qos(frame.flags()) else {
+/// What stands in front of the properties.
+pub(crate) struct Start<N> {
+    pub(crate) qos: QoS,
+    pub(crate) topic_name: N,
+    pub(crate) packet_identifier: Option<PacketIdentifier>,
+    /// From the first byte of the frame to the variable header.
+    pub(crate) offset: usize,
+}
+
+impl<N> Start<N> {
+    /// Reads it; `topic_name` reads the name.
+    #[inline(always)]
+    pub(crate) fn read<'a, F: Fault>(
+        reader: &mut Reader<'a, F>,
+        topic_name: impl FnOnce(&mut Reader<'a, F>) -> Result<N, F>,
+    ) -> Result<Self, F> {
+        let offset = reader.offset();
+        let Some(qos) = publish_qos(reader.context().flags) else {
             return Err(reader.error_at(0, DecodeErrorKind::QoS));
         };
         // v5 [MQTT-3.3.2-1], v3 [MQTT-3.3.2-1]
-        let topic_name = reader.topic_name()?;
+        let topic_name = topic_name(reader)?;
         // v5 [MQTT-2.2.1-2], v3 [MQTT-2.3.1-5]
         let packet_identifier = match qos {
             QoS::AtMostOnce => None,
             QoS::AtLeastOnce | QoS::ExactlyOnce => Some(reader.packet_identifier()?),
         };
-        let start = Start {
+        Ok(Start {
             qos,
             topic_name,
             packet_identifier,
-        };
-        Ok((reader, start))
+            offset,
+        })
     }
-
-    /// An empty name needs an alias.
-    #[inline]
-    pub(crate) fn check_topic_name(
-        &self,
-        properties: &PublishProperties<'_>,
-        reader: &Reader<'_>,
-        frame: Frame<'_>,
-    ) -> Result<(), DecodeError> {
-        if self.topic_name.is_empty() && properties.topic_alias.is_none() {
-            return Err(missing_topic_name(reader, frame));
-        }
-        Ok(())
-    }
-}
-
-/// v5 §3.3.2.1 names it a protocol error, v3 [MQTT-4.7.3-1] an invalid name.
-#[cold]
-fn missing_topic_name(reader: &Reader<'_>, frame: Frame<'_>) -> DecodeError {
-    let kind = match reader.context().version {
-        ProtocolVersion::V5 => DecodeErrorKind::MissingTopicName,
-        ProtocolVersion::V3_1 | ProtocolVersion::V3_1_1 => DecodeErrorKind::EmptyTopicName,
-    };
-    reader.error_at(frame.len().saturating_sub(frame.body().len()), kind)
 }
 
 impl<'a> PublishProperties<'a> {
@@ -171,9 +167,22 @@ impl<'a> PublishProperties<'a> {
         self.received.forwarded()
     }
 
+    /// What an empty Topic Name needs; `offset` is where it stands.
+    pub(crate) fn check_alias<F: Fault>(&self, offset: usize, reader: &Reader<'_, F>) -> Result<(), F> {
+        if self.topic_alias.is_some() {
+            return Ok(());
+        }
+        // v5 §3.3.2.1 names it a protocol error, v3 [MQTT-4.7.3-1] an invalid name.
+        let kind = match reader.context().version {
+            ProtocolVersion::V5 => DecodeErrorKind::MissingTopicName,
+            ProtocolVersion::V3_1 | ProtocolVersion::V3_1_1 => DecodeErrorKind::EmptyTopicName,
+        };
+        Err(reader.error_at(offset, kind))
+    }
+
     /// Property Length and properties.
     #[inline(never)]
-    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    pub(crate) fn read<F: Fault>(reader: &mut Reader<'a, F>) -> Result<Self, F> {
         let mut this = PublishProperties::default();
         // v5 [MQTT-3.3.4-6]
         let allowed = match reader.context().receiver {
@@ -218,7 +227,7 @@ impl<'a> PublishProperties<'a> {
 }
 
 impl PayloadFormat {
-    pub(super) fn read(value: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn read<F: Fault>(value: &mut Reader<'_, F>) -> Result<Self, F> {
         Ok(match value.boolean(PropertyId::PayloadFormatIndicator)? {
             false => PayloadFormat::Unspecified,
             true => PayloadFormat::Utf8,
@@ -231,10 +240,12 @@ impl PayloadFormat {
 }
 
 /// A Topic Name for answers. v5 [MQTT-3.3.2-13], v5 [MQTT-3.3.2-14]
-pub(super) fn read_response_topic<'a>(value: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
-    value.non_empty_topic_name().map_err(|error| match error.kind() {
-        DecodeErrorKind::WildcardInTopicName => error.with_kind(DecodeErrorKind::WildcardInResponseTopic),
-        _ => error,
+pub(super) fn read_response_topic<'a, F: Fault>(value: &mut Reader<'a, F>) -> Result<&'a str, F> {
+    value.non_empty_topic_name().map_err(|fault| {
+        fault.rename(
+            DecodeErrorKind::WildcardInTopicName,
+            DecodeErrorKind::WildcardInResponseTopic,
+        )
     })
 }
 

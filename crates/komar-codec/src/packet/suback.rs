@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use super::AckProperties;
 use super::ack::read_reason_code;
+use super::{AckProperties, Decode};
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::primitive::Reader;
+use crate::primitive::{Fault, Reader};
 use crate::write::{self, Body, Sink, encoders};
 use crate::{DecodeOptions, EncodeError, Frame, PacketIdentifier, PacketType, ProtocolVersion, ReasonCode};
 
@@ -27,10 +27,18 @@ impl<'a> SubAck<'a> {
     ///
     /// Packet Identifier 0, a code that SUBACK does not have, no code (3.1 allows that), properties other than Reason
     /// String and User Property, missing bytes.
+    #[inline]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
-        let mut reader = frame.reader(PacketType::SubAck, options)?;
+        super::decode(frame, options)
+    }
+}
+
+impl<'a> Decode<'a> for SubAck<'a> {
+    const PACKET_TYPE: PacketType = PacketType::SubAck;
+
+    fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
         let packet_identifier = reader.packet_identifier()?;
-        let properties = match options.version {
+        let properties = match reader.context().version {
             ProtocolVersion::V5 => AckProperties::read(&mut reader)?,
             ProtocolVersion::V3_1 | ProtocolVersion::V3_1_1 => AckProperties::default(),
         };
@@ -63,7 +71,7 @@ impl<'a> ReasonCodes<'a> {
     }
 
     /// The rest of the packet: codes that its type has. Those of 3.x are among the codes of 5.0 but for one value.
-    pub(super) fn read(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
+    pub(super) fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
         let payload = reader.rest();
         let version = reader.context().version;
         if payload.is_empty() && version != ProtocolVersion::V3_1 {

@@ -2,9 +2,10 @@
 
 use core::fmt;
 
+use super::Decode;
 use super::publish::check_subscription_identifier;
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::primitive::Reader;
+use crate::primitive::{Fault, Reader};
 use crate::property::{PropertyReader, PropertySet, Span};
 use crate::repeated::split_string;
 use crate::write::{self, Body, Properties, Sink, encoders};
@@ -110,11 +111,19 @@ impl<'a> Subscribe<'a> {
     ///
     /// Packet Identifier 0, no Topic Filter (3.1 allows that), strings that are none, QoS 3, reserved options,
     /// Subscription Identifier 0, properties that are unknown, misplaced or repeated, missing bytes.
+    #[inline]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
-        let mut reader = frame.reader(PacketType::Subscribe, options)?;
+        super::decode(frame, options)
+    }
+}
+
+impl<'a> Decode<'a> for Subscribe<'a> {
+    const PACKET_TYPE: PacketType = PacketType::Subscribe;
+
+    fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
         let packet_identifier = reader.packet_identifier()?;
         let (mut subscription_identifier, mut user_properties) = (None, UserProperties::default());
-        if options.version == ProtocolVersion::V5 {
+        if reader.context().version == ProtocolVersion::V5 {
             let mut properties = PropertyReader::new(&mut reader, PropertySet::SUBSCRIBE)?;
             let mut user = Span::default();
             while let Some(property) = properties.next()? {
@@ -157,7 +166,7 @@ impl<'a> SubscribeFilters<'a> {
         SubscribeFilters(Filters::Given(filters))
     }
 
-    fn read(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
+    fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
         let version = reader.context().version;
         let payload = reader.rest();
         // v5 [MQTT-3.8.3-2], v3 [MQTT-3.8.3-3]; 3.1 has no such rule, and Mosquitto answers.

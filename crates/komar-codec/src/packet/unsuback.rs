@@ -1,7 +1,8 @@
 //! UNSUBACK. MQTT 5.0 §3.11.
 
-use super::{AckProperties, ReasonCodes};
+use super::{AckProperties, Decode, ReasonCodes};
 use crate::error::DecodeError;
+use crate::primitive::{Fault, Reader};
 use crate::write::{self, Body, Sink, encoders};
 use crate::{DecodeOptions, EncodeError, Frame, PacketIdentifier, PacketType, ProtocolVersion};
 
@@ -23,10 +24,18 @@ impl<'a> UnsubAck<'a> {
     ///
     /// Packet Identifier 0; in 5.0 a code that UNSUBACK does not have, no code, properties other than Reason String and
     /// User Property; missing or surplus bytes.
+    #[inline]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
-        let mut reader = frame.reader(PacketType::UnsubAck, options)?;
+        super::decode(frame, options)
+    }
+}
+
+impl<'a> Decode<'a> for UnsubAck<'a> {
+    const PACKET_TYPE: PacketType = PacketType::UnsubAck;
+
+    fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
         let packet_identifier = reader.packet_identifier()?;
-        if options.version != ProtocolVersion::V5 {
+        if reader.context().version != ProtocolVersion::V5 {
             reader.finish()?;
             return Ok(UnsubAck {
                 packet_identifier,

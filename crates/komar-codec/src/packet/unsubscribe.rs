@@ -2,8 +2,9 @@
 
 use core::fmt;
 
+use super::Decode;
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::primitive::Reader;
+use crate::primitive::{Fault, Reader};
 use crate::property::{PropertyReader, PropertySet, Span};
 use crate::repeated::split_string;
 use crate::write::{self, Body, Properties, Sink, encoders};
@@ -29,11 +30,19 @@ impl<'a> Unsubscribe<'a> {
     ///
     /// Packet Identifier 0, no Topic Filter (3.1 allows that), strings that are none, properties other than User
     /// Property, missing bytes.
+    #[inline]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
-        let mut reader = frame.reader(PacketType::Unsubscribe, options)?;
+        super::decode(frame, options)
+    }
+}
+
+impl<'a> Decode<'a> for Unsubscribe<'a> {
+    const PACKET_TYPE: PacketType = PacketType::Unsubscribe;
+
+    fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
         let packet_identifier = reader.packet_identifier()?;
         let mut user_properties = UserProperties::default();
-        if options.version == ProtocolVersion::V5 {
+        if reader.context().version == ProtocolVersion::V5 {
             let mut properties = PropertyReader::new(&mut reader, PropertySet::UNSUBSCRIBE)?;
             let mut user = Span::default();
             while properties.next()?.is_some() {
@@ -69,7 +78,7 @@ impl<'a> UnsubscribeFilters<'a> {
         UnsubscribeFilters(Filters::Given(filters))
     }
 
-    fn read(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
+    fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
         let payload = reader.rest();
         // v5 [MQTT-3.10.3-2], v3 [MQTT-3.10.3-2]; 3.1 has no such rule, and Mosquitto answers.
         if payload.is_empty() && reader.context().version != ProtocolVersion::V3_1 {

@@ -1,8 +1,7 @@
 //! The Will of a CONNECT. MQTT 5.0 §3.1.2.5, §3.1.3.2 to §3.1.3.4.
 
 use super::publish::{PayloadFormat, read_response_topic};
-use crate::error::DecodeError;
-use crate::primitive::Reader;
+use crate::primitive::{Fault, Reader};
 use crate::property::{PropertyReader, PropertySet, Span};
 use crate::repeated::{Forwarded, ReceivedProperties};
 use crate::write::{Properties, Sink};
@@ -53,12 +52,12 @@ impl<'a> Will<'a> {
     }
 
     /// Will Properties, Will Topic and Will Payload. v5 [MQTT-3.1.3-1], v3 [MQTT-3.1.3-1]
-    pub(super) fn read(
-        reader: &mut Reader<'a>,
+    pub(super) fn read<F: Fault>(
+        reader: &mut Reader<'a, F>,
         version: ProtocolVersion,
         qos: QoS,
         retain: bool,
-    ) -> Result<Self, DecodeError> {
+    ) -> Result<Self, F> {
         let properties = match version {
             ProtocolVersion::V5 => WillProperties::read(reader)?,
             ProtocolVersion::V3_1 | ProtocolVersion::V3_1_1 => WillProperties::default(),
@@ -90,7 +89,7 @@ impl<'a> WillProperties<'a> {
         self.received.forwarded()
     }
 
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn read<F: Fault>(reader: &mut Reader<'a, F>) -> Result<Self, F> {
         let mut this = WillProperties::default();
         let mut properties = PropertyReader::new(reader, PropertySet::WILL)?;
         let (mut user, mut has_gaps) = (Span::default(), false);
