@@ -6,7 +6,7 @@ use bytes::BufMut;
 
 use super::publish::{check, check_subscription_identifier, first_byte};
 use crate::write::{
-    check_length, remaining_length, total_length, variable_byte_integer_length, with_variable_byte_integer,
+    check_length, remaining_length, variable_byte_integer_length, with_variable_byte_integer,
 };
 use crate::{EncodeError, PacketIdentifier, PropertyId, ProtocolVersion, QoS};
 
@@ -77,8 +77,8 @@ struct Lengths {
     remaining: u32,
     /// Bytes of all properties.
     properties: u32,
-    /// Bytes of the whole packet.
-    total: usize,
+    /// Bytes of the packet without its payload.
+    header: usize,
 }
 
 impl OutgoingPublish<'_> {
@@ -89,7 +89,8 @@ impl OutgoingPublish<'_> {
     /// As [`encode_header`](Self::encode_header), without [`EncodeError::BufferFull`].
     #[inline]
     pub fn encoded_len(&self, version: ProtocolVersion) -> Result<usize, EncodeError> {
-        self.lengths(version).map(|lengths| lengths.total)
+        let lengths = self.lengths(version)?;
+        Ok(lengths.header.saturating_add(self.payload_len))
     }
 
     /// Writes everything but the payload, or nothing.
@@ -101,16 +102,12 @@ impl OutgoingPublish<'_> {
     #[inline]
     pub fn encode_header(&self, version: ProtocolVersion, out: &mut impl BufMut) -> Result<(), EncodeError> {
         let lengths = self.lengths(version)?;
-        self.put_header(
-            version,
-            &lengths,
-            lengths.total.saturating_sub(self.payload_len),
-            out,
-        )
+        self.put_header(version, &lengths, lengths.header, out)
     }
 
     /// Writes header and payload, or nothing; `payload` has as many bytes as was said.
-    #[inline]
+    // In line: a call needs the fields in memory, where Publish::encode would copy them to.
+    #[inline(always)]
     pub(super) fn encode(
         &self,
         version: ProtocolVersion,
@@ -118,13 +115,14 @@ impl OutgoingPublish<'_> {
         out: &mut impl BufMut,
     ) -> Result<(), EncodeError> {
         let lengths = self.lengths(version)?;
-        self.put_header(version, &lengths, lengths.total, out)?;
+        let total = lengths.header.saturating_add(payload.len());
+        self.put_header(version, &lengths, total, out)?;
         out.put_slice(payload);
         Ok(())
     }
 
     /// Writes the header if there is room for `needed` bytes.
-    #[inline]
+    #[inline(always)]
     fn put_header(
         &self,
         version: ProtocolVersion,
@@ -145,24 +143,25 @@ impl OutgoingPublish<'_> {
             out,
         );
         out.put_slice(topic_name);
-        match (self.packet_identifier, version) {
-            (Some(identifier), ProtocolVersion::V5) if lengths.properties == 0 => {
+        let is_v5 = version == ProtocolVersion::V5;
+        let has_properties = is_v5 && lengths.properties > 0;
+        match self.packet_identifier {
+            // v5 [MQTT-2.2.2-1]: the length is there even where there are no properties.
+            Some(identifier) if is_v5 && !has_properties => {
                 let [high, low] = identifier.get().to_be_bytes();
                 out.put_slice(&[high, low, 0]);
             }
-            (identifier, version) => {
-                if let Some(identifier) = identifier {
-                    out.put_slice(&identifier.get().to_be_bytes());
-                }
-                if version == ProtocolVersion::V5 {
-                    self.put_properties(lengths.properties, out);
-                }
-            }
+            Some(identifier) => out.put_slice(&identifier.get().to_be_bytes()),
+            None if is_v5 && !has_properties => out.put_slice(&[0]),
+            None => {}
+        }
+        if has_properties {
+            self.put_properties(lengths.properties, out);
         }
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn lengths(&self, version: ProtocolVersion) -> Result<Lengths, EncodeError> {
         check(self.qos, self.dup, self.packet_identifier)?;
         check_length(self.topic_name.as_bytes())?;
@@ -170,22 +169,22 @@ impl OutgoingPublish<'_> {
         if self.topic_name.is_empty() && !(is_v5 && self.topic_alias.is_some()) {
             return Err(EncodeError::MissingTopicName);
         }
-        let identifier: usize = if self.packet_identifier.is_some() { 2 } else { 0 };
-        let mut length = identifier
-            .saturating_add(2)
-            .saturating_add(self.topic_name.len())
-            .saturating_add(self.payload_len);
+        let identifier: usize = if self.packet_identifier.is_some() { 4 } else { 2 };
+        let mut variable = identifier.wrapping_add(self.topic_name.len());
         let mut properties = 0;
         if is_v5 {
             properties = self.properties_length()?;
-            length = length
-                .saturating_add(usize::try_from(properties).unwrap_or(usize::MAX))
-                .saturating_add(variable_byte_integer_length(properties));
+            variable = variable
+                .wrapping_add(usize::try_from(properties).unwrap_or(usize::MAX))
+                .wrapping_add(variable_byte_integer_length(properties));
         }
+        // Nothing wraps: the name has less than 2^16 bytes, the properties less than 2^28.
+        let remaining = remaining_length(variable.saturating_add(self.payload_len))?;
+        let fixed = variable_byte_integer_length(remaining).wrapping_add(1);
         Ok(Lengths {
-            remaining: remaining_length(length)?,
+            remaining,
             properties,
-            total: total_length(length)?,
+            header: variable.wrapping_add(fixed),
         })
     }
 
@@ -207,13 +206,7 @@ impl OutgoingPublish<'_> {
         remaining_length(length)
     }
 
-    #[inline]
     fn put_properties(&self, length: u32, out: &mut impl BufMut) {
-        if length == 0 {
-            // v5 [MQTT-2.2.2-1]
-            out.put_slice(&[0]);
-            return;
-        }
         with_variable_byte_integer(length, |bytes| out.put_slice(bytes));
         for identifier in self.subscription_identifiers {
             out.put_slice(&[PropertyId::SubscriptionIdentifier.as_u8()]);
@@ -234,11 +227,14 @@ impl OutgoingPublish<'_> {
 }
 
 /// First byte, Remaining Length and length of the Topic Name: one write for the lengths that are usual.
-#[inline]
+#[inline(always)]
 fn put_start(first: u8, remaining: u32, topic_length: u16, out: &mut impl BufMut) {
     let [high, low] = topic_length.to_be_bytes();
+    if let (Ok(length), true) = (u8::try_from(remaining), remaining < 0x80) {
+        out.put_slice(&[first, length, high, low]);
+        return;
+    }
     with_variable_byte_integer(remaining, |bytes| match *bytes {
-        [a] => out.put_slice(&[first, a, high, low]),
         [a, b] => out.put_slice(&[first, a, b, high, low]),
         _ => {
             out.put_slice(&[first]);
