@@ -219,7 +219,7 @@ pub enum Framing<'a> {
 #[inline(always)]
 pub fn frame<'a>(input: &'a [u8], options: &DecodeOptions) -> Result<Framing<'a>, DecodeError> {
     let (header, total) = match short_header(input, options) {
-        Some(total) => (2, total),
+        Some(found) => found,
         None => match any_header(input, options)? {
             Header::Whole { header, total } => (header, total),
             Header::Incomplete { needed } => return Ok(Framing::Incomplete { needed }),
@@ -240,15 +240,18 @@ pub fn frame<'a>(input: &'a [u8], options: &DecodeOptions) -> Result<Framing<'a>
     }
 }
 
-/// Bytes of the packet, if the first two are right and all there is to the fixed header.
-#[inline]
-fn short_header(input: &[u8], options: &DecodeOptions) -> Option<usize> {
-    let [first, length, ..] = input else {
-        return None;
+/// Bytes of the fixed header and of the packet, if the Remaining Length has one or two bytes and nothing is wrong.
+#[inline(always)]
+fn short_header(input: &[u8], options: &DecodeOptions) -> Option<(u8, usize)> {
+    let (first, header, length) = match input {
+        [first, length @ 0..0x80, ..] => (*first, 2, u16::from(*length)),
+        // Two bytes whose second is 0 are not the shortest form.
+        [first, low, high @ 1..0x80, ..] => (*first, 3, u16::from(*low & 0x7F) | (u16::from(*high) << 7)),
+        _ => return None,
     };
-    let total = u32::from(*length).saturating_add(2);
-    let is_right = is_right_first_byte(*first, options) & (*length < 0x80);
-    (is_right && total <= options.maximum_packet_size).then_some(usize::from(*length).saturating_add(2))
+    let total = usize::from(length).saturating_add(usize::from(header));
+    let maximum = usize::try_from(options.maximum_packet_size).unwrap_or(usize::MAX);
+    (is_right_first_byte(first, options) && total <= maximum).then_some((header, total))
 }
 
 /// What a fixed header says.

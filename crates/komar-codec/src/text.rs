@@ -42,7 +42,7 @@ pub(crate) fn is_topic_name(bytes: &[u8], policy: Utf8Policy) -> bool {
 }
 
 /// A string that was checked when it was decoded, without its length.
-#[inline]
+#[inline(never)]
 pub(crate) fn known(bytes: &[u8]) -> Option<&str> {
     utf8(bytes)
 }

@@ -65,6 +65,7 @@ impl SubscriptionOptions {
     }
 
     /// The options byte of 5.0, or the Requested QoS of 3.x.
+    #[inline]
     fn from_byte(byte: u8, version: ProtocolVersion) -> Result<Self, DecodeErrorKind> {
         let reserved = if version == ProtocolVersion::V5 {
             0b1100_0000
@@ -229,6 +230,7 @@ pub struct SubscribeFiltersIter<'a>(Filters<'a>);
 impl<'a> Iterator for SubscribeFiltersIter<'a> {
     type Item = (&'a str, SubscriptionOptions);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.0 {
             Filters::Received(payload, version) => {

@@ -137,6 +137,7 @@ pub struct UnsubscribeFiltersIter<'a>(Filters<'a>);
 impl<'a> Iterator for UnsubscribeFiltersIter<'a> {
     type Item = &'a str;
 
+    #[inline]
     fn next(&mut self) -> Option<&'a str> {
         match &mut self.0 {
             Filters::Received(payload) => {
