@@ -481,3 +481,113 @@ fn payloads_are_looked_at_on_demand() {
         assert_eq!(publish.has_valid_payload(), is_valid, "{hex}");
     }
 }
+
+/// A name that is missing is noticed by the encoder of packets with properties too, which is another one.
+#[test]
+fn an_empty_name_needs_an_alias_whatever_else_there_is() {
+    let properties = PublishProperties {
+        message_expiry_interval: Some(1),
+        ..PublishProperties::default()
+    };
+    let nameless = Publish {
+        topic_name: "",
+        properties: properties.clone(),
+        ..publish()
+    };
+    let refused = error(Packet::Publish(nameless.clone()), ProtocolVersion::V5);
+    assert_eq!(refused, EncodeError::MissingTopicName);
+    let alias = core::num::NonZeroU16::new(7);
+    let properties = PublishProperties {
+        topic_alias: alias,
+        ..properties
+    };
+    let by_alias = Packet::Publish(Publish {
+        properties,
+        ..nameless
+    });
+    assert_eq!(
+        encode(&by_alias, ProtocolVersion::V5),
+        unhex("300d0000082300070200000001")
+            .into_iter()
+            .chain(*b"hi")
+            .collect::<Vec<u8>>()
+    );
+}
+
+/// Both values of the indicator are written: "bytes" is not the same as nothing to a receiver that asks.
+#[test]
+fn a_payload_format_is_written_as_it_is() {
+    for (format, byte) in [(PayloadFormat::Unspecified, 0), (PayloadFormat::Utf8, 1)] {
+        let properties = PublishProperties {
+            payload_format_indicator: Some(format),
+            ..PublishProperties::default()
+        };
+        let packet = Packet::Publish(Publish {
+            properties,
+            ..publish()
+        });
+        let expected = [0x30, 8, 0, 1, b'a', 2, 1, byte, b'h', b'i'];
+        assert_eq!(encode(&packet, ProtocolVersion::V5), expected);
+    }
+}
+
+/// What is passed on is what was received, less what is the server's own.
+#[test]
+fn a_received_publish_knows_what_is_passed_on() {
+    let bytes = b"\x30\x14\x00\x01a\x0c\x02\x00\x00\x00\x3c\x26\x00\x01k\x00\x01vhi!!";
+    let options = DecodeOptions::new(ProtocolVersion::V5, Role::Server);
+    let publish = Publish::decode(common::whole(bytes, &options).unwrap(), &options).unwrap();
+    let forwarded: Vec<&[u8]> = publish.properties.forwarded().collect();
+    assert_eq!(forwarded, [b"\x26\x00\x01k\x00\x01v"]);
+}
+
+/// The Remaining Length where its form changes, by the encoder of outgoing packets, which has an own way for short ones.
+#[test]
+fn outgoing_lengths_where_their_form_changes() {
+    for remaining in [
+        3, 126, 127, 128, 129, 200, 255, 256, 300, 16_383, 16_384, 2_097_151, 2_097_152,
+    ] {
+        let outgoing = OutgoingPublish {
+            payload_len: remaining - 3,
+            ..outgoing()
+        };
+        let mut out = Vec::new();
+        outgoing.encode_header(ProtocolVersion::V3_1_1, &mut out).unwrap();
+        // MQTT 5.0 §1.5.5, as it is written there.
+        let (mut expected, mut rest) = (vec![0x30], remaining);
+        loop {
+            let byte = u8::try_from(rest % 128).unwrap();
+            rest /= 128;
+            expected.push(if rest > 0 { byte | 128 } else { byte });
+            if rest == 0 {
+                break;
+            }
+        }
+        expected.extend([0, 1, b'a']);
+        assert_eq!(out, expected, "{remaining}");
+        let total = out.len() + remaining - 3;
+        assert_eq!(outgoing.encoded_len(ProtocolVersion::V3_1_1), Ok(total));
+    }
+}
+
+/// Comparison and `Debug` look at the contents, and a password is in neither output.
+#[test]
+fn packets_show_what_they_hold() {
+    let at_most_once = SubscriptionOptions::default();
+    let (one, other) = ([("a", at_most_once)], [("b", at_most_once)]);
+    let (one, other) = (
+        SubscribeFilters::from_slice(&one),
+        SubscribeFilters::from_slice(&other),
+    );
+    assert_ne!(one, other);
+    assert!(format!("{one:?}").contains("\"a\""));
+    assert!(format!("{:?}", one.iter()).contains("\"a\""));
+    let connect = Connect {
+        username: Some("somebody"),
+        password: Some(b"12345"),
+        ..connect(ProtocolVersion::V5)
+    };
+    let shown = format!("{connect:?}");
+    assert!(shown.contains("somebody") && shown.contains("not shown") && shown.contains("keep_alive: 60"));
+    assert!(!shown.contains("49"), "{shown}");
+}

@@ -4,10 +4,11 @@
 
 mod common;
 
+use bytes::BytesMut;
 use common::{decode, encode, generate, receivers, whole};
 use komar_codec::{
-    DecodeOptions, EncodeError, ErrorClass, Framer, Framing, OutgoingPublish, Packet, PacketIdentifier,
-    ProtocolVersion, Publish, QoS, Role, frame, patch,
+    DecodeOptions, EncodeError, ErrorClass, Framer, Framing, OutgoingPublish, OwnedPacket, OwnedPublish,
+    Packet, PacketIdentifier, ProtocolVersion, Publish, QoS, Role, frame, patch,
 };
 use proptest::prelude::*;
 
@@ -92,6 +93,82 @@ proptest! {
             buffer.drain(..begin);
         }
         prop_assert_eq!((found, buffer.len()), (packets.len(), 0));
+    }
+
+    /// An owned packet is the borrowed one, and is still that when the buffer is gone: the buffer is filled with other
+    /// bytes where it can be, and dropped.
+    #[test]
+    fn an_owned_packet_outlives_the_buffer(
+        (version, packets, piece) in prop::sample::select(VERSIONS.to_vec()).prop_flat_map(|version| {
+            let one = generate::packet(version).prop_filter("both ways", move |packet| {
+                packet.packet_type().may_be_sent_to(Role::Client, version)
+            });
+            (Just(version), prop::collection::vec(one, 1..6), 1_usize..200)
+        })
+    ) {
+        let options = DecodeOptions::new(version, Role::Client);
+        let encoded: Vec<Vec<u8>> = packets.iter().map(|packet| encode(packet, version)).collect();
+        let stream = encoded.concat();
+        let mut whole = BytesMut::from(&stream[..]);
+        let (mut framer, mut pieces) = (Framer::new(), BytesMut::new());
+        let (mut split, mut framed) = (Vec::new(), Vec::new());
+        while let Some(packet) = OwnedPacket::split_from(&mut whole, &options).unwrap() {
+            split.push(packet);
+        }
+        for piece in stream.chunks(piece) {
+            pieces.extend_from_slice(piece);
+            while let Some(packet) = framer.next_packet(&mut pieces, &options).unwrap() {
+                framed.push(packet);
+                pieces.reserve(1);
+            }
+        }
+        prop_assert_eq!((whole.len(), pieces.len()), (0, 0));
+        whole.resize(whole.capacity(), 0xFF);
+        pieces.resize(pieces.capacity(), 0xFF);
+        drop((whole, pieces, stream));
+        prop_assert_eq!(&split, &framed);
+        prop_assert_eq!(split.len(), packets.len());
+        for ((owned, packet), bytes) in split.into_iter().zip(&packets).zip(&encoded) {
+            prop_assert_eq!(owned.packet_type(), packet.packet_type());
+            prop_assert_eq!(owned.as_bytes(), bytes.as_slice());
+            prop_assert_eq!(&owned.get(), packet);
+            prop_assert_eq!(&owned.clone(), &owned);
+            prop_assert_eq!(format!("{owned:?}"), format!("{:?}", owned.get()));
+            prop_assert_eq!(owned.as_publish().is_some(), matches!(packet, Packet::Publish(_)));
+            if let (Some(owned), Packet::Publish(publish)) = (owned.as_publish(), packet) {
+                is_the_publish(owned, publish, version)?;
+                let mut buffer = BytesMut::from(&bytes[..]);
+                let alone = OwnedPublish::split_from(&mut buffer, &options).unwrap();
+                prop_assert_eq!(alone.as_ref(), Some(owned));
+            }
+            prop_assert_eq!(owned.into_bytes(), bytes.as_slice());
+        }
+    }
+
+    /// A fault is the same whether the packet is borrowed or owned, and the buffer stays as it is.
+    #[test]
+    fn an_owned_packet_has_the_same_faults(
+        (version, packet) in packets(),
+        (place, byte) in (any::<prop::sample::Index>(), any::<u8>()),
+    ) {
+        let mut bytes = encode(&packet, version);
+        bytes.truncate(600);
+        *place.get_mut(&mut bytes) = byte;
+        for role in [Role::Server, Role::Client] {
+            let options = DecodeOptions::new(version, role);
+            let mut buffer = BytesMut::from(&bytes[..]);
+            let borrowed = match frame(&bytes, &options) {
+                Ok(Framing::Complete(frame)) => Packet::decode(frame, &options).map(Some),
+                Ok(Framing::Incomplete { .. }) => Ok(None),
+                Err(error) => Err(error),
+            };
+            let owned = Framer::new().next_packet(&mut buffer, &options);
+            if !matches!(owned, Ok(Some(_))) {
+                prop_assert_eq!(&buffer[..], &bytes[..]);
+            }
+            let owned = owned.as_ref().map(|owned| owned.as_ref().map(OwnedPacket::get));
+            prop_assert_eq!(owned.map_err(|error| *error), borrowed);
+        }
     }
 
     /// A byte changed, cut off or put in: an error or another packet, never a panic, and what is read can be written
@@ -213,6 +290,31 @@ proptest! {
             prop_assert_eq!(frame(header, &options).unwrap_err().class(), ErrorClass::TooLarge);
         }
     }
+}
+
+/// What is remembered of its parts.
+fn is_the_publish(
+    owned: &OwnedPublish,
+    publish: &Publish<'_>,
+    version: ProtocolVersion,
+) -> Result<(), TestCaseError> {
+    prop_assert_eq!(&owned.get(), publish);
+    prop_assert_eq!(format!("{owned:?}"), format!("{:?}", owned.get()));
+    prop_assert_eq!(
+        (owned.dup(), owned.qos(), owned.retain()),
+        (publish.dup, publish.qos, publish.retain)
+    );
+    prop_assert_eq!(
+        (owned.packet_identifier(), owned.version()),
+        (publish.packet_identifier, version)
+    );
+    prop_assert_eq!(
+        (owned.topic_name(), owned.payload()),
+        (publish.topic_name, publish.payload)
+    );
+    prop_assert_eq!(owned.topic_name_bytes(), publish.topic_name.as_bytes());
+    prop_assert_eq!(owned.payload_bytes(), publish.payload);
+    Ok(())
 }
 
 fn survives(bytes: &[u8], options: &DecodeOptions) -> Result<(), TestCaseError> {
