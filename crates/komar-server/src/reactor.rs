@@ -144,7 +144,7 @@ impl Reactor {
             scratch: Scratch::default(),
             letters: Vec::new(),
             durable: Sequence::default(),
-            window: Window::new(Instant::now()),
+            window: Window::default(),
             active: Vec::new(),
             stopping: false,
         };
@@ -181,8 +181,8 @@ impl Reactor {
                 self.stopping = true;
             }
             self.mailbox.awake();
-            let began = Instant::now();
-            self.worker.turn_begin(now(self.common.started));
+            let time = now(self.common.started);
+            self.worker.turn_begin(time);
             if !self.look_at_store() {
                 return self.fail();
             }
@@ -197,7 +197,7 @@ impl Reactor {
             self.accept();
             self.read_connections();
             wait = self.finish_turn();
-            self.spread(began);
+            self.spread(time.monotonic);
         }
     }
 

@@ -11,7 +11,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use komar_broker_core::{LinkState, Outbox};
 use mio::Token;
@@ -42,22 +42,15 @@ impl Load {
     }
 }
 
-/// The time that a reactor works and sleeps.
+/// The time that is looked at together.
+#[derive(Default)]
 pub(super) struct Window {
-    began: Instant,
+    /// Since the start of the server.
+    began: Duration,
+    /// What the thread had worked by then.
     worked: Duration,
     /// Windows in a row in which there was too much to do.
     busy: u32,
-}
-
-impl Window {
-    pub(super) fn new(now: Instant) -> Window {
-        Window {
-            began: now,
-            worked: Duration::ZERO,
-            busy: 0,
-        }
-    }
 }
 
 /// A Connection on its way to another reactor.
@@ -68,8 +61,9 @@ pub(crate) struct Moving {
 }
 
 impl Reactor {
-    /// Notes what a turn took that began at `began`, and once a window hands Connections on if there is too much to do here.
-    pub(super) fn spread(&mut self, began: Instant) {
+    /// Once a window: says how busy this reactor was, and hands Connections on if there is too much to do. `now` is when the
+    /// turn began.
+    pub(super) fn spread(&mut self, now: Duration) {
         // Other systems' sockets stay with the poll that they were registered with first.
         if self.common.mailboxes.len() < 2 || !cfg!(unix) {
             return;
@@ -77,18 +71,26 @@ impl Reactor {
         if self.common.placement == Placement::Restless {
             return self.scatter();
         }
-        let now = Instant::now();
-        let window = &mut self.window;
-        window.worked += now.saturating_duration_since(began);
-        let length = now.saturating_duration_since(window.began);
+        let length = now.saturating_sub(self.window.began);
         if length < WINDOW {
             return;
         }
-        let permille = window.worked.as_micros() * 1000 / length.as_micros().max(1);
+        // The processor's time and not the clock's: what other programs take is no work of ours.
+        let worked = thread_time();
+        let permille =
+            worked.saturating_sub(self.window.worked).as_micros() * 1000 / length.as_micros().max(1);
         let permille = u64::try_from(permille).unwrap_or(1000);
-        (window.began, window.worked) = (now, Duration::ZERO);
-        window.busy = if permille >= TOO_BUSY { window.busy + 1 } else { 0 };
-        let is_busy = window.busy >= WINDOWS;
+        let busy = if permille >= TOO_BUSY {
+            self.window.busy + 1
+        } else {
+            0
+        };
+        let is_busy = busy >= WINDOWS;
+        self.window = Window {
+            began: now,
+            worked,
+            busy,
+        };
         let milliseconds = self.common.milliseconds();
         self.common.busy[self.number].show(milliseconds, permille);
         let active = core::mem::take(&mut self.active);
@@ -266,6 +268,21 @@ fn is_movable(connection: &Connection) -> bool {
             .layers
             .as_ref()
             .is_none_or(|layers| layers.is_settled())
+}
+
+/// What the calling thread has worked.
+#[cfg(unix)]
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}
+
+#[cfg(not(unix))]
+fn thread_time() -> Duration {
+    Duration::ZERO
 }
 
 /// How long a reactor is watched before it says how busy it is.
