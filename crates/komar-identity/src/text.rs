@@ -132,3 +132,28 @@ fn wide<const WIDTH: usize>(data: &[u8], code: impl Fn(&[u8; WIDTH]) -> u32) -> 
         .collect();
     text.map(Cow::Owned).ok_or(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use x509_parser::prelude::FromDer as _;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn what_is_readable_can_be_decoded(
+            identifier in any::<u8>(),
+            data in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..12),
+                "[a-zé€]{0,6}".prop_map(String::into_bytes),
+            ],
+        ) {
+            let der = [&[identifier, u8::try_from(data.len()).unwrap()], data.as_slice()].concat();
+            if let Ok((_, value)) = Any::from_der(&der) {
+                prop_assert_eq!(is_readable(&value), decode(&value).is_ok(), "{:?}", value);
+            }
+        }
+    }
+}
