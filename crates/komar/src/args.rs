@@ -126,7 +126,7 @@ const ROWS: &[Row] = &[
         short: None,
         long: "reactors",
         value: "N",
-        help: "threads that serve connections (default: 1)",
+        help: "threads that serve connections (default: one a processor; idle ones cost nothing)",
         action: Action::Value(|options, value| {
             options.reactors = number_of_reactors(&value)?;
             Ok(())
@@ -197,7 +197,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Request, String> {
         log: Wishes::default(),
         test_config: false,
         tls_keylog: None,
-        reactors: 1,
+        reactors: one_a_processor(),
         placement: Placement::Pack,
     };
     let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
@@ -235,6 +235,11 @@ fn port(options: &mut Options, value: OsString) -> Result<(), String> {
     }
     options.ports.push(port);
     Ok(())
+}
+
+/// Connections stay on the first one until that is busy.
+fn one_a_processor() -> usize {
+    std::thread::available_parallelism().map_or(1, |number| number.get().min(MAXIMUM_REACTORS))
 }
 
 /// The value of `--reactors`.
