@@ -2,6 +2,7 @@
 //! each step. A failure prints the seed and the last steps; `KOMAR_SIMULATION=seed:123` plays it again, and
 //! `KOMAR_SIMULATION=steps:100000000` plays for longer.
 
+mod hooks;
 mod power;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use komar_broker_core::{
-    Access, Action, Authorize, BrokerConfig, Decision, LinkState, ListenerPolicy, Subject,
+    Access, Action, Authorize, Broker, BrokerConfig, Decision, Hooks, LinkState, ListenerPolicy, Subject,
 };
 use komar_codec::{
     Connect, ConnectProperties, DecodeOptions, Disconnect, Framing, Packet, PacketIdentifier,
@@ -150,6 +151,8 @@ struct Simulation {
     planted: Planted,
     /// With a store, that loses its power.
     power: Option<Power>,
+    /// With a publish hook that takes orders.
+    has_hooks: bool,
 }
 
 type Outcome<T = ()> = Result<T, String>;
@@ -185,7 +188,14 @@ impl Simulation {
         }
         let workers = *random.pick(&[1, 2, 3]);
         config.durable = random.chance(50) || bug.is_some_and(Bug::is_of_the_store);
-        let mut site = Site::new(config.clone(), access(&Denied::new()), workers);
+        let has_hooks = !config.durable && seed.is_multiple_of(3);
+        let hooks = if has_hooks {
+            hooks::hooks()
+        } else {
+            Hooks::default()
+        };
+        let broker = Broker::with_hooks(config.clone(), access(&Denied::new()), hooks, 7);
+        let mut site = Site::with_broker(broker, workers);
         site.set_order(seed);
         let planted = Planted::new(bug);
         let power = config.durable.then(|| {
@@ -223,6 +233,7 @@ impl Simulation {
             trace: VecDeque::new(),
             planted,
             power,
+            has_hooks,
         }
     }
 
@@ -253,6 +264,9 @@ impl Simulation {
                 1 => self.reload(),
                 _ => self.connect(client),
             };
+        }
+        if self.has_hooks && self.random.chance(4) {
+            return self.call_hook(client);
         }
         match self.random.below(100) {
             0..=3 => self.connect(client),
