@@ -298,7 +298,7 @@ const TOPS: usize = PLUS + 1;
 const PLUS: usize = 64;
 
 /// Shapes of fewer levels are walked with small lists.
-const FEW_LEVELS: usize = 16;
+const FEW_LEVELS: usize = 24;
 
 /// Filters of as many levels have no shape. More than the default of [`TopicLimits`](crate::TopicLimits).
 pub(super) const MANY_LEVELS: usize = 256;
@@ -317,14 +317,14 @@ mod tests {
     fn shapes_go_with_their_last_filter() {
         let hasher = hashbrown::DefaultHashBuilder::default();
         let mut shapes = Shapes::new();
-        let deep = ["x/"; 20].concat() + "+";
+        let deep = ["x/"; 30].concat() + "+";
         for filter in ["a/+", "+", "+/#", "b/+/c/#", &deep] {
             let number = shapes.make(&hasher, filter).unwrap();
             shapes.get_mut(number).unwrap().here = 7;
             assert_eq!(shapes.find(&hasher, filter), Some(number));
         }
-        assert_eq!((shapes.records.len(), shapes.deep_count), (2 + 1 + 3 + 21, 6));
-        for (filter, depth) in [("a/+", 2), ("+", 1), ("b/+/c/#", 3), (&*deep, 21)] {
+        assert_eq!((shapes.records.len(), shapes.deep_count), (2 + 1 + 3 + 31, 8));
+        for (filter, depth) in [("a/+", 2), ("+", 1), ("b/+/c/#", 3), (&*deep, 31)] {
             let number = shapes.find(&hasher, filter).unwrap();
             shapes.get_mut(number).unwrap().here = NONE;
             shapes.drop_bare(number, depth);
