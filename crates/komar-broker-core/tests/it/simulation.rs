@@ -685,6 +685,9 @@ impl Simulation {
 
     /// Takes what has arrived into the mailboxes.
     fn collect(&mut self) -> Outcome {
+        for notice in self.site.take_notices() {
+            self.note(|| format!("(the broker: {})", notice.0));
+        }
         for client in 0..CLIENTS {
             let Some(peer) = self.clients[client].peer else {
                 continue;
