@@ -41,6 +41,20 @@ pub(crate) fn check(root: &Path) -> Result<String, String> {
 }
 
 fn generate(root: &Path) -> Result<(String, String), String> {
+    Ok(render(&statements(root)?))
+}
+
+/// Ids of the statements that code and tests cite, in the order of the documents.
+pub(crate) fn proven(root: &Path) -> Result<Vec<String>, String> {
+    let statements = statements(root)?;
+    Ok(statements
+        .into_iter()
+        .filter(|(_, statement)| !statement.code.is_empty() && !statement.tests.is_empty())
+        .map(|(id, _)| id)
+        .collect())
+}
+
+fn statements(root: &Path) -> Result<Statements, String> {
     let mut statements = Statements::new();
     for version in ["v3", "v5"] {
         let path = root.join(format!("crates/komar-testkit/statements/{version}.txt"));
@@ -96,7 +110,7 @@ fn generate(root: &Path) -> Result<(String, String), String> {
         }
     }
     if wrong.is_empty() {
-        Ok(render(&statements))
+        Ok(statements)
     } else {
         Err(wrong.join("\n"))
     }

@@ -1,5 +1,6 @@
 //! Checks and generators of the project: `cargo xtask`.
 
+mod broken;
 mod compliance;
 mod manual;
 
@@ -20,9 +21,12 @@ fn main() -> ExitCode {
     {
         ["compliance"] => compliance::write(root),
         ["compliance", "--check"] => compliance::check(root),
+        ["draw", seed] => broken::draw(root, seed),
+        ["broken"] => broken::run(root, ""),
+        ["broken", id] => broken::run(root, id),
         ["manual"] => manual::write(root),
         ["manual", "--check"] => manual::check(root),
-        _ => Err("usage: cargo xtask compliance | manual [--check]".to_owned()),
+        _ => Err("usage: cargo xtask compliance | manual [--check], draw SEED, broken [ID]".to_owned()),
     };
     match result {
         Ok(summary) => {

@@ -35,6 +35,7 @@ impl TopicAliases {
     }
 
     fn place(alias: NonZeroU16, maximum: u16) -> Result<usize, ProtocolError> {
+        // v5 [MQTT-3.2.2-17]
         if alias.get() > maximum {
             return Err(ProtocolError::TopicAliasTooLarge { alias, maximum });
         }

@@ -284,7 +284,7 @@ impl Inflight {
         };
         match entry.stage {
             Stage::PubRec => {
-                // The identifier stays in use until PUBCOMP. v5 [MQTT-4.3.3-7]
+                // The identifier stays in use until PUBCOMP.
                 // v5 [MQTT-4.3.3-5]
                 entry.stage = Stage::PubComp;
                 if let Some(stored) = &entry.stored {
