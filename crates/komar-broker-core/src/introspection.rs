@@ -235,7 +235,7 @@ impl Broker {
             .subscriptions
             .iter()
             .filter_map(|(filter, handle)| {
-                let subscription = index.get(*handle)?;
+                let subscription = index.get(handle)?;
                 Some(SubscriptionInfo {
                     filter: filter.to_string(),
                     maximum_qos: subscription.maximum_qos,

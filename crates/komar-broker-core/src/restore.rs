@@ -226,7 +226,6 @@ impl Restoring<'_> {
         let identity = Arc::clone(&stored.identity);
         let session = Arc::new(Session::restored(
             identity,
-            shared.hasher.clone(),
             stored.lease,
             stored.session_expiry_interval,
             shared.journal.is_some(),
@@ -296,7 +295,8 @@ impl Restoring<'_> {
         if let Some(group) = index.group_of(handle) {
             self.shares.insert(text.into(), group);
         }
-        session.lock().subscriptions.insert(text.into(), handle);
+        let hasher = &self.broker.shared.hasher;
+        session.lock().subscriptions.insert(text, handle, hasher);
         Ok(())
     }
 

@@ -368,8 +368,7 @@ impl Worker {
             }
             // v5 [MQTT-3.1.2-5], v5 [MQTT-3.1.2-6], v5 [MQTT-3.1.4-4], v3 [MQTT-3.1.4-3]
             let is_new = resumed.is_none();
-            let fresh =
-                is_new.then(|| Arc::new(Session::new(Arc::clone(&binding.identity), broker.hasher.clone())));
+            let fresh = is_new.then(|| Arc::new(Session::new(Arc::clone(&binding.identity))));
             let (session, mut state) = match (resumed, &fresh) {
                 (Some(resumed), _) => resumed,
                 (None, Some(fresh)) => (fresh, fresh.lock()),

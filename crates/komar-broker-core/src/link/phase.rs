@@ -95,7 +95,11 @@ pub(crate) fn is_legal(phase: &Phase, packet: PacketType) -> bool {
 
 /// Whether this Link's user may write to the Topic Names that it published to last.
 #[derive(Default)]
-pub(crate) struct WriteVerdicts {
+pub(crate) struct WriteVerdicts(Option<Box<Remembered>>);
+
+/// Made when first needed: most Connections publish nothing, or nobody has to be asked.
+#[derive(Default)]
+struct Remembered {
     /// The rules that the verdicts come from.
     epoch: u64,
     recent: Vec<(String, bool)>,
@@ -104,11 +108,13 @@ pub(crate) struct WriteVerdicts {
 
 impl WriteVerdicts {
     pub(crate) fn find(&mut self, epoch: u64, topic_name: &str) -> Option<bool> {
-        if self.epoch != epoch {
-            self.recent.clear();
-            self.epoch = epoch;
+        let remembered = self.0.as_mut()?;
+        if remembered.epoch != epoch {
+            remembered.recent.clear();
+            remembered.epoch = epoch;
         }
-        self.recent
+        remembered
+            .recent
             .iter()
             .find(|(known, _)| known == topic_name)
             .map(|(_, verdict)| *verdict)
@@ -118,15 +124,16 @@ impl WriteVerdicts {
         if topic_name.len() > LONGEST_REMEMBERED {
             return;
         }
-        if self.recent.len() < REMEMBERED {
-            self.recent.push((topic_name.to_owned(), verdict));
-        } else if let Some((name, old)) = self.recent.get_mut(self.next) {
+        let remembered = self.0.get_or_insert_default();
+        if remembered.recent.len() < REMEMBERED {
+            remembered.recent.push((topic_name.to_owned(), verdict));
+        } else if let Some((name, old)) = remembered.recent.get_mut(remembered.next) {
             // The text's buffer is used again: a publisher of many topics costs no allocations.
             name.clear();
             name.push_str(topic_name);
             *old = verdict;
         }
-        self.next = (self.next + 1) % REMEMBERED;
+        remembered.next = (remembered.next + 1) % REMEMBERED;
     }
 }
 

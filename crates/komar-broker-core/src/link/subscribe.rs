@@ -107,7 +107,7 @@ impl Worker {
         });
         if !walks.is_empty() {
             let mut state = established.session.lock();
-            state.walks().add(walks);
+            state.add_walks(walks);
             if noted > self.fx.durable() {
                 // Behind SUBACK.
                 drop(state);
@@ -163,7 +163,7 @@ impl Worker {
                 retain_as_published: options.retain_as_published,
                 identifier,
             };
-            let known = state.subscriptions.get(wanted.text).copied();
+            let known = state.subscriptions.get(wanted.text);
             let stripe = match known {
                 // The same filter again takes the place of the old Subscription. v5 [MQTT-3.8.4-3]
                 // v5 [MQTT-3.8.4-4], v3 [MQTT-3.8.4-3]
@@ -174,7 +174,9 @@ impl Worker {
                 }
                 None => {
                     let (handle, stripe) = index.insert(wanted.filter, subscription);
-                    state.subscriptions.insert(wanted.text.into(), handle);
+                    state
+                        .subscriptions
+                        .insert(wanted.text, handle, &self.broker.hasher);
                     Some(stripe)
                 }
             };

@@ -246,7 +246,7 @@ impl Worker {
             identity: session.identity_epoch(),
         };
         let Some(walk) = state.walks().first_mut() else {
-            return false;
+            return state.list_walks();
         };
         if walk.found.is_empty() || !walk.looked.same_rules(looked) {
             // No lock is held while the tree is read and READ access is asked. The walk stays in its place: who cancels it
@@ -274,7 +274,7 @@ impl Worker {
             // Room or quota will call for the rest.
             return false;
         }
-        state.walks().list()
+        state.list_walks()
     }
 
     /// Sends what the first walk has found. `false`: no quota or no room for more.

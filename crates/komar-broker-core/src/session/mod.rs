@@ -9,13 +9,12 @@ pub(crate) mod packet_identifier;
 pub(crate) mod queue;
 pub(crate) mod retained_walk;
 mod review;
+mod subscriptions;
 pub(crate) mod unreleased;
 pub(crate) mod will;
 
 use std::sync::Arc;
 
-use foldhash::quality::SeedableRandomState;
-use hashbrown::HashMap;
 use komar_codec::{PacketIdentifier, PubRel, QoS, ReasonCode};
 use komar_topic::{GroupId, Handle};
 
@@ -33,6 +32,7 @@ use inflight::{Inflight, Queued, Stage};
 use packet_identifier::PacketIdentifiers;
 use queue::{Bounds, Queue};
 use retained_walk::RetainedWalks;
+use subscriptions::Subscriptions;
 use unreleased::Unreleased;
 use will::WillMessage;
 
@@ -60,7 +60,11 @@ pub(crate) struct SessionState {
     /// Session Expiry Interval in seconds; `u32::MAX` for ever. MQTT 5.0 §3.1.2.11.2.
     pub(crate) expiry: u32,
     pub(crate) will: Option<Box<WillMessage>>,
-    pub(crate) subscriptions: HashMap<Box<str>, Handle, SeedableRandomState>,
+    pub(crate) subscriptions: Subscriptions,
+    /// What Subscriptions are still to be sent of the retained messages; made when first needed, and given up.
+    walks: Option<Box<RetainedWalks>>,
+    /// Number of the last of them.
+    last_walk: u32,
     /// The client's Receive Maximum, and ours for it. v5 [MQTT-3.3.4-9]
     send_maximum: u16,
     /// Made when first needed, so that Sessions that only publish or only receive QoS 0 do without.
@@ -76,7 +80,6 @@ struct Exchange {
     inflight: Inflight,
     queue: Queue,
     unreleased: Unreleased,
-    walks: RetainedWalks,
 }
 
 /// What became of a message that was to be delivered.
@@ -95,7 +98,7 @@ pub(crate) enum Delivered {
 }
 
 impl Session {
-    pub(crate) fn new(identity: Arc<Identity>, hasher: SeedableRandomState) -> Session {
+    pub(crate) fn new(identity: Arc<Identity>) -> Session {
         Session {
             client_id: Arc::clone(&identity.client_id),
             online: AtomicBool::new(false),
@@ -109,7 +112,9 @@ impl Session {
                 identity_epoch: 0,
                 expiry: 0,
                 will: None,
-                subscriptions: HashMap::with_hasher(hasher),
+                subscriptions: Subscriptions::default(),
+                walks: None,
+                last_walk: 0,
                 send_maximum: 0,
                 exchange: None,
             }),
@@ -117,14 +122,8 @@ impl Session {
     }
 
     /// A Session that was there before the broker: not connected, as it was bound last.
-    pub(crate) fn restored(
-        identity: Arc<Identity>,
-        hasher: SeedableRandomState,
-        lease: u64,
-        expiry: u32,
-        durable: bool,
-    ) -> Session {
-        let session = Session::new(identity, hasher);
+    pub(crate) fn restored(identity: Arc<Identity>, lease: u64, expiry: u32, durable: bool) -> Session {
+        let session = Session::new(identity);
         let mut state = session.lock();
         state.epoch = lease;
         state.expiry = expiry;
@@ -380,21 +379,27 @@ impl SessionState {
 
     /// What the Session's Subscriptions are still to be sent of the retained messages.
     pub(crate) fn walks(&mut self) -> &mut RetainedWalks {
-        &mut self.exchange.get_or_insert_default().walks
+        self.walks.get_or_insert_default()
+    }
+
+    /// Begins walks.
+    pub(crate) fn add_walks(&mut self, wanted: Vec<retained_walk::Wanted>) {
+        let walks = self.walks.get_or_insert_default();
+        walks.add(wanted, &mut self.last_walk);
     }
 
     /// The Subscription is gone. v5 [MQTT-3.10.4-2], v3 [MQTT-3.10.4-2]
     pub(crate) fn stop_walk(&mut self, filter: &str) {
-        if let Some(exchange) = &mut self.exchange {
-            exchange.walks.stop(filter);
+        if let Some(walks) = &mut self.walks {
+            walks.stop(filter);
         }
     }
 
     /// Whether the caller has to put the Session on its list of those with retained messages to be sent.
     pub(crate) fn list_walks(&mut self) -> bool {
-        self.exchange
-            .as_mut()
-            .is_some_and(|exchange| exchange.walks.list())
+        let listed = self.walks.as_mut().is_some_and(|walks| walks.list());
+        self.walks.take_if(|walks| walks.is_empty() && !walks.is_listed);
+        listed
     }
 
     /// Sends one retained message of a walk, which has that number. `false`: no quota or no room; try again later.
@@ -449,6 +454,7 @@ impl SessionState {
             together = fx.together().map(Arc::new);
             fx.record(|| Change::SessionEnded { client_id });
         }
+        self.walks = None;
         let orphans = self.exchange.take().map_or_else(Vec::new, |exchange| {
             let Exchange { inflight, queue, .. } = *exchange;
             let mut orphans = inflight.into_orphans();
@@ -456,7 +462,10 @@ impl SessionState {
             orphans
         });
         Remains {
-            handles: self.subscriptions.drain().map(|(_, handle)| handle).collect(),
+            handles: core::mem::take(&mut self.subscriptions)
+                .iter()
+                .map(|(_, handle)| handle)
+                .collect(),
             orphans,
             together,
         }
@@ -799,10 +808,7 @@ impl Exchange {
     }
 
     fn is_empty(&self) -> bool {
-        self.inflight.is_empty()
-            && self.queue.is_empty()
-            && self.unreleased.is_empty()
-            && self.walks.is_empty()
+        self.inflight.is_empty() && self.queue.is_empty() && self.unreleased.is_empty()
     }
 }
 

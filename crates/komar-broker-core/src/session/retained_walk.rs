@@ -13,7 +13,6 @@ use crate::message::SubscriptionIdentifiers;
 #[derive(Default)]
 pub(crate) struct RetainedWalks {
     walks: VecDeque<RetainedWalk>,
-    last_number: u64,
     /// Some worker has the Session on its list, so no other has to.
     pub(crate) is_listed: bool,
 }
@@ -21,7 +20,7 @@ pub(crate) struct RetainedWalks {
 /// Where the delivery of a Subscription's retained messages stands. MQTT 5.0 §3.3.1.3.
 struct RetainedWalk {
     /// Names the walk while a worker has its slice.
-    number: u64,
+    number: u32,
     filter: Arc<str>,
     /// `None` while a worker looks for messages with it.
     slice: Option<Slice>,
@@ -79,12 +78,13 @@ impl Looked {
 
 impl RetainedWalks {
     /// Begins walks. An older one with the same filter ends, so there are no more of them than Subscriptions.
-    pub(crate) fn add(&mut self, wanted: Vec<Wanted>) {
+    pub(crate) fn add(&mut self, wanted: Vec<Wanted>, last_number: &mut u32) {
         for wanted in wanted {
             self.stop(&wanted.filter);
-            self.last_number += 1;
+            *last_number = last_number.wrapping_add(1);
+            self.walks.reserve_exact(1);
             self.walks.push_back(RetainedWalk {
-                number: self.last_number,
+                number: *last_number,
                 filter: Arc::clone(&wanted.filter),
                 slice: Some(Slice {
                     wanted,
@@ -116,13 +116,13 @@ impl RetainedWalks {
     }
 
     /// Lends the slice of the oldest walk, with the walk's number.
-    pub(crate) fn lend(&mut self) -> Option<(u64, Slice)> {
+    pub(crate) fn lend(&mut self) -> Option<(u32, Slice)> {
         let walk = self.walks.front_mut()?;
         walk.slice.take().map(|slice| (walk.number, slice))
     }
 
     /// Takes a slice back; it is forgotten if its walk was stopped meanwhile.
-    pub(crate) fn give_back(&mut self, number: u64, slice: Slice) {
+    pub(crate) fn give_back(&mut self, number: u32, slice: Slice) {
         if let Some(walk) = self.walks.iter_mut().find(|walk| walk.number == number) {
             walk.slice = Some(slice);
         }
