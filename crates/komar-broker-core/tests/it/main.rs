@@ -8,6 +8,7 @@ mod batches;
 mod desk;
 mod exchange;
 mod hooks;
+mod interleavings;
 mod introspection;
 #[cfg(feature = "in-process")]
 mod local;
