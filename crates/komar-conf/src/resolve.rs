@@ -186,134 +186,17 @@ fn check_listener(parser: &mut Parser<'_>, index: usize) {
     let Some(draft) = parser.listeners.get(index) else {
         return;
     };
-    let proxy_v2 = draft.proxy_version == Some(ProxyVersion::V2);
-    let require_certificate = draft.tls.rest.require_certificate;
-    let names = [
-        (
-            "use_identity_as_username",
-            draft.listener.use_identity_as_username,
-        ),
-        ("use_subject_as_username", draft.listener.use_subject_as_username),
-        (
-            "require_identity_as_username",
-            draft.listener.require_identity_as_username,
-        ),
-    ];
-    let has = |name| given.contains_key(name);
-    let lists = [
-        "certificate_allow_name",
-        "certificate_allow_fingerprint",
-        "certificate_allow_folder",
-    ];
-    let (certfile, cafile) = (has("certfile"), has("cafile") || has("capath"));
-
-    let mut errors: Vec<(&'static str, ErrorKind)> = Vec::new();
-    let mut needs = |first: &'static str, missing: &'static str| {
-        if has(first) && !has(missing) {
-            errors.push((
-                first,
-                ErrorKind::MissingPartner {
-                    given: first,
-                    missing,
-                },
-            ));
-        }
+    let listener = Given {
+        options: &given,
+        draft,
+        proxy_v2: draft.proxy_version == Some(ProxyVersion::V2),
+        require_certificate: draft.tls.rest.require_certificate,
     };
-    needs("certfile", "keyfile");
-    needs("keyfile", "certfile");
-    needs("cafile", "certfile");
-    needs("capath", "certfile");
-    // Without a certificate of its own the listener would not use TLS, and let everybody in.
-    if require_certificate && !proxy_v2 {
-        needs("require_certificate", "certfile");
-    }
-    let mut excludes = |first: &'static str, second: &'static str| {
-        if has(first) && has(second) {
-            errors.push((second, ErrorKind::Conflict { first, second }));
-        }
-    };
-    for name in ["cafile", "certfile"] {
-        excludes("psk_hint", name);
-    }
-    if draft.listener.use_subject_as_username {
-        excludes("use_subject_as_username", "certificate_identity");
-    }
-    if draft.listener.require_identity_as_username {
-        // These take the certificate instead of a password, that one with it.
-        for (name, on) in names.into_iter().take(2) {
-            if on {
-                excludes("require_identity_as_username", name);
-            }
-        }
-    }
-    if !names.iter().any(|(_, on)| *on) {
-        let useless = lists.into_iter().filter(|name| has(name));
-        errors.extend(useless.map(|given| (given, ErrorKind::NeedsIdentity { given })));
-    }
-    if proxy_v2 {
-        if let Some(name) = ["certfile", "keyfile"].into_iter().find(|name| has(name)) {
-            let (what, because) = (
-                "certfile and keyfile",
-                "It is the proxy that speaks TLS with clients",
-            );
-            errors.push((name, ErrorKind::NotBehindProxy { what, because }));
-        }
-        let because = "Its header says no more than the common name";
-        for (what, on) in [
-            ("use_subject_as_username", draft.listener.use_subject_as_username),
-            (
-                "certificate_identity",
-                draft.listener.certificate_identity != "cn",
-            ),
-            (
-                "certificate_allow_fingerprint",
-                has("certificate_allow_fingerprint"),
-            ),
-            ("certificate_allow_folder", has("certificate_allow_folder")),
-        ] {
-            if on {
-                errors.push((what, ErrorKind::NotBehindProxy { what, because }));
-            }
-        }
-    }
-
-    let mut warnings: Vec<(&'static str, WarningKind)> = Vec::new();
-    let mut unused = |names: &[&'static str], because| {
-        let given = names.iter().filter(|name| given.contains_key(*name));
-        warnings.extend(given.map(|&name| (name, WarningKind::Unused { name, because })));
-    };
-    if !names.iter().any(|(_, on)| *on) {
-        unused(
-            &["certificate_identity"],
-            "neither use_identity_as_username nor require_identity_as_username is on",
-        );
-    }
-    let for_clients = &["crlfile", "disable_client_cert_date_checks"];
-    if !certfile {
-        unused(
-            &["tls_version", "ciphers", "ciphers_tls1.3"],
-            "the listener has no TLS",
-        );
-        unused(for_clients, "the listener has no TLS");
-    } else if !require_certificate {
-        unused(for_clients, "clients are not asked for a certificate");
-    }
-    if !proxy_v2 {
-        unused(
-            &["proxy_protocol_v2_require_tls"],
-            "the PROXY protocol is not of version 2",
-        );
-    }
-    if certfile && require_certificate && !cafile {
-        warnings.push(("require_certificate", WarningKind::NobodyIsTrusted));
-    }
-    for (name, on) in names {
-        // Behind a proxy the identity may come from the header.
-        if on && !require_certificate && !has("psk_hint") && !has("enable_proxy_protocol") {
-            warnings.push((name, WarningKind::NoCertificateAsked { name }));
-        }
-    }
-
+    let mut errors = listener.missing_partners();
+    errors.extend(listener.conflicts());
+    errors.extend(listener.wrong_behind_proxy());
+    let mut warnings = listener.unused();
+    warnings.extend(listener.without_certificates());
     for (name, kind) in errors {
         parser.error_at(given.get(name).cloned(), name.to_owned(), kind);
     }
@@ -321,6 +204,160 @@ fn check_listener(parser: &mut Parser<'_>, index: usize) {
         if let Some(position) = given.get(name) {
             parser.warn(position.clone(), kind);
         }
+    }
+}
+
+/// What is given for one listener.
+struct Given<'a> {
+    options: &'a BTreeMap<&'static str, Position>,
+    draft: &'a ListenerDraft,
+    proxy_v2: bool,
+    require_certificate: bool,
+}
+
+impl Given<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.options.contains_key(name)
+    }
+
+    /// The options that take a name from the certificate, and whether they are on.
+    fn names(&self) -> [(&'static str, bool); 3] {
+        let listener = &self.draft.listener;
+        [
+            ("use_identity_as_username", listener.use_identity_as_username),
+            ("use_subject_as_username", listener.use_subject_as_username),
+            (
+                "require_identity_as_username",
+                listener.require_identity_as_username,
+            ),
+        ]
+    }
+
+    fn takes_name(&self) -> bool {
+        self.names().iter().any(|(_, on)| *on)
+    }
+
+    /// Options that need another one.
+    fn missing_partners(&self) -> Vec<(&'static str, ErrorKind)> {
+        let mut pairs = vec![
+            ("certfile", "keyfile"),
+            ("keyfile", "certfile"),
+            ("cafile", "certfile"),
+            ("capath", "certfile"),
+        ];
+        // Without a certificate of its own the listener would not use TLS, and let everybody in.
+        if self.require_certificate && !self.proxy_v2 {
+            pairs.push(("require_certificate", "certfile"));
+        }
+        pairs
+            .into_iter()
+            .filter(|(given, missing)| self.has(given) && !self.has(missing))
+            .map(|(given, missing)| (given, ErrorKind::MissingPartner { given, missing }))
+            .collect()
+    }
+
+    /// Options that exclude each other, and those that refuse nobody.
+    fn conflicts(&self) -> Vec<(&'static str, ErrorKind)> {
+        let listener = &self.draft.listener;
+        let mut pairs = vec![("psk_hint", "cafile"), ("psk_hint", "certfile")];
+        if listener.use_subject_as_username {
+            pairs.push(("use_subject_as_username", "certificate_identity"));
+        }
+        if listener.require_identity_as_username {
+            // These take the certificate instead of a password, that one with it.
+            let on = self.names().into_iter().take(2).filter(|(_, on)| *on);
+            pairs.extend(on.map(|(name, _)| ("require_identity_as_username", name)));
+        }
+        let conflicts = pairs
+            .into_iter()
+            .filter(|(first, second)| self.has(first) && self.has(second))
+            .map(|(first, second)| (second, ErrorKind::Conflict { first, second }));
+        let useless = [
+            "certificate_allow_name",
+            "certificate_allow_fingerprint",
+            "certificate_allow_folder",
+        ]
+        .into_iter()
+        .filter(|name| !self.takes_name() && self.has(name))
+        .map(|given| (given, ErrorKind::NeedsIdentity { given }));
+        conflicts.chain(useless).collect()
+    }
+
+    /// What a listener behind a proxy of version 2 cannot have.
+    fn wrong_behind_proxy(&self) -> Vec<(&'static str, ErrorKind)> {
+        let mut errors = Vec::new();
+        if !self.proxy_v2 {
+            return errors;
+        }
+        if let Some(name) = ["certfile", "keyfile"].into_iter().find(|name| self.has(name)) {
+            let (what, because) = (
+                "certfile and keyfile",
+                "It is the proxy that speaks TLS with clients",
+            );
+            errors.push((name, ErrorKind::NotBehindProxy { what, because }));
+        }
+        let listener = &self.draft.listener;
+        let because = "Its header says no more than the common name";
+        let wrong = [
+            ("use_subject_as_username", listener.use_subject_as_username),
+            ("certificate_identity", listener.certificate_identity != "cn"),
+            (
+                "certificate_allow_fingerprint",
+                self.has("certificate_allow_fingerprint"),
+            ),
+            ("certificate_allow_folder", self.has("certificate_allow_folder")),
+        ];
+        let wrong = wrong.into_iter().filter(|(_, on)| *on);
+        errors.extend(wrong.map(|(what, _)| (what, ErrorKind::NotBehindProxy { what, because })));
+        errors
+    }
+
+    /// Options that have no effect here.
+    fn unused(&self) -> Vec<(&'static str, WarningKind)> {
+        let mut unused: Vec<(&[&'static str], &'static str)> = Vec::new();
+        if !self.takes_name() {
+            unused.push((
+                &["certificate_identity"],
+                "neither use_identity_as_username nor require_identity_as_username is on",
+            ));
+        }
+        let for_clients = &["crlfile", "disable_client_cert_date_checks"];
+        if !self.has("certfile") {
+            unused.push((
+                &["tls_version", "ciphers", "ciphers_tls1.3"],
+                "the listener has no TLS",
+            ));
+            unused.push((for_clients, "the listener has no TLS"));
+        } else if !self.require_certificate {
+            unused.push((for_clients, "clients are not asked for a certificate"));
+        }
+        if !self.proxy_v2 {
+            unused.push((
+                &["proxy_protocol_v2_require_tls"],
+                "the PROXY protocol is not of version 2",
+            ));
+        }
+        let each = unused
+            .into_iter()
+            .flat_map(|(names, because)| names.iter().map(move |&name| (name, because)));
+        each.filter(|(name, _)| self.has(name))
+            .map(|(name, because)| (name, WarningKind::Unused { name, because }))
+            .collect()
+    }
+
+    /// Where clients' certificates are meant to count, and cannot.
+    fn without_certificates(&self) -> Vec<(&'static str, WarningKind)> {
+        let mut warnings = Vec::new();
+        let has_authorities = self.has("cafile") || self.has("capath");
+        if self.has("certfile") && self.require_certificate && !has_authorities {
+            warnings.push(("require_certificate", WarningKind::NobodyIsTrusted));
+        }
+        // Behind a proxy the identity may come from the header.
+        if !self.require_certificate && !self.has("psk_hint") && !self.has("enable_proxy_protocol") {
+            let on = self.names().into_iter().filter(|(_, on)| *on);
+            warnings.extend(on.map(|(name, _)| (name, WarningKind::NoCertificateAsked { name })));
+        }
+        warnings
     }
 }
 
