@@ -169,7 +169,9 @@ pub(crate) fn help() -> String {
     let mut text = String::from(
         "komar - an MQTT broker that takes Eclipse Mosquitto's place\n\n\
          Usage: komar [-c FILE] [-p PORT]... [-d] [-v | -q] [--test-config]\n       \
-         komar demo | check | options | passwd | acl | cert ...   (each with --help)\n\n",
+         komar demo | check | options | passwd | acl | cert ...   (each with --help)\n\n\
+         What Mosquitto says of itself holds here too:\n\
+         Usage: mosquitto [-c config_file] [-d] [-h] [-p port] [-v]\n\n",
     );
     for row in ROWS {
         let short = row
@@ -212,12 +214,20 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Request, String> {
                 ));
             }
         };
+        let given = match &argument {
+            Short(letter) => format!("-{letter}"),
+            Long(name) => format!("--{name}"),
+            Value(word) => word.display().to_string(),
+        };
         match row.map(|row| &row.action) {
             Some(Action::Switch(apply)) => apply(&mut options),
-            Some(Action::Value(apply)) => apply(&mut options, parser.value().map_err(text)?)?,
+            Some(Action::Value(apply)) => {
+                let value = parser.value().map_err(|_| no_value(&given, row))?;
+                apply(&mut options, value)?;
+            }
             Some(Action::Ask(Request::Help)) => return Ok(Request::Help),
             Some(Action::Ask(_)) => return Ok(Request::Version),
-            None => return Err(text(argument.unexpected())),
+            None => return Err(format!("Unknown option '{given}'")),
         }
     }
     if options.test_config && options.config.is_none() {
@@ -226,12 +236,24 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Request, String> {
     Ok(Request::Broker(options))
 }
 
+/// In Mosquitto's words, as what else is wrong with its options.
+fn no_value(given: &str, row: Option<&Row>) -> String {
+    let what = match row.map(|row| row.long) {
+        Some("port") => "port",
+        Some("config-file") => "config file",
+        Some("tls-keylog") => "file",
+        _ => "value",
+    };
+    format!("{given} argument given, but no {what} specified")
+}
+
 fn port(options: &mut Options, value: OsString) -> Result<(), String> {
-    let port = value.parse::<u16>().map_err(text)?;
-    if port == 0 || options.ports.len() == MAXIMUM_PORTS {
-        return Err(format!(
-            "-p takes a port from 1 to 65535, at most {MAXIMUM_PORTS} times"
-        ));
+    let port = match value.parse::<u16>() {
+        Ok(port) if port > 0 => port,
+        _ => return Err(format!("Invalid port specified ({})", value.display())),
+    };
+    if options.ports.len() == MAXIMUM_PORTS {
+        return Err(format!("-p may be given {MAXIMUM_PORTS} times at most"));
     }
     options.ports.push(port);
     Ok(())
@@ -298,13 +320,14 @@ mod tests {
         for (line, word) in [
             ("-V", "-V"),
             ("-p 70000", "70000"),
-            ("-p 0", "-p"),
+            ("-p 0", "Invalid port specified (0)"),
             ("--test-config", "-c FILE"),
             ("brocker", "'brocker'"),
             ("--placement here", "--placement"),
             ("--reactors 0", "--reactors"),
             ("--log-format xml", "--log-format"),
-            ("-c", "-c"),
+            ("-c", "-c argument given, but no config file specified"),
+            ("--unknown", "Unknown option '--unknown'"),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.contains(word), "{line}: {error}");

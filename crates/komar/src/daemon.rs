@@ -279,6 +279,15 @@ impl std::fmt::Display for Failure {
         match self {
             Failure::Config(errors) => errors.fmt(f),
             Failure::Setup(errors) => errors.fmt(f),
+            // Why comes first, as with Mosquitto.
+            Failure::Start(StartError::Bind { address, source }) => {
+                let reason = source.to_string();
+                let reason = reason.split(" (os error").next().unwrap_or_default();
+                write!(
+                    f,
+                    "Error: {reason}: cannot listen on {address}; another broker may be running there."
+                )
+            }
             Failure::Start(error) => write!(f, "Error: {error}."),
             Failure::Reload(error) => write!(f, "Error: {error}."),
             Failure::Process(error) => write!(f, "Error: {error}."),
