@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use komar_codec::{ProtocolVersion, ReasonCode};
+use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 
 use crate::error::CloseCause;
 use crate::outbox::Outbox;
@@ -67,6 +67,23 @@ pub enum Event {
         client_id: Arc<str>,
         /// What happens to messages that are too many.
         over: OverRate,
+    },
+    /// A Subscription was made, or granted again. Only where [`Worker::note_subscriptions`](crate::Worker::note_subscriptions)
+    /// asks for it.
+    Subscribed {
+        /// The Session's Client Identifier.
+        client_id: Arc<str>,
+        /// The filter as the client wrote it, `$share/` included.
+        filter: Box<str>,
+        /// The QoS that was granted.
+        maximum_qos: QoS,
+    },
+    /// A client has unsubscribed from a filter, whether it had the Subscription or not; as above.
+    Unsubscribed {
+        /// The Session's Client Identifier.
+        client_id: Arc<str>,
+        /// The filter.
+        filter: Box<str>,
     },
     /// A message was not routed because its publisher may not write there.
     PublishDenied {

@@ -45,6 +45,7 @@ pub struct Worker {
     pub(crate) config: Arc<BrokerConfig>,
     pub(crate) access: CurrentAccess,
     pub(crate) timers: Timers,
+    pub(crate) notes_subscriptions: bool,
     /// Links that publish too fast.
     pub(crate) slowed: Slowed,
     due: Vec<Timer>,
@@ -152,6 +153,7 @@ impl Worker {
             },
             config: rules.config,
             timers,
+            notes_subscriptions: false,
             slowed: Slowed::default(),
             due: Vec::new(),
             swept: now_millis,
@@ -293,6 +295,11 @@ impl Worker {
             }
         }
         self.verdicts.pop_front()
+    }
+
+    /// Whether [`Event::Subscribed`] and [`Event::Unsubscribed`] are wanted. Default: `false`.
+    pub fn note_subscriptions(&mut self, wanted: bool) {
+        self.notes_subscriptions = wanted;
     }
 
     /// What happened, oldest first.

@@ -1,7 +1,7 @@
 //! Events of the core as log lines, in the shapes that Mosquitto's log scrapers know.
 
 use komar_broker_core::{CloseCause, Event, Outbox, OverRate};
-use komar_codec::ProtocolVersion;
+use komar_codec::{ProtocolVersion, ReasonCode};
 
 use crate::connection::Address;
 
@@ -70,6 +70,16 @@ pub(crate) fn log(event: &Event) {
                 code = u64::from(code),
                 "Client {client_id} from {address}{user} refused: {detail} ({code:#04x}).",
             );
+            // As Mosquitto's log scrapers know it.
+            if let ReasonCode::NotAuthorized | ReasonCode::BadUserNameOrPassword = reason_code {
+                tracing::info!(
+                    target: CONNECTION,
+                    event = "disconnected",
+                    address,
+                    client_id,
+                    "Client {client_id} [{address}] disconnected: not authorised."
+                );
+            }
         }
         Event::Disconnected {
             outbox,
@@ -122,6 +132,19 @@ pub(crate) fn log(event: &Event) {
                 "Client {client_id} publishes too many messages a second; {then}."
             );
         }
+        Event::Subscribed {
+            client_id,
+            filter,
+            maximum_qos,
+        } => {
+            let (client_id, filter) = (printable(client_id), printable(filter));
+            let qos = maximum_qos.as_u8();
+            tracing::info!(target: SUBSCRIBE, event = "subscribed", client_id, "{client_id} {qos} {filter}");
+        }
+        Event::Unsubscribed { client_id, filter } => {
+            let (client_id, filter) = (printable(client_id), printable(filter));
+            tracing::info!(target: UNSUBSCRIBE, event = "unsubscribed", client_id, "{client_id} {filter}");
+        }
         Event::PublishDenied {
             client_id,
             topic_name,
@@ -135,6 +158,12 @@ pub(crate) fn log(event: &Event) {
         }
         _ => {}
     }
+}
+
+/// Whether anybody wants lines about subscriptions.
+pub(crate) fn wants_subscriptions() -> bool {
+    tracing::enabled!(target: SUBSCRIBE, tracing::Level::INFO)
+        || tracing::enabled!(target: UNSUBSCRIBE, tracing::Level::INFO)
 }
 
 /// The line behind that of a client that has connected over TLS.

@@ -181,6 +181,7 @@ impl Reactor {
                 self.stopping = true;
             }
             self.mailbox.awake();
+            self.worker.note_subscriptions(event_log::wants_subscriptions());
             let time = now(self.common.started);
             self.worker.turn_begin(time);
             if !self.look_at_store() {

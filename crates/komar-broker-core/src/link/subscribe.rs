@@ -12,6 +12,7 @@ use super::publish::check_depth;
 use super::{Established, Link, Phase};
 use crate::access::{Action, Asking, Decision, Identity};
 use crate::error::{ProtocolError, refusal};
+use crate::event::Event;
 use crate::hooks::Subscribing;
 use crate::link::phase::Waiting;
 use crate::message::SubscriptionIdentifiers;
@@ -93,6 +94,14 @@ impl Worker {
             return Ok(());
         };
         let walks = self.insert(established, packet.subscription_identifier, &mut wanted);
+        if self.notes_subscriptions {
+            let granted = wanted.iter().filter(|wanted| !wanted.code.is_error());
+            self.fx.events.extend(granted.map(|granted| Event::Subscribed {
+                client_id: Arc::clone(&established.session.client_id),
+                filter: granted.text.into(),
+                maximum_qos: granted.options.maximum_qos,
+            }));
+        }
         let codes: Vec<ReasonCode> = wanted.iter().map(|wanted| wanted.code).collect();
         let noted = self.fx.recorded;
         self.fx.acknowledge(&link.outbox, |version, buffer| {
@@ -246,6 +255,14 @@ impl Worker {
                     None => ReasonCode::NoSubscriptionExisted,
                 });
             }
+        }
+        if self.notes_subscriptions {
+            self.fx
+                .events
+                .extend(packet.filters.iter().map(|filter| Event::Unsubscribed {
+                    client_id: Arc::clone(&established.session.client_id),
+                    filter: filter.into(),
+                }));
         }
         self.fx.acknowledge(&link.outbox, |version, buffer| {
             // v5 [MQTT-3.10.4-4], v5 [MQTT-3.11.3-1]

@@ -49,7 +49,6 @@ pub(super) fn rows() -> Vec<Directive> {
     ]
 }
 
-const NO_SUBSCRIPTIONS: &str = "lines about subscriptions are not written yet";
 const NO_SUCH_LINES: &str = "there are no lines of this kind";
 
 const DESTINATIONS: &[Keyword] = &[
@@ -71,8 +70,8 @@ const TYPES: &[Keyword] = &[
     Keyword::full("notice"),
     Keyword::full("information"),
     Keyword::full("debug"),
-    Keyword::with("subscribe", NoEffect(NO_SUBSCRIPTIONS)),
-    Keyword::with("unsubscribe", NoEffect(NO_SUBSCRIPTIONS)),
+    Keyword::full("subscribe"),
+    Keyword::full("unsubscribe"),
     Keyword::with("websockets", NoEffect(NO_SUCH_LINES)),
     Keyword::with("internal", NoEffect(NO_SUCH_LINES)),
 ];
