@@ -49,6 +49,9 @@ pub fn pieces<D: Decoder>(input: &[u8], size: usize) -> u64 {
 pub mod sum {
     use super::{mix, mix_bytes};
 
+    /// Of a packet whose contents are not compared.
+    pub const OTHER: u64 = 0;
+
     /// PUBLISH without properties.
     #[inline]
     #[must_use]

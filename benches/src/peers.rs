@@ -56,7 +56,7 @@ macro_rules! of_mqttbytes_v4 {
                         sum::unsubscribe(packet.pkid, packet.topics.iter().map(String::as_bytes))
                     }
                     v4::Packet::PingReq => 12,
-                    _ => return None,
+                    _ => sum::OTHER,
                 })
             }
         }
@@ -129,7 +129,7 @@ macro_rules! of_mqttbytes_v5 {
                     }
                     $ping => 12,
                     $connect => $connected,
-                    _ => return None,
+                    _ => sum::OTHER,
                 })
             }
         }
@@ -210,7 +210,7 @@ impl Decoder for NtexV3 {
                     topic_filters.iter().map(|filter| filter.as_bytes().as_ref()),
                 ),
                 Packet::PingRequest => 12,
-                _ => return None,
+                _ => sum::OTHER,
             },
             Decoded::PayloadChunk(..) => return None,
         })
@@ -296,7 +296,7 @@ impl<const PROPERTIES: bool> Decoder for NtexV5<PROPERTIES> {
                         .map_or((b"", b""), |will| (will.topic.as_bytes(), &will.message)),
                     packet.session_expiry_interval_secs,
                 ),
-                _ => return None,
+                _ => sum::OTHER,
             },
             Decoded::PayloadChunk(..) => return None,
         })
@@ -347,7 +347,7 @@ impl Decoder for RmqttV3 {
                 topic_filters.iter().map(|filter| filter.as_bytes().as_ref()),
             ),
             Packet::PingRequest => 12,
-            _ => return None,
+            _ => sum::OTHER,
         })
     }
 }
@@ -422,7 +422,7 @@ impl<const PROPERTIES: bool> Decoder for RmqttV5<PROPERTIES> {
                     .map_or((b"", b""), |will| (will.topic.as_bytes(), &will.message)),
                 packet.session_expiry_interval_secs,
             ),
-            _ => return None,
+            _ => sum::OTHER,
         })
     }
 }
