@@ -80,6 +80,7 @@ pub(crate) struct Counters {
     pub(crate) expired: AtomicU64,
     pub(crate) receive_maximum_exceeded: AtomicU64,
     pub(crate) rate_exceeded: AtomicU64,
+    pub(crate) slowed: AtomicU64,
 }
 
 impl Counters {

@@ -107,6 +107,12 @@ pub struct Limits {
     pub maximum_reply_bytes: usize,
     /// Encoded bytes that may wait for all slow Connections together. Default: 1 GiB.
     pub maximum_total_outbox_bytes: usize,
+    /// Bytes that wait for all Sessions and all slow Connections together, before the largest publishers are slowed down: a
+    /// Link that brings more than 64 KiB while more than this waits is not read ([`LinkState::Paused`](crate::LinkState))
+    /// until less does, for a second at the most, and so on. Well below
+    /// [`maximum_total_queued_bytes`](Self::maximum_total_queued_bytes) and
+    /// [`maximum_total_outbox_bytes`](Self::maximum_total_outbox_bytes), at which messages are dropped. Default: 512 MiB.
+    pub maximum_waiting_bytes: usize,
     /// Bytes of packets that have arrived in part, over all Connections. Default: 256 MiB.
     pub maximum_reassembly_bytes: usize,
     /// Sessions, connected or not. Default: none (`global_max_clients`).
@@ -151,6 +157,7 @@ impl Default for Limits {
             maximum_outbox_bytes: 8 << 20,
             maximum_reply_bytes: 64 << 20,
             maximum_total_outbox_bytes: 1 << 30,
+            maximum_waiting_bytes: 512 << 20,
             maximum_reassembly_bytes: 256 << 20,
             maximum_sessions: None,
             maximum_subscriptions: 100_000,

@@ -72,6 +72,9 @@ pub struct Statistics {
     pub queued_bytes: usize,
     /// Encoded bytes that wait for Connections whose transport takes no more.
     pub waiting_bytes: usize,
+    /// How often a publisher was not read for a moment, as too much waited
+    /// ([`Limits::maximum_waiting_bytes`](crate::Limits::maximum_waiting_bytes)).
+    pub publishers_slowed: u64,
 }
 
 /// Messages that a broker holds, each counted once however many Sessions it waits for.
@@ -194,6 +197,7 @@ impl Broker {
             rate_exceeded: shared.counters.rate_exceeded.load(Ordering::Relaxed),
             queued_bytes: shared.queued_bytes.load(Ordering::Relaxed),
             waiting_bytes: shared.slow_bytes.load(Ordering::Relaxed),
+            publishers_slowed: shared.counters.slowed.load(Ordering::Relaxed),
         }
     }
 

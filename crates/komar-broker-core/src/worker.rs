@@ -19,6 +19,7 @@ use crate::held::Waiter;
 use crate::inbox::{Inbox, Letter};
 use crate::journal::{Journal, Together};
 use crate::link::Link;
+use crate::link::pressure::Pressed;
 use crate::message::{Message, MessageBody};
 use crate::now::{Millis, Now};
 use crate::outbox::{Next, Outbox, Sent, State, Take};
@@ -65,6 +66,8 @@ pub struct Worker {
     tally: Arc<Tally>,
     /// What other threads leave for this worker.
     pub(crate) inbox: Arc<Inbox>,
+    /// Links that are not read for a moment, by when that is over.
+    pub(crate) pressed: VecDeque<Pressed>,
     /// Answers for Links, to be given to them by the driver.
     pub(crate) verdicts: VecDeque<Verdict>,
     /// Clients of the same process that this worker drives.
@@ -98,6 +101,8 @@ pub(crate) struct Effects {
     bounds: OutputBounds,
     /// [`Limits::maximum_undurable_bytes`].
     pub(crate) maximum_undurable_bytes: usize,
+    /// [`Limits::maximum_waiting_bytes`].
+    pub(crate) maximum_waiting_bytes: usize,
     pub(crate) encoded: Encoded,
     pub(crate) replies: Replies,
     /// Properties of the PUBLISH that is being handled, as they are passed on.
@@ -140,6 +145,7 @@ impl Worker {
         let (epoch, rules) = (shared.rules_epoch(), shared.rules());
         let bounds = OutputBounds::from(&rules.config.limits);
         let maximum_undurable_bytes = rules.config.limits.maximum_undurable_bytes;
+        let maximum_waiting_bytes = rules.config.limits.maximum_waiting_bytes;
         let restored = shared.restored.lock().take().unwrap_or_default();
         let mut timers = Timers::new(now_millis);
         for (due, timer) in restored.timers {
@@ -166,6 +172,7 @@ impl Worker {
             released: Vec::new(),
             tally: shared.tallies.add(),
             inbox: shared.add_inbox(),
+            pressed: VecDeque::new(),
             verdicts: VecDeque::new(),
             #[cfg(feature = "in-process")]
             locals: std::collections::HashMap::new(),
@@ -182,6 +189,7 @@ impl Worker {
                 scratch: Vec::new(),
                 bounds,
                 maximum_undurable_bytes,
+                maximum_waiting_bytes,
                 encoded: Encoded::default(),
                 replies: Replies::default(),
                 forwarded_buffer: Vec::new(),
@@ -202,6 +210,7 @@ impl Worker {
         }
         self.expire_timers();
         self.wake_slowed();
+        self.relieve();
         self.expire_retained();
         if self.fx.now >= self.swept.after(SWEEP_EVERY) {
             self.swept = self.fx.now;
@@ -361,7 +370,7 @@ impl Worker {
             && self.verdicts.is_empty()
             && !self.inbox.has_letters();
         let wait = if at_rest {
-            let due = [self.timers.next(), self.slowed.next()]
+            let due = [self.timers.next(), self.slowed.next(), self.relief()]
                 .into_iter()
                 .flatten()
                 .min();
@@ -398,6 +407,7 @@ impl Worker {
             self.config = rules.config;
             self.fx.bounds = OutputBounds::from(&self.config.limits);
             self.fx.maximum_undurable_bytes = self.config.limits.maximum_undurable_bytes;
+            self.fx.maximum_waiting_bytes = self.config.limits.maximum_waiting_bytes;
             self.access = CurrentAccess {
                 epoch,
                 access: rules.access,

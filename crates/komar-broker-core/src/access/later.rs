@@ -71,6 +71,8 @@ pub(crate) enum Answer {
     Durable,
     /// What was published too fast is paid for.
     Paid,
+    /// A pause for the sake of what waits in the broker is over.
+    Relieved,
 }
 
 /// Who asks: what a [`Pending`] is made of.

@@ -5,6 +5,7 @@ mod authenticate;
 mod connect;
 mod disconnect;
 mod phase;
+pub(crate) mod pressure;
 mod publish;
 mod publish_run;
 mod rates;
@@ -55,6 +56,10 @@ pub struct Link {
     slowed: bool,
     /// CONNECT will be answered with this, whoever it is.
     turned_away: Option<ReasonCode>,
+    /// It is one of the largest publishers while too much waits in the broker, and is not read for a moment.
+    pressed: bool,
+    /// Bytes that it has brought since its last pause, while too much waits.
+    brought: u32,
 }
 
 /// What became of an input.
@@ -73,7 +78,8 @@ pub struct Progress {
 pub enum LinkState {
     /// Go on reading.
     Open,
-    /// Do not read until a verdict has come, or the store has caught up: what a client sends meanwhile stays in its socket.
+    /// Do not read until a verdict has come, the store has caught up, or less waits in the broker (each of them is a
+    /// [`Worker::next_verdict`]): what a client sends meanwhile stays in its socket.
     Paused,
     /// The Connection is to be closed when its Outbox says so; nothing more is read.
     Closing,
@@ -94,6 +100,8 @@ impl Link {
             rates: None,
             slowed: false,
             turned_away: None,
+            pressed: false,
+            brought: 0,
         }
     }
 
@@ -129,7 +137,7 @@ impl Link {
     pub fn state(&self) -> LinkState {
         match &self.phase {
             Phase::Closed => LinkState::Closing,
-            _ if self.behind || self.slowed => LinkState::Paused,
+            _ if self.behind || self.slowed || self.pressed => LinkState::Paused,
             Phase::Established(established) if established.waiting.is_none() => LinkState::Open,
             Phase::Established(_) | Phase::Authenticating(_) => LinkState::Paused,
             Phase::AwaitingConnect | Phase::Exchanging(_) => LinkState::Open,
@@ -207,6 +215,7 @@ impl Worker {
             self.keep_rest(link, unread);
             unread = &[];
         }
+        self.press(link, bytes.len());
         self.fx.send_replies(&link.outbox);
         link.progress(bytes.len() - unread.len())
     }

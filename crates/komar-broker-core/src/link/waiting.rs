@@ -23,6 +23,7 @@ impl Worker {
                 link.outbox.seen(self.fx.now);
             }
             Answer::Paid => link.slowed = false,
+            Answer::Relieved => link.pressed = false,
             Answer::Deadline => self.look_at_deadline(link),
             answer if verdict.ticket == link.asked => self.answered(link, verdict.place, answer),
             _ => {}

@@ -35,6 +35,7 @@ impl Setup {
                 "inflight" => limits.maximum_inflight_messages = number(value)?,
                 "inflight_bytes" => limits.maximum_inflight_bytes = Some(number(value)?),
                 "total_queued" => limits.maximum_total_queued_bytes = number(value)?,
+                "waiting" => limits.maximum_waiting_bytes = number(value)?,
                 "replies" => limits.maximum_reply_bytes = number(value)?,
                 "queued" => limits.maximum_queued_messages = Some(number(value)?),
                 "queued_bytes" => limits.maximum_queued_bytes = Some(number(value)?),

@@ -445,6 +445,7 @@ impl Stage {
                 "dropped" => figures.dropped_messages,
                 "expired" => figures.expired_sessions,
                 "rate_exceeded" => figures.rate_exceeded,
+                "slowed" => figures.publishers_slowed,
                 "receive_maximum_exceeded" => figures.receive_maximum_exceeded,
                 "queued_bytes" => figures.queued_bytes as u64,
                 _ => return Err(format!("no figure: {name}")),
