@@ -98,7 +98,7 @@ pub(super) fn rows() -> Vec<Directive> {
             Error,
             "max_connection_rate",
             "0",
-            "connections a second, and as many at once; more are closed at once; 0 for no bound (Komar's own)",
+            "connections a second, more are closed at once; 0 for no bound (Komar's own)",
             Integer(0, MAXIMUM, |draft, value| {
                 draft.listener.rates.connections = rate(value)
             }),
@@ -107,7 +107,7 @@ pub(super) fn rows() -> Vec<Directive> {
             Error,
             "max_connection_rate_address",
             "0",
-            "max_connection_rate of one address; of IPv6 the first 64 bits, behind a proxy the one that it names",
+            "max_connection_rate of one address (of IPv6 its first 64 bits; the one a proxy names)",
             Integer(0, MAXIMUM, |draft, value| {
                 draft.listener.rates.connections_by_address = rate(value)
             }),
@@ -116,14 +116,14 @@ pub(super) fn rows() -> Vec<Directive> {
             Error,
             "connection_rate_answer",
             "false",
-            "connections that are too many are kept until CONNECT and told so (0x9F, 3.x: closed); costs their TLS handshakes",
+            "connections that are too many are told so (0x9F) after CONNECT; costs their handshakes",
             Boolean(|draft, value| draft.listener.rates.answer_connections = value),
         ),
         row(
             Error,
             "max_message_rate",
             "0",
-            "messages a second that one client publishes, and as many at once; 0 for no bound (Komar's own)",
+            "messages a second that one client publishes; 0 for no bound (Komar's own)",
             Integer(0, MAXIMUM, |draft, value| {
                 draft.listener.rates.messages_by_client = rate(value)
             }),
@@ -150,8 +150,7 @@ pub(super) fn rows() -> Vec<Directive> {
             Error,
             "message_rate_action",
             "pause",
-            "pause: the client is not read for a while, its PINGREQ included; refuse: more messages are dropped, at QoS 1 and 2 \
-             with 0x97 (3.x is told nothing); disconnect: 0x96",
+            "too many messages: pause (the client is not read), refuse (0x97), or disconnect (0x96)",
             Word(RATE_ACTIONS, |draft, word| {
                 draft.listener.rates.action = match word {
                     "refuse" => RateAction::Refuse,
