@@ -366,3 +366,27 @@ fn a_prefix_is_removed_in_slices() {
     let left: Vec<&str> = tree.iter().map(|(name, ())| name.as_str()).collect();
     assert_eq!(left, ["a!", "ab", "b/a"]);
 }
+
+/// The names below a prefix begin in one chunk of the list and end in another.
+#[test]
+fn a_long_prefix_is_removed_whole() {
+    for before in [0, 1, 300, 511, 512, 513, 700] {
+        for budget in [usize::MAX, 64, 1] {
+            let mut tree = tree();
+            for (group, count) in [("a", before), ("b", 1000), ("c", 300)] {
+                (0..count).for_each(|n| assert!(tree.insert(name(&format!("{group}/{n}")), n).0.is_none()));
+            }
+            let mut removed = 0;
+            loop {
+                let slice = tree.remove_prefix(name("b"), budget).0;
+                removed += slice;
+                if slice < budget {
+                    break;
+                }
+            }
+            assert_eq!(removed, 1000, "{before} before, slices of {budget}");
+            assert_eq!(tree.len(), before + 300);
+            assert!(tree.iter().all(|(name, _)| !name.as_str().starts_with('b')));
+        }
+    }
+}

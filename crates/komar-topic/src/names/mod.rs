@@ -155,7 +155,7 @@ impl<V, S: BuildHasher> NameTree<V, S> {
         let place = self
             .order
             .seek(|other| compare(name_of(records, other), name.as_str()).is_lt());
-        let value = self.remove_at(place, number)?;
+        let (value, _) = self.remove_at(place, number)?;
         Some((value, name.stripes()))
     }
 
@@ -163,14 +163,15 @@ impl<V, S: BuildHasher> NameTree<V, S> {
     pub fn remove_prefix(&mut self, top: TopicName<'_>, budget: usize) -> (usize, Stripes) {
         let mut removed = 0_usize;
         let records = &self.records;
-        let place = self
+        let mut place = self
             .order
             .seek(|other| compare(name_of(records, other), top.as_str()).is_lt());
         while removed < budget
             && let Some(number) = self.order.get(place)
             && is_below(name_of(&self.records, number), top.as_str())
-            && self.remove_at(place, number).is_some()
+            && let Some((_, behind)) = self.remove_at(place, number)
         {
+            place = behind;
             removed = removed.saturating_add(1);
         }
         (removed, Stripes::of_names_below(top.as_str()))
@@ -325,17 +326,18 @@ impl<V, S: BuildHasher> NameTree<V, S> {
         self.by_name.find(hash, is_it).copied()
     }
 
-    /// Takes the record out that stands at `place`.
-    fn remove_at(&mut self, place: Place, number: u32) -> Option<V> {
+    /// Takes the record out that stands at `place`. Returns its value, and where the one behind it stands then.
+    fn remove_at(&mut self, place: Place, number: u32) -> Option<(V, Place)> {
         let (hasher, records) = (&self.hasher, &self.records);
-        self.order.remove(place);
+        let (_, behind) = self.order.remove(place)?;
         take(
             &mut self.by_name,
             rehash(hasher, records, number),
             number,
             |number| rehash(hasher, records, number),
         );
-        self.records.remove(number).map(|record| record.value)
+        let record = self.records.remove(number)?;
+        Some((record.value, behind))
     }
 }
 

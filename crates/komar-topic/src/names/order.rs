@@ -139,17 +139,18 @@ impl Order {
         }
     }
 
-    /// Takes the number out that stands at `place`.
-    pub(super) fn remove(&mut self, place: Place) -> Option<u32> {
+    /// Takes the number out that stands at `place`. Returns it, and where the one behind it stands then.
+    pub(super) fn remove(&mut self, mut place: Place) -> Option<(u32, Place)> {
         let chunk = self.chunks.get_mut(place.chunk)?;
         if place.offset >= chunk.len() {
             return None;
         }
         let number = chunk.remove(place.offset);
         if chunk.len() < CHUNK >> 2 {
-            self.merge(place.chunk);
+            place = self.merge(place);
         }
-        Some(number)
+        // It may have been the last of its chunk.
+        Some((number, self.advance(place, 0)))
     }
 
     fn seek_in(&self, chunk: usize, offset: usize, mut before: impl FnMut(u32) -> bool) -> Place {
@@ -184,24 +185,47 @@ impl Order {
         }
     }
 
-    /// Joins a chunk that has become small with the one behind it, if that leaves room; drops an empty one.
-    fn merge(&mut self, small: usize) {
-        let length = |chunk: usize| self.chunks.get(chunk).map_or(CHUNK, Vec::len);
-        let behind = small.saturating_add(1);
-        if length(small) == 0 {
+    /// Joins the chunk of `place`, which has become small, with a neighbour, if that leaves room; drops it if it is empty.
+    /// Returns where `place` is then.
+    fn merge(&mut self, place: Place) -> Place {
+        let small = place.chunk;
+        let length = |chunk: Option<usize>| {
+            chunk
+                .and_then(|chunk| self.chunks.get(chunk))
+                .map_or(CHUNK, Vec::len)
+        };
+        let here = length(Some(small));
+        let (before, behind) = (small.checked_sub(1), small.checked_add(1));
+        let fits = |neighbour| here.saturating_add(length(neighbour)) <= CHUNK >> 1;
+        let mut after = place;
+        if here == 0 {
             self.chunks.remove(small);
-        } else if length(small).saturating_add(length(behind)) <= CHUNK >> 1 {
-            let mut moved = self.chunks.remove(behind);
-            if let Some(chunk) = self.chunks.get_mut(small) {
-                chunk.append(&mut moved);
-            }
-        } else {
-            return;
+        } else if fits(behind) {
+            self.join(small);
+        } else if let Some(before) = before.filter(|before| fits(Some(*before))) {
+            after = Place {
+                chunk: before,
+                offset: length(Some(before)).saturating_add(place.offset),
+            };
+            self.join(before);
+        } else if let Some(chunk) = self.chunks.get_mut(small)
+            && chunk.len() < chunk.capacity() >> 2
+        {
+            chunk.shrink_to(here.saturating_mul(2));
         }
         if self.chunks.is_empty() {
             self.chunks = Vec::new();
         } else if self.chunks.len() < self.chunks.capacity() >> 2 {
             self.chunks.shrink_to(self.chunks.len().saturating_mul(2));
+        }
+        after
+    }
+
+    /// Moves what the next chunk has to the end of this one.
+    fn join(&mut self, chunk: usize) {
+        let mut moved = self.chunks.remove(chunk.saturating_add(1));
+        if let Some(chunk) = self.chunks.get_mut(chunk) {
+            chunk.append(&mut moved);
         }
     }
 }
@@ -287,9 +311,32 @@ mod tests {
             }
             for number in &numbers {
                 let place = order.seek(|other| other < *number);
-                assert_eq!(order.remove(place), Some(*number));
+                let (removed, behind) = order.remove(place).unwrap();
+                let sought = order.seek(|other| other < *number);
+                assert_eq!((removed, order.get(behind)), (*number, order.get(sought)));
             }
             assert_eq!(order.chunks.capacity(), 0);
+        }
+    }
+
+    /// Whatever the order is in which nine of ten go.
+    #[test]
+    fn what_is_left_stands_close() {
+        let going = |number: &u32| !number.is_multiple_of(10);
+        let up: alloc::vec::Vec<u32> = (0..10_000).filter(going).collect();
+        let down = up.iter().rev().copied().collect();
+        let mixed = (0..10_000).map(|n| n * 7_919 % 10_000).filter(going).collect();
+        for numbers in [up, down, mixed] {
+            let mut order = Order::new();
+            (0..10_000).for_each(|number| order.insert(number, |other| other < number));
+            for number in &numbers {
+                let place = order.seek(|other| other < *number);
+                order.remove(place).unwrap();
+            }
+            assert!(order.chunks.iter().flatten().copied().eq((0..10_000).step_by(10)));
+            let capacity: usize = order.chunks.iter().map(Vec::capacity).sum();
+            assert!(order.chunks.len() <= 1_000 / 64, "{} chunks", order.chunks.len());
+            assert!(capacity <= 4 * 1_000, "place for {capacity}");
         }
     }
 }
