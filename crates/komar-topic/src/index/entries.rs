@@ -84,6 +84,10 @@ impl<T> FilterEntries<T> {
     pub(super) fn add_group(&mut self, group: u32) -> u32 {
         let groups = &mut self.make_many().groups;
         let place = narrow(groups.len());
+        if groups.is_empty() {
+            // Nearly always the only one.
+            groups.reserve_exact(1);
+        }
         groups.push(group);
         place
     }

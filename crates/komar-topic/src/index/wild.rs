@@ -113,7 +113,7 @@ impl WildFilters {
         {
             let table = core::mem::replace(shape.table_mut(multi), NONE);
             self.tables.remove(table);
-            self.shapes.drop_bare(number, depth_of(filter));
+            self.shapes.drop_bare(number);
         }
     }
 
@@ -134,8 +134,7 @@ impl WildFilters {
         if self.everything != NONE && !name.starts_with_dollar() {
             found(self.everything);
         }
-        // No name has fewer bytes than slashes.
-        if !self.deep.is_empty() && text.len() >= MANY_LEVELS.saturating_sub(1) {
+        if !self.deep.is_empty() && level_count(text) >= MANY_LEVELS {
             cost = self.deep.len();
             self.deep
                 .iter()

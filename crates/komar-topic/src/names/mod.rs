@@ -25,7 +25,11 @@ use crate::{Stripes, TopicFilter, TopicName};
 /// # Cost
 ///
 /// Reading and replacing a value takes one hash of the name. A new name and a removal take a binary search besides, and
-/// so does a jump. Whatever goes over many names does so in slices of as many as the caller says. Memory is given back.
+/// so does a jump. Whatever goes over many names does so in slices of as many as the caller says.
+///
+/// A new name takes that time amortized: when the hash table grows, all names are hashed again, at once. Memory is given
+/// back: tables and lists as names go, records in blocks, when all of a block have gone. When the last name has gone,
+/// nothing is left.
 pub struct NameTree<V, S = DefaultHashBuilder> {
     hasher: S,
     records: Slab<Record<V>>,
