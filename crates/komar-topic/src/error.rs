@@ -12,6 +12,8 @@ pub enum TopicError {
     /// More bytes than allowed. v3 [MQTT-4.7.3-3], v5 [MQTT-4.7.3-3]
     #[error("{length} bytes, {maximum} are allowed")]
     TooLong {
+        /// Where the first character too many begins.
+        position: usize,
         /// Bytes of the text.
         length: usize,
         /// [`TopicLimits::maximum_length`](crate::TopicLimits::maximum_length).
@@ -78,8 +80,8 @@ impl TopicError {
     pub fn position(&self) -> usize {
         match *self {
             TopicError::Empty | TopicError::NotShared => 0,
-            TopicError::TooLong { maximum, .. } => maximum,
-            TopicError::TooManyLevels { position, .. }
+            TopicError::TooLong { position, .. }
+            | TopicError::TooManyLevels { position, .. }
             | TopicError::Null { position }
             | TopicError::WildcardInName { position }
             | TopicError::WildcardNotAlone { position }

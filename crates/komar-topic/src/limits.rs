@@ -30,7 +30,9 @@ impl TopicLimits {
             return Err(TopicError::Empty);
         }
         if text.len() > self.maximum_length {
+            let boundary = |position: &usize| text.is_char_boundary(*position);
             return Err(TopicError::TooLong {
+                position: (0..=self.maximum_length).rev().find(boundary).unwrap_or(0),
                 length: text.len(),
                 maximum: self.maximum_length,
             });

@@ -1,6 +1,8 @@
 //! What a SUBSCRIBE carries: a plain Topic Filter, or `$share/{ShareName}/{filter}`.
 
 use alloc::boxed::Box;
+use alloc::string::String;
+use core::borrow::Borrow;
 use core::fmt;
 
 use crate::filter::is_wildcard;
@@ -60,6 +62,11 @@ impl fmt::Display for ShareName<'_> {
 pub struct ShareNameBuf(Box<str>);
 
 impl ShareNameBuf {
+    /// Takes a text that was checked before, as [`ShareName::from_checked`] does.
+    pub fn from_checked(text: impl Into<Box<str>>) -> ShareNameBuf {
+        ShareNameBuf(text.into())
+    }
+
     /// The Share Name, borrowed.
     pub fn as_share_name(&self) -> ShareName<'_> {
         ShareName(&self.0)
@@ -67,6 +74,40 @@ impl ShareNameBuf {
 
     /// The text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<ShareName<'_>> for ShareNameBuf {
+    fn from(share_name: ShareName<'_>) -> ShareNameBuf {
+        share_name.to_owned()
+    }
+}
+
+impl TryFrom<String> for ShareNameBuf {
+    type Error = TopicError;
+
+    fn try_from(text: String) -> Result<ShareNameBuf, TopicError> {
+        ShareName::new(&text)?;
+        Ok(ShareNameBuf(text.into()))
+    }
+}
+
+impl From<ShareNameBuf> for String {
+    fn from(share_name: ShareNameBuf) -> String {
+        share_name.0.into()
+    }
+}
+
+impl AsRef<str> for ShareNameBuf {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// So that a map with owned keys is searched with a text.
+impl Borrow<str> for ShareNameBuf {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -99,9 +140,10 @@ impl<'a> SharedFilter<'a> {
     /// # Errors
     /// As [`new`](SharedFilter::new).
     pub fn new_within(text: &'a str, limits: &TopicLimits) -> Result<SharedFilter<'a>, TopicError> {
-        match SubscriptionFilter::parse_within(text, limits)? {
-            SubscriptionFilter::Shared(shared) => Ok(shared),
-            SubscriptionFilter::Plain(_) => Err(TopicError::NotShared),
+        limits.check_length(text)?;
+        match text.strip_prefix(SHARE) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => parse_shared(text, limits),
+            _ => Err(TopicError::NotShared), // v5 [MQTT-4.8.2-1]
         }
     }
 
@@ -149,7 +191,7 @@ impl fmt::Display for SharedFilter<'_> {
 /// The filter of a shared subscription that owns its text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SharedFilterBuf {
-    /// Has the form of a [`SharedFilter`]: the only way here is from one.
+    /// Has the form of a [`SharedFilter`]: every way here is from one.
     text: Box<str>,
 }
 
@@ -161,6 +203,40 @@ impl SharedFilterBuf {
 
     /// The whole text, `$share/` included.
     pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<SharedFilter<'_>> for SharedFilterBuf {
+    fn from(shared: SharedFilter<'_>) -> SharedFilterBuf {
+        shared.to_owned()
+    }
+}
+
+impl TryFrom<String> for SharedFilterBuf {
+    type Error = TopicError;
+
+    fn try_from(text: String) -> Result<SharedFilterBuf, TopicError> {
+        SharedFilter::new(&text)?;
+        Ok(SharedFilterBuf { text: text.into() })
+    }
+}
+
+impl From<SharedFilterBuf> for String {
+    fn from(shared: SharedFilterBuf) -> String {
+        shared.text.into()
+    }
+}
+
+impl AsRef<str> for SharedFilterBuf {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
+/// So that a map with owned keys is searched with a text.
+impl Borrow<str> for SharedFilterBuf {
+    fn borrow(&self) -> &str {
         &self.text
     }
 }
@@ -199,10 +275,9 @@ impl<'a> SubscriptionFilter<'a> {
     pub fn parse_within(text: &'a str, limits: &TopicLimits) -> Result<SubscriptionFilter<'a>, TopicError> {
         limits.check_length(text)?;
         match text.strip_prefix(SHARE) {
-            Some("") => Err(TopicError::ShareNameEmpty {
-                position: SHARE.len(),
-            }), // v5 [MQTT-4.8.2-1]
-            Some(rest) if rest.starts_with('/') => parse_shared(text, limits).map(SubscriptionFilter::Shared),
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                parse_shared(text, limits).map(SubscriptionFilter::Shared)
+            }
             _ => TopicFilter::new_within(text, limits).map(SubscriptionFilter::Plain),
         }
     }
@@ -267,6 +342,16 @@ pub enum SubscriptionFilterBuf {
 }
 
 impl SubscriptionFilterBuf {
+    /// Takes a text that was checked before, as [`SubscriptionFilter::from_checked`] does.
+    pub fn from_checked(text: impl Into<Box<str>>) -> SubscriptionFilterBuf {
+        let text = text.into();
+        if SharedFilter::from_checked(&text).is_some() {
+            SubscriptionFilterBuf::Shared(SharedFilterBuf { text })
+        } else {
+            SubscriptionFilterBuf::Plain(TopicFilterBuf::from_checked(text))
+        }
+    }
+
     /// The filter, borrowed; nothing is checked.
     pub fn as_filter(&self) -> SubscriptionFilter<'_> {
         match self {
@@ -281,6 +366,37 @@ impl SubscriptionFilterBuf {
             SubscriptionFilterBuf::Plain(filter) => filter.as_str(),
             SubscriptionFilterBuf::Shared(shared) => shared.as_str(),
         }
+    }
+}
+
+impl From<SubscriptionFilter<'_>> for SubscriptionFilterBuf {
+    fn from(filter: SubscriptionFilter<'_>) -> SubscriptionFilterBuf {
+        filter.to_owned()
+    }
+}
+
+/// As [`SubscriptionFilter::parse`].
+impl TryFrom<String> for SubscriptionFilterBuf {
+    type Error = TopicError;
+
+    fn try_from(text: String) -> Result<SubscriptionFilterBuf, TopicError> {
+        SubscriptionFilter::parse(&text)?;
+        Ok(SubscriptionFilterBuf::from_checked(text))
+    }
+}
+
+impl From<SubscriptionFilterBuf> for String {
+    fn from(filter: SubscriptionFilterBuf) -> String {
+        match filter {
+            SubscriptionFilterBuf::Plain(filter) => filter.into(),
+            SubscriptionFilterBuf::Shared(shared) => shared.into(),
+        }
+    }
+}
+
+impl AsRef<str> for SubscriptionFilterBuf {
+    fn as_ref(&self) -> &str {
+        self.as_str()
     }
 }
 
@@ -305,9 +421,9 @@ impl<'a> From<SharedFilter<'a>> for SubscriptionFilter<'a> {
 /// First level of a shared subscription's filter.
 pub(crate) const SHARE: &str = "$share";
 
-/// Reads a text that begins with `$share/`.
+/// Reads a text that is `$share`, or begins with `$share/`.
 fn parse_shared<'a>(text: &'a str, limits: &TopicLimits) -> Result<SharedFilter<'a>, TopicError> {
-    let name_at = SHARE.len().saturating_add(1);
+    let name_at = text.len().min(SHARE.len().saturating_add(1));
     let rest = text.get(name_at..).unwrap_or_default();
     let (share_name, filter) = match rest.split_once('/') {
         Some((share_name, filter)) => (share_name, Some(filter)),

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use common::{rows, yes};
 use komar_topic::{
-    DefaultHashBuilder, FilterIndex, Match, NameTree, STRIPES, ShareName, SharedFilter, Stripe,
-    SubscriptionFilter, TopicError, TopicFilter, TopicFilterBuf, TopicLimits, TopicName, TopicNameBuf,
+    DefaultHashBuilder, FilterIndex, Match, NameTree, STRIPES, ShareName, ShareNameBuf, SharedFilter,
+    SharedFilterBuf, Stripe, SubscriptionFilter, SubscriptionFilterBuf, TopicError, TopicFilter,
+    TopicFilterBuf, TopicLimits, TopicName, TopicNameBuf,
 };
 use serde_json::Value;
 
@@ -225,11 +226,14 @@ fn limits() {
 /// Bytes count, not characters. v3 [MQTT-4.7.3-3], v5 [MQTT-4.7.3-3]
 #[test]
 fn lengths() {
-    let error = TopicError::TooLong {
+    let error = |position| TopicError::TooLong {
+        position,
         length: 65_536,
         maximum: 65_535,
     };
-    for letter in ["x", "é"] {
+    for (letter, position) in [("x", 65_535), ("é", 65_534)] {
+        let error = error(position);
+        assert_eq!(error.position(), position);
         let long = letter.repeat(65_536 / letter.len());
         assert_eq!(TopicName::new(&long), Err(error));
         assert_eq!(TopicFilter::new(&long), Err(error));
@@ -238,7 +242,7 @@ fn lengths() {
     }
     // Of a shared subscription, the whole text.
     let long = format!("$share/g/{}", "x".repeat(65_527));
-    assert_eq!(SubscriptionFilter::parse(&long), Err(error));
+    assert_eq!(SubscriptionFilter::parse(&long), Err(error(65_535)));
     assert!(SubscriptionFilter::parse(&long[..65_535]).is_ok());
 }
 
@@ -272,6 +276,13 @@ fn share_names() {
     assert_eq!(ShareName::new("$g").map(|name| name.as_str()), Ok("$g"));
     let error = SharedFilter::new("share/g/a").unwrap_err();
     assert_eq!((error, error.is_shared()), (TopicError::NotShared, true));
+    // Whatever else is wrong with it.
+    for text in ["a/b#", "$shared/g/a#", "a\0", "#/a"] {
+        assert_eq!(SharedFilter::new(text), Err(TopicError::NotShared), "{text}");
+    }
+    assert_eq!(SharedFilter::new(""), Err(TopicError::Empty));
+    let nameless = Err(TopicError::ShareNameEmpty { position: 6 });
+    assert_eq!(SharedFilter::new("$share"), nameless);
 }
 
 /// What was checked once is borrowed, owned and turned into something wider without being checked again.
@@ -290,6 +301,18 @@ fn conversions() {
     assert_eq!(TopicNameBuf::try_from("a/#".to_owned()), Err(error));
     let error = TopicError::MultiLevelNotLast { position: 0 };
     assert_eq!(TopicFilterBuf::try_from("#/a".to_owned()), Err(error));
+    let deep = TopicLimits {
+        maximum_levels: 300,
+        ..TopicLimits::default()
+    };
+    let text = "a/".repeat(250) + "b";
+    assert!(TopicNameBuf::try_from(text.clone()).is_err());
+    assert_eq!(
+        TopicName::new_within(&text, &deep)
+            .map(TopicNameBuf::from)
+            .map(String::from),
+        Ok(text)
+    );
     let map = BTreeMap::from([(name.to_owned(), 1)]);
     assert_eq!(map.get("a/b"), Some(&1));
     for text in ["a/b", "a/#", "$share/g/a/#", "$share/g//", "$SYS/#"] {
@@ -297,6 +320,25 @@ fn conversions() {
         assert_eq!(SubscriptionFilter::from_checked(text), read);
         let owned = read.to_owned();
         assert_eq!((owned.as_filter(), owned.as_str()), (read, text));
+        assert_eq!(
+            SubscriptionFilterBuf::try_from(text.to_owned()).as_ref(),
+            Ok(&owned)
+        );
+        assert_eq!(SubscriptionFilterBuf::from(read), owned);
+        assert_eq!(SubscriptionFilterBuf::from_checked(text), owned);
+        assert_eq!(String::from(owned.clone()), text);
+        let shared = SharedFilterBuf::try_from(text.to_owned());
+        assert_eq!(shared.is_ok(), read.share_name().is_some(), "{text}");
+        if let (SubscriptionFilter::Shared(read), Ok(shared)) = (read, shared) {
+            assert_eq!(shared, SharedFilterBuf::from(read));
+            assert_eq!(BTreeMap::from([(shared.clone(), 1)]).get(text), Some(&1));
+            assert_eq!(String::from(shared), text);
+            let name = ShareNameBuf::from(read.share_name());
+            assert_eq!(ShareNameBuf::try_from("g".to_owned()).as_ref(), Ok(&name));
+            assert_eq!(ShareNameBuf::from_checked("g"), name);
+            assert_eq!(BTreeMap::from([(name.clone(), 1)]).get("g"), Some(&1));
+            assert_eq!(String::from(name), "g");
+        }
         assert_eq!(owned.to_string(), text);
         let share_name = read.share_name().map(|name| name.to_owned());
         assert_eq!(
