@@ -43,11 +43,12 @@ pub use self::handle::Handle;
 /// - To know which tables those are, a lookup enters the shapes that the filters begin with: fewer than 2^(n+1), and no more
 ///   than all filters have levels, 23 each at the most.
 /// - Filters of 24 levels or more, `#` not counted, have no shape. A name of as many levels is compared with each of them,
-///   one by one; other names do not pay for them.
+///   one by one: half a millisecond for 10,000. Other names do not pay for them.
 /// - [`lookup_cost`](FilterIndex::lookup_cost) counts all that. Nothing is allocated, nothing recurses.
 /// - Insert and remove take time in the length of the filter, amortized: when a table grows or shrinks, its filters are
 ///   hashed again, so that a single insert into a table of a million may take some hundred milliseconds.
-/// - A subscription takes about 90 bytes and a shared one, alone in its group, 270, beside the value.
+/// - A subscription takes 70 to 95 bytes, and a shared one that is alone in its group about 250, with a text of some 30 bytes
+///   and a value of eight.
 /// - Memory is given back: tables and shapes as filters go, records in blocks, when all of a block have gone, since Handles
 ///   name them by place. When the last entry has gone, nothing is left.
 ///
