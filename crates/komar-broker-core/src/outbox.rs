@@ -138,6 +138,12 @@ impl Outbox {
         self.lock().closing
     }
 
+    /// Whether the Connection is there and nobody has asked for it to be closed. Work for one that is not, such as the
+    /// check of a password, is work for nobody.
+    pub fn is_open(&self) -> bool {
+        self.lock().is_open()
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }

@@ -26,6 +26,8 @@ struct Queue {
 #[derive(Default)]
 struct Waiting {
     requests: VecDeque<PasswordRequest>,
+    /// Calls of `submit` since those of closed Connections were sorted out.
+    submitted: usize,
     stopped: bool,
 }
 
@@ -47,9 +49,15 @@ impl PasswordPool {
         Ok(PasswordPool { queue, threads })
     }
 
-    /// Adds a check, or gives it back if too many wait already.
+    /// Adds a check, or gives it back if too many wait already. Those whose Connection is closed do not count for long.
     pub(crate) fn submit(&self, request: PasswordRequest) -> Result<(), PasswordRequest> {
         let mut waiting = self.queue.waiting.lock();
+        waiting.submitted = waiting.submitted.saturating_add(1);
+        // Each call pays for looking at 16 of them, however many wait.
+        if waiting.submitted > waiting.requests.len() / 16 {
+            waiting.submitted = 0;
+            waiting.requests.retain(|waiting| waiting.outbox.is_open());
+        }
         if waiting.requests.len() >= self.queue.maximum {
             return Err(request);
         }
@@ -83,6 +91,11 @@ fn run(queue: &Queue, deliver: &Deliver) {
                     return;
                 }
                 if let Some(request) = waiting.requests.pop_front() {
+                    // The one who asked has gone, or waited in vain: computing the answer would only make the next one
+                    // wait in vain too, and so on for ever.
+                    if !request.outbox.is_open() {
+                        continue;
+                    }
                     break request;
                 }
                 queue.arrived.wait(&mut waiting);
@@ -95,3 +108,58 @@ fn run(queue: &Queue, deliver: &Deliver) {
 
 /// Logins that wait for their check, unless it is set otherwise. Each gives up at the CONNECT timeout.
 pub(crate) const MAXIMUM_WAITING_LOGINS: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use komar_broker_core::{Access, Broker, BrokerConfig, CloseCause, Link, ListenerPolicy, Now, Worker};
+    use komar_passwd::PasswordFile;
+
+    use super::*;
+
+    fn request(link: &Link) -> PasswordRequest {
+        PasswordRequest {
+            outbox: Arc::clone(link.outbox()),
+            check: PasswordFile::parse(b"").unwrap().check("nobody", b"secret"),
+        }
+    }
+
+    /// Were those checked too, one that tries again would never be reached: a storm of logins would not end.
+    #[test]
+    fn a_login_whose_connection_has_gone_is_not_checked_and_takes_no_place() {
+        const MAXIMUM: usize = 3;
+        let broker = Broker::new(BrokerConfig::default(), Access::allow_all(), 1);
+        let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+        let policy = Arc::new(ListenerPolicy::default());
+        let mut open = || worker.open(Box::new(()), &policy);
+        let (first, mut gone, mut late, last) = (open(), [open(), open(), open()], open(), open());
+        let (verdict, verdicts) = mpsc::sync_channel(0);
+        let deliver: Deliver = Arc::new(move |outbox, _| drop(verdict.send(outbox)));
+        let pool = PasswordPool::start(1, MAXIMUM, deliver).unwrap();
+        // Dropped before the pool, whose thread would wait for ever if this test failed.
+        let verdicts = verdicts;
+        // The only thread waits until its verdict is taken.
+        pool.submit(request(&first)).unwrap();
+        while !pool.queue.waiting.lock().requests.is_empty() {
+            std::thread::yield_now();
+        }
+        for link in &gone {
+            pool.submit(request(link)).unwrap();
+        }
+        assert!(pool.submit(request(&last)).is_err(), "full");
+        for link in &mut gone {
+            worker.close(link, CloseCause::ConnectionClosed);
+        }
+        pool.submit(request(&late)).unwrap();
+        pool.submit(request(&last)).unwrap();
+        worker.close(&mut late, CloseCause::ConnectionClosed);
+        let next = |expected: &Link| {
+            let outbox = verdicts.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert!(Arc::ptr_eq(&outbox, expected.outbox()));
+        };
+        next(&first);
+        next(&last);
+    }
+}

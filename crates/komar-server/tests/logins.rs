@@ -11,7 +11,11 @@ use komar_server::{Listener, ListenerPolicy, Server};
 
 /// A server whose passwords take their time: milliseconds each, on one thread.
 fn server(maximum_waiting: usize) -> Server {
-    let scheme = Scheme::Sha512Pbkdf2 { iterations: 4_000 };
+    server_with(maximum_waiting, 4_000)
+}
+
+fn server_with(maximum_waiting: usize, iterations: u32) -> Server {
+    let scheme = Scheme::Sha512Pbkdf2 { iterations };
     let hash = StoredHash::derive(scheme, b"secret", &[7; 12]).unwrap();
     let mut editor = Editor::new(b"");
     editor.set("bob", &hash).unwrap();
@@ -115,5 +119,21 @@ fn logins_above_the_bound_are_refused_at_once() {
         }
     }
     assert!(refused > 0, "more than {BOUND} logins waited");
+    server.stop();
+}
+
+#[test]
+fn a_login_that_nobody_waits_for_is_over_at_once() {
+    const GONE: usize = 60;
+    // A check takes long enough for all of these to come and go during the first.
+    let server = server_with(2 * GONE, 200_000);
+    let address = server.local_addresses()[0];
+    let mut first = connect(address, &login(GONE));
+    for number in 0..GONE {
+        let mut stream = connect(address, &login(number));
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0; 4]).unwrap(), 0, "closed without an answer");
+    }
+    expect(&mut first, b"\x20\x02\x00\x00");
     server.stop();
 }

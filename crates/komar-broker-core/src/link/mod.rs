@@ -105,6 +105,12 @@ impl Link {
         }
     }
 
+    /// Whether the Link waits for the answer to its CONNECT, and nothing came after that. If its transport ends now,
+    /// nobody needs the answer, and no packet is lost.
+    pub fn only_awaits_login(&self) -> bool {
+        self.rest.is_empty() && matches!(self.phase, Phase::Authenticating(_))
+    }
+
     /// The Connection's output.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
