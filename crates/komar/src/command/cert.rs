@@ -204,10 +204,7 @@ impl Request {
 
     fn authority(&self) -> Result<Authority, String> {
         let path = self.authority_file()?;
-        let key = self
-            .authority_key
-            .clone()
-            .unwrap_or_else(|| path.with_extension("key"));
+        let key = self.authority_key_file(path);
         let (certificate, secret) = (read(path)?, Zeroizing::new(read(&key)?));
         let (path, key) = (path.display().to_string(), key.display().to_string());
         Authority::from_pem((&certificate, &path), (&secret, &key))
@@ -218,6 +215,26 @@ impl Request {
         self.authority
             .as_deref()
             .ok_or_else(|| "name the authority with --ca FILE".to_owned())
+    }
+
+    fn authority_key_file(&self, certificate: &Path) -> PathBuf {
+        let beside = || certificate.with_extension("key");
+        self.authority_key.clone().unwrap_or_else(beside)
+    }
+
+    /// Whether the authority that signs would be lost if this file were replaced. However the two are spelled, and
+    /// through links: the file that is there is compared.
+    fn is_of_the_authority(&self, file: &Path) -> bool {
+        let Some(certificate) = &self.authority else {
+            return false;
+        };
+        let file = std::fs::canonicalize(file);
+        [certificate, &self.authority_key_file(certificate)]
+            .into_iter()
+            .any(|own| match (&file, std::fs::canonicalize(own)) {
+                (Ok(file), Ok(own)) => *file == own,
+                _ => false,
+            })
     }
 
     fn target(&self, name: &str, ending: &str) -> Result<PathBuf, String> {
@@ -434,6 +451,34 @@ mod tests {
             assert_eq!(std::fs::read_to_string(site.path("plc.key")).ok().as_deref(), old);
             assert_eq!(std::fs::read_dir(site.0.path()).unwrap().count(), before);
         }
+    }
+
+    #[test]
+    fn an_authority_is_not_replaced_by_what_it_signs() {
+        let site = Site::new();
+        site.done("ca site --dir DIR");
+        std::fs::rename(site.path("site.key"), site.path("kept.key")).unwrap();
+        std::fs::create_dir(site.path("sub")).unwrap();
+        let files = || ["site.crt", "kept.key"].map(|file| std::fs::read(site.path(file)).unwrap());
+        let before = files();
+        for line in [
+            "client site",
+            "client kept",
+            "server broker.example --out site",
+            "server broker.example --out kept",
+        ] {
+            for ca in ["DIR/site.crt", "DIR/sub/../site.crt"] {
+                let (status, _, errors) = site.call(&format!(
+                    "{line} --ca {ca} --ca-key DIR/kept.key --dir DIR --force"
+                ));
+                assert_eq!(status, 1, "{line}");
+                assert!(errors.contains("belongs to the authority"), "{line}: {errors}");
+                assert_eq!(files(), before, "{line}");
+            }
+        }
+        // Making the authority anew is said with another command.
+        site.done("ca site --dir DIR --force");
+        assert_ne!(files(), before);
     }
 
     #[test]

@@ -15,6 +15,14 @@ pub(super) fn write(
 ) -> Result<i32, String> {
     let certificate_file = request.target(name, "crt")?;
     let key_file = request.target(name, "key")?;
+    for file in [&certificate_file, &key_file] {
+        if request.is_of_the_authority(file) {
+            return Err(format!(
+                "{} belongs to the authority that is to sign; choose another name with --out or --dir",
+                file.display()
+            ));
+        }
+    }
     let files = [(&key_file, key, 0o600), (&certificate_file, certificate, 0o644)];
     if let Some((file, ..)) = files
         .iter()
