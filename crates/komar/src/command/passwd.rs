@@ -2,12 +2,15 @@
 
 mod source;
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use komar_passwd::{Change, Create, Scheme, StoredHash, UpdateError, UpdateOptions, check_user_name, update};
+use komar_passwd::{
+    Change, Create, Editor, Scheme, StoredHash, UpdateError, UpdateOptions, check_user_name, update,
+};
 use lexopt::prelude::*;
 use source::{Ask, Source, ask_twice};
 use zeroize::Zeroizing;
@@ -215,7 +218,8 @@ fn work(job: &Job, ask: Ask<'_>, streams: &mut Streams) -> Result<i32, Failure> 
         Action::Delete { user } => return delete(&job.file, user, streams),
         Action::HashPlainText => {
             warn_if_weak(job.scheme, errors);
-            hash_plain_text(job, output)?;
+            let mut hash = |plain: &[u8]| hash(job.scheme, plain).map_err(|failure| failure.message);
+            hash_plain_text(&job.file, &mut hash, output)?;
         }
     }
     Ok(0)
@@ -288,12 +292,34 @@ fn delete(file: &Path, user: &str, streams: &mut Streams) -> Result<i32, Failure
     Ok(0)
 }
 
-fn hash_plain_text(job: &Job, output: &mut Output) -> Result<(), Failure> {
-    let counts = change(&job.file, Create::Never, |editor| {
-        editor.hash_plain_lines(|_, plain| hash(job.scheme, plain).map_err(|failure| failure.message))
+fn hash_plain_text(
+    file: &Path,
+    hash: &mut dyn FnMut(&[u8]) -> Result<StoredHash, String>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    // Before the file is locked: this takes its time by intent, and others would give up waiting. What cannot be read
+    // is said below.
+    let mut prepared = HashMap::new();
+    if let Ok(text) = komar_server::setup::read_regular(file).map(Zeroizing::new) {
+        let hashed = Editor::new(&text).hash_plain_lines(|name, plain| {
+            let stored = hash(plain)?;
+            let plain = Zeroizing::new(plain.to_vec());
+            prepared.insert(name.to_owned(), (plain, stored.clone()));
+            Ok::<_, String>(stored)
+        });
+        hashed.map_err(|error| Failure::wrong(format!("{}: {error}", file.display())))?;
+    }
+    let counts = change(file, Create::Never, |editor| {
+        editor.hash_plain_lines(|name, plain| {
+            // Lines that somebody has changed meanwhile are new.
+            match prepared.remove(name) {
+                Some((same, stored)) if same.as_slice() == plain => Ok(stored),
+                _ => hash(plain),
+            }
+        })
     })?;
     let (hashed, already) = (counts.hashed, counts.already_hashed);
-    let file = job.file.display();
+    let file = file.display();
     output.line(format_args!(
         "Hashed {hashed} passwords in {file}; {already} were hashes already."
     ));
@@ -525,6 +551,37 @@ mod tests {
         assert_eq!(status, 1);
         assert!(!asked, "it is said before a password is typed");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept\n");
+    }
+
+    #[test]
+    fn others_change_the_file_while_plain_text_is_hashed() {
+        let (_folder, file) = place();
+        std::fs::write(&file, "alice:one\nbob:two\n").unwrap();
+        let scheme = Scheme::Sha512Pbkdf2 { iterations: 1 };
+        let derive = |plain: &[u8]| StoredHash::derive(scheme, plain, &[7; 12]).unwrap();
+        let mut hashed = Vec::new();
+        let mut hash = |plain: &[u8]| {
+            if hashed.is_empty() {
+                let mut options = UpdateOptions::default();
+                options.lock_timeout = std::time::Duration::ZERO;
+                let changed = update(Path::new(&file), &options, |editor| {
+                    *editor = Editor::new(b"alice:three\nbob:two\n");
+                    editor.set("carol", &derive(b"four"))
+                });
+                changed.expect("nobody holds the lock");
+            }
+            hashed.push(plain.to_vec());
+            Ok(derive(plain))
+        };
+        let (done, ..) = collected(|streams| {
+            i32::from(hash_plain_text(Path::new(&file), &mut hash, &mut streams.output).is_ok())
+        });
+        assert_eq!(done, 1);
+        assert_eq!(hashed, [&b"one"[..], b"two", b"three"], "once each");
+        let text = std::fs::read(&file).unwrap();
+        for (user, password) in [("alice", "three"), ("bob", "two"), ("carol", "four")] {
+            assert!(lets_in(&text, user, password), "{user}");
+        }
     }
 
     #[test]
