@@ -1,5 +1,7 @@
 //! Finds frames in a stream of bytes. MQTT 5.0 §2.1.
 
+use core::fmt;
+
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::primitive::{Context, Fault, Reader, variable_byte_integer};
 use crate::text;
@@ -109,7 +111,12 @@ impl PacketType {
 }
 
 /// One whole packet whose fixed header has been checked, and whose body has not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Decode it with the options that it was found with: what the fixed header was checked for (size, direction, flags) is not
+/// looked at again.
+///
+/// `Debug` does not show the bytes: there may be a password among them.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
     bytes: &'a [u8],
     packet_type: PacketType,
@@ -190,6 +197,16 @@ impl<'a> Frame<'a> {
                 },
             },
         )
+    }
+}
+
+impl fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("packet_type", &self.packet_type)
+            .field("flags", &self.flags())
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -437,12 +454,16 @@ impl Framer {
         if missing > 0 {
             return Ok(Framing::Incomplete { needed: missing });
         }
+        // Also after an error: the caller may go on with other bytes.
+        self.wanted = 0;
         let framing = frame(input, options)?;
-        self.wanted = match framing {
+        match framing {
             // The first byte of a packet is looked at by itself: it may be wrong.
-            Framing::Incomplete { needed } if !input.is_empty() => input.len().saturating_add(needed),
-            _ => 0,
-        };
+            Framing::Incomplete { needed } if !input.is_empty() => {
+                self.wanted = input.len().saturating_add(needed);
+            }
+            _ => {}
+        }
         Ok(framing)
     }
 }
@@ -459,5 +480,22 @@ mod tests {
         assert_eq!(framer.frame(&[], &options), Ok(Framing::Incomplete { needed: 2 }));
         assert_eq!(framer.frame(&[0], &options), frame(&[0], &options));
         assert!(framer.frame(&[0], &options).is_err());
+    }
+
+    /// What comes behind an error is looked at from its own beginning.
+    #[test]
+    fn a_framer_forgets_what_it_wanted_for_bytes_that_were_wrong() {
+        let options = DecodeOptions::new(ProtocolVersion::V5, Role::Server);
+        let mut framer = Framer::new();
+        let wrong = [0x30, 0x80, 0x80, 0x80, 0x80];
+        for length in 1..wrong.len() {
+            assert_eq!(
+                framer.frame(&wrong[..length], &options),
+                Ok(Framing::Incomplete { needed: 1 })
+            );
+        }
+        assert!(framer.frame(&wrong, &options).is_err());
+        assert_eq!(framer, Framer::new());
+        assert_eq!(framer.frame(&[0xC0, 0], &options), frame(&[0xC0, 0], &options));
     }
 }
