@@ -40,8 +40,8 @@ pub fn set_retain(publish: &mut [u8], retain: bool) -> Result<(), EncodeError> {
 ///
 /// # Errors
 ///
-/// [`EncodeError::NotPatchable`] if this is no PUBLISH above QoS 0, or ends before the identifier; nothing is changed
-/// then.
+/// [`EncodeError::NotPatchable`] if this is no PUBLISH above QoS 0, or ends before the identifier, by its length or
+/// that of the bytes; nothing is changed then.
 pub fn set_packet_identifier(publish: &mut [u8], identifier: PacketIdentifier) -> Result<(), EncodeError> {
     let bytes = identifier_bytes(publish).ok_or(EncodeError::NotPatchable)?;
     *bytes = identifier.get().to_be_bytes();
@@ -54,16 +54,19 @@ fn identifier_bytes(publish: &mut [u8]) -> Option<&mut [u8; 2]> {
     if !is_publish(*first) || !has_identifier(*first) {
         return None;
     }
-    let (_, behind) = variable_byte_integer(rest).ok()??;
+    let (length, behind) = variable_byte_integer(rest).ok()??;
     let length_bytes = rest.len().checked_sub(behind.len())?;
     let (_, rest) = rest.split_at_mut_checked(length_bytes)?;
+    // What lies beyond the Remaining Length is another packet's.
+    let present = usize::try_from(length).unwrap_or(usize::MAX).min(rest.len());
+    let (rest, _) = rest.split_at_mut_checked(present)?;
     let (topic_length, rest) = rest.split_first_chunk_mut::<2>()?;
     let (_, rest) = rest.split_at_mut_checked(usize::from(u16::from_be_bytes(*topic_length)))?;
     rest.first_chunk_mut::<2>()
 }
 
 fn is_publish(first: u8) -> bool {
-    first >> 4 == PacketType::Publish.as_u8()
+    first >> 4 == PacketType::Publish.as_u8() && publish_qos(first).is_some()
 }
 
 fn has_identifier(first: u8) -> bool {
