@@ -333,6 +333,9 @@ pub enum EncodeError {
     /// A PUBLISH, or a Will, without a Topic Name (in 5.0 a PUBLISH may have a Topic Alias instead).
     #[error("no topic name")]
     MissingTopicName,
+    /// A Response Topic without a character. v5 [MQTT-4.7.3-1]
+    #[error("empty response topic")]
+    EmptyResponseTopic,
     /// A CONNECT of 3.x with a password and no user name. v3 [MQTT-3.1.2-22]
     #[error("password without a user name")]
     PasswordWithoutUserName,

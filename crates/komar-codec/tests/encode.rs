@@ -419,6 +419,137 @@ fn nothing_but_a_publish_is_patched() {
         );
         assert_eq!(bytes, whole[..cut]);
     }
+    // QoS 3 is no PUBLISH.
+    let mut bytes = unhex("3600");
+    assert_eq!(patch::set_retain(&mut bytes, true), not_patchable);
+    assert_eq!(bytes, unhex("3600"));
+}
+
+/// The Packet Identifier would lie, in whole or in part, beyond the Remaining Length.
+#[test]
+fn what_stands_behind_a_publish_is_not_patched() {
+    for publish in [
+        "32 03 000161 c000",
+        "32 04 000161 00 c000",
+        "32 02 0001 61000a",
+        "32 00 0001 61000a",
+    ] {
+        let whole = unhex(publish);
+        let mut bytes = whole.clone();
+        let identifier = PacketIdentifier::new(0x8200).unwrap();
+        let result = patch::set_packet_identifier(&mut bytes, identifier);
+        assert_eq!(
+            (result, bytes),
+            (Err(EncodeError::NotPatchable), whole),
+            "{publish}"
+        );
+    }
+    let mut bytes = unhex("32 05 000161 0001 c000");
+    assert_eq!(patch::set_packet_identifier(&mut bytes, identifier()), Ok(()));
+    assert_eq!(bytes, unhex("32 05 000161 000a c000"));
+}
+
+#[test]
+fn an_empty_response_topic_is_not_written() {
+    let mut publish = publish();
+    publish.properties.response_topic = Some("");
+    let mut connect = connect(ProtocolVersion::V5);
+    connect.will = Some(Will {
+        topic_name: "w",
+        payload: b"",
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: WillProperties {
+            response_topic: Some(""),
+            ..WillProperties::default()
+        },
+    });
+    for packet in [Packet::Publish(publish), Packet::Connect(connect)] {
+        assert_eq!(
+            error(packet, ProtocolVersion::V5),
+            EncodeError::EmptyResponseTopic
+        );
+    }
+}
+
+#[test]
+fn a_will_that_says_it_is_utf8_has_to_be() {
+    let will = |payload_format_indicator, payload| Will {
+        topic_name: "w",
+        payload,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: WillProperties {
+            payload_format_indicator,
+            ..WillProperties::default()
+        },
+    };
+    for (format, payload, is_valid) in [
+        (Some(PayloadFormat::Utf8), &b"\xFF"[..], false),
+        (Some(PayloadFormat::Utf8), b"a", true),
+        (Some(PayloadFormat::Unspecified), b"\xFF", true),
+        (None, b"\xFF", true),
+    ] {
+        assert_eq!(
+            will(format, payload).has_valid_payload(),
+            is_valid,
+            "{format:?} {payload:?}"
+        );
+    }
+}
+
+/// Neither in the packets nor in what holds their bytes.
+#[test]
+fn debug_output_shows_no_secret() {
+    let secret = &b"secret"[..];
+    let mut connect = connect(ProtocolVersion::V5);
+    connect.password = Some(secret);
+    connect.properties.authentication_method = Some("method");
+    connect.properties.authentication_data = Some(secret);
+    let connack = ConnAck {
+        session_present: false,
+        reason_code: ReasonCode::Success,
+        properties: ConnAckProperties {
+            authentication_method: Some("method"),
+            authentication_data: Some(secret),
+            ..ConnAckProperties::default()
+        },
+    };
+    let auth = Auth {
+        reason_code: ReasonCode::ContinueAuthentication,
+        properties: AuthProperties {
+            authentication_method: Some("method"),
+            authentication_data: Some(secret),
+            ..AuthProperties::default()
+        },
+    };
+    for packet in [
+        Packet::Connect(connect),
+        Packet::ConnAck(connack),
+        Packet::Auth(auth),
+    ] {
+        let role = match packet {
+            Packet::Connect(_) => Role::Server,
+            _ => Role::Client,
+        };
+        let options = DecodeOptions::new(ProtocolVersion::V5, role);
+        let bytes = encode(&packet, options.version);
+        let framing = frame(&bytes, &options).unwrap();
+        let Framing::Complete(whole) = framing else {
+            panic!("incomplete")
+        };
+        let owned = OwnedPacket::split_from(&mut BytesMut::from(&bytes[..]), &options).unwrap();
+        let as_numbers = format!("{secret:?}");
+        let as_numbers = as_numbers.trim_matches(['[', ']']);
+        for shown in [format!("{packet:?} {owned:?}"), format!("{framing:?} {whole:?}")] {
+            assert!(
+                !shown.contains(as_numbers) && !shown.contains("secret"),
+                "{shown}"
+            );
+        }
+        let shown = format!("{packet:?}");
+        assert!(shown.contains("method") && shown.contains("not shown"), "{shown}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! AUTH. MQTT 5.0 §3.15.
 
+use core::fmt;
+
 use super::Decode;
 use super::ack::read_reason_code;
 use crate::error::{DecodeError, DecodeErrorKind};
@@ -20,7 +22,7 @@ pub struct Auth<'a> {
 }
 
 /// The properties of AUTH. MQTT 5.0 §3.15.2.2.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct AuthProperties<'a> {
     /// Absent only in an AUTH that has nothing at all: Success without properties.
     pub authentication_method: Option<&'a str>,
@@ -30,6 +32,21 @@ pub struct AuthProperties<'a> {
     pub reason_string: Option<&'a str>,
     /// For programs.
     pub user_properties: UserProperties<'a>,
+}
+
+/// Without the Authentication Data, which may be a secret.
+impl fmt::Debug for AuthProperties<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthProperties")
+            .field("authentication_method", &self.authentication_method)
+            .field(
+                "authentication_data",
+                &self.authentication_data.map(|_| "not shown"),
+            )
+            .field("reason_string", &self.reason_string)
+            .field("user_properties", &self.user_properties)
+            .finish()
+    }
 }
 
 impl<'a> Auth<'a> {

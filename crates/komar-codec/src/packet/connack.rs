@@ -1,5 +1,6 @@
 //! CONNACK. MQTT 5.0 §3.2.
 
+use core::fmt;
 use core::num::{NonZeroU16, NonZeroU32};
 
 use super::Decode;
@@ -26,7 +27,7 @@ pub struct ConnAck<'a> {
 }
 
 /// The properties of CONNACK: what the server grants. MQTT 5.0 §3.2.2.3.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ConnAckProperties<'a> {
     /// Seconds; absent means what CONNECT asked for. §3.2.2.3.2.
     pub session_expiry_interval: Option<u32>,
@@ -62,6 +63,43 @@ pub struct ConnAckProperties<'a> {
     pub authentication_method: Option<&'a str>,
     /// §3.2.2.3.18.
     pub authentication_data: Option<&'a [u8]>,
+}
+
+/// Without the Authentication Data, which may be a secret.
+impl fmt::Debug for ConnAckProperties<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnAckProperties")
+            .field("session_expiry_interval", &self.session_expiry_interval)
+            .field("receive_maximum", &self.receive_maximum)
+            .field("maximum_qos", &self.maximum_qos)
+            .field("retain_available", &self.retain_available)
+            .field("maximum_packet_size", &self.maximum_packet_size)
+            .field("assigned_client_identifier", &self.assigned_client_identifier)
+            .field("topic_alias_maximum", &self.topic_alias_maximum)
+            .field("reason_string", &self.reason_string)
+            .field("user_properties", &self.user_properties)
+            .field(
+                "wildcard_subscription_available",
+                &self.wildcard_subscription_available,
+            )
+            .field(
+                "subscription_identifiers_available",
+                &self.subscription_identifiers_available,
+            )
+            .field(
+                "shared_subscription_available",
+                &self.shared_subscription_available,
+            )
+            .field("server_keep_alive", &self.server_keep_alive)
+            .field("response_information", &self.response_information)
+            .field("server_reference", &self.server_reference)
+            .field("authentication_method", &self.authentication_method)
+            .field(
+                "authentication_data",
+                &self.authentication_data.map(|_| "not shown"),
+            )
+            .finish()
+    }
 }
 
 impl<'a> ConnAck<'a> {

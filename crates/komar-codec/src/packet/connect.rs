@@ -14,7 +14,7 @@ use crate::{
 
 /// CONNECT: the first packet of a client. MQTT 5.0 §3.1.
 ///
-/// `Debug` does not show the password.
+/// `Debug` shows neither the password nor the Authentication Data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Connect<'a> {
     /// The version that this packet asks for, and is written in.
@@ -38,7 +38,7 @@ pub struct Connect<'a> {
 }
 
 /// The properties of CONNECT. MQTT 5.0 §3.1.2.11.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ConnectProperties<'a> {
     /// Seconds; absent means 0, `u32::MAX` for ever. §3.1.2.11.2.
     pub session_expiry_interval: Option<u32>,
@@ -58,6 +58,26 @@ pub struct ConnectProperties<'a> {
     pub authentication_method: Option<&'a str>,
     /// Only beside a method. §3.1.2.11.10.
     pub authentication_data: Option<&'a [u8]>,
+}
+
+/// Without the Authentication Data, which may be a secret.
+impl fmt::Debug for ConnectProperties<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectProperties")
+            .field("session_expiry_interval", &self.session_expiry_interval)
+            .field("receive_maximum", &self.receive_maximum)
+            .field("maximum_packet_size", &self.maximum_packet_size)
+            .field("topic_alias_maximum", &self.topic_alias_maximum)
+            .field("request_response_information", &self.request_response_information)
+            .field("request_problem_information", &self.request_problem_information)
+            .field("user_properties", &self.user_properties)
+            .field("authentication_method", &self.authentication_method)
+            .field(
+                "authentication_data",
+                &self.authentication_data.map(|_| "not shown"),
+            )
+            .finish()
+    }
 }
 
 impl<'a> Connect<'a> {
@@ -268,6 +288,10 @@ impl Body for Connect<'_> {
             return Err(EncodeError::MissingTopicName);
         }
         let is_v5 = self.version == ProtocolVersion::V5;
+        let response_topic = self.will.as_ref().and_then(|will| will.properties.response_topic);
+        if is_v5 && response_topic == Some("") {
+            return Err(EncodeError::EmptyResponseTopic);
+        }
         let properties = &self.properties;
         if !is_v5 && self.password.is_some() && self.username.is_none() {
             return Err(EncodeError::PasswordWithoutUserName);

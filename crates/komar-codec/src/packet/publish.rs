@@ -261,6 +261,9 @@ impl Body for Publish<'_> {
         {
             return Err(EncodeError::MissingTopicName);
         }
+        if version == ProtocolVersion::V5 && self.properties.response_topic == Some("") {
+            return Err(EncodeError::EmptyResponseTopic);
+        }
         self.properties
             .subscription_identifiers
             .iter()
