@@ -4,10 +4,10 @@
 
 mod common;
 
-use common::{decode, encode, roles, rows, unhex, version};
+use common::{check_owned, decode, encode, roles, rows, unhex, version};
 use komar_codec::{
     DecodeError, DecodeErrorKind, DecodeOptions, ErrorClass, PacketType, PropertyId, ProtocolVersion,
-    ReasonCode, Role,
+    ReasonCode, Role, Utf8Policy,
 };
 
 #[test]
@@ -22,6 +22,7 @@ fn valid_packets_are_read_and_written() {
             let options = DecodeOptions::new(version(version_text), *role);
             let packet = decode(&bytes, &options).unwrap_or_else(|error| panic!("line {line}: {error}"));
             assert_eq!(encode(&packet, options.version), again, "line {line}: {packet:?}");
+            check_owned(&bytes, &options);
         }
     }
 }
@@ -44,6 +45,27 @@ fn malformed_packets_are_refused_for_the_right_reason() {
             let expected = Some(statement).filter(|text| text.starts_with('v'));
             assert_eq!(error.statement(), expected, "line {line}");
             check_reason_code(&error);
+            check_owned(&bytes, &options);
+        }
+    }
+}
+
+/// What the table of packets that are refused does not say: it knows the permissive policy only.
+#[test]
+fn the_strict_policy_holds_for_topic_names_of_owned_packets() {
+    for (hex, versions) in [
+        ("3006 0003 610162 2e", &[ProtocolVersion::V3_1_1][..]),
+        ("3007 0003 617f62 00 2e", &[ProtocolVersion::V5]),
+        ("3007 0003 efbfbf 00 2e", &[ProtocolVersion::V5]),
+    ] {
+        for version in versions {
+            let mut options = DecodeOptions::new(*version, Role::Server);
+            let bytes = unhex(hex);
+            assert!(decode(&bytes, &options).is_ok(), "{hex}");
+            options.utf8 = Utf8Policy::Strict;
+            let error = decode(&bytes, &options).unwrap_err();
+            assert_eq!(error.kind(), DecodeErrorKind::ControlCharacter, "{hex}");
+            check_owned(&bytes, &options);
         }
     }
 }

@@ -6,9 +6,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+use bytes::BytesMut;
 use komar_codec::{
-    DecodeError, DecodeOptions, ErrorClass, Framing, Packet, PacketType, PayloadFormat, ProtocolVersion,
-    PublishProperties, QoS, Role, UserProperties, Utf8Policy, Will, frame,
+    DecodeError, DecodeOptions, ErrorClass, Framing, OwnedPacket, Packet, PacketType, PayloadFormat,
+    ProtocolVersion, PublishProperties, QoS, Role, UserProperties, Utf8Policy, Will, frame,
 };
 use serde_json::{Map, Value, json};
 
@@ -40,6 +41,7 @@ fn check(vector: &Value, role: Role, utf8: Utf8Policy) -> Result<(), String> {
     let bytes = unhex(vector["hex"].as_str().unwrap());
     let mut options = DecodeOptions::new(version(vector), role);
     options.utf8 = utf8;
+    expect_same_when_owned(&bytes, &options)?;
     let acceptable: Vec<&str> = match &vector["expect"] {
         Value::String(one) => vec![one],
         list => list
@@ -88,6 +90,24 @@ fn expect_same_when_written(packet: &Packet<'_>, options: &DecodeOptions) -> Res
     }) {
         Ok(Ok(again)) if again == *packet => Ok(()),
         other => Err(format!("written and read again: {other:?}")),
+    }
+}
+
+/// The owned packet is the borrowed one, or has its error.
+fn expect_same_when_owned(bytes: &[u8], options: &DecodeOptions) -> Result<(), String> {
+    let borrowed = frame(bytes, options).and_then(|framing| match framing {
+        Framing::Complete(whole) => Packet::decode(whole, options).map(Some),
+        Framing::Incomplete { .. } => Ok(None),
+    });
+    let owned = OwnedPacket::split_from(&mut BytesMut::from(bytes), options);
+    let found = owned
+        .as_ref()
+        .map(|owned| owned.as_ref().map(OwnedPacket::get))
+        .map_err(|error| *error);
+    if found == borrowed {
+        Ok(())
+    } else {
+        Err(format!("owned {found:?}, borrowed {borrowed:?}"))
     }
 }
 

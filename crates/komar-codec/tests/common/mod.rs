@@ -4,7 +4,11 @@
 
 pub mod generate;
 
-use komar_codec::{DecodeError, DecodeOptions, Frame, Framing, Packet, ProtocolVersion, Role, frame};
+use bytes::BytesMut;
+use komar_codec::{
+    DecodeError, DecodeOptions, Frame, Framer, Framing, OwnedPacket, OwnedPublish, Packet, PacketType,
+    ProtocolVersion, Role, Utf8Policy, frame,
+};
 
 /// The frame that the bytes are.
 pub fn whole<'a>(bytes: &'a [u8], options: &DecodeOptions) -> Result<Frame<'a>, DecodeError> {
@@ -18,6 +22,42 @@ pub fn decode<'a>(bytes: &'a [u8], options: &DecodeOptions) -> Result<Packet<'a>
     let whole = whole(bytes, options)?;
     assert_eq!(whole.len(), bytes.len(), "there is more than one packet");
     Packet::decode(whole, options)
+}
+
+/// Every way to an owned packet gives what [`decode`] gives by either policy, packet or error; an error leaves the buffer as
+/// it is.
+pub fn check_owned(bytes: &[u8], options: &DecodeOptions) {
+    for utf8 in [Utf8Policy::Permissive, Utf8Policy::Strict] {
+        check_owned_by(bytes, &DecodeOptions { utf8, ..*options });
+    }
+}
+
+fn check_owned_by(bytes: &[u8], options: &DecodeOptions) {
+    let expected = decode(bytes, options);
+    let check = |found: Result<Packet<'_>, DecodeError>, rest: &[u8]| {
+        assert_eq!(found, expected, "{options:?}");
+        assert_eq!(rest, if expected.is_ok() { &[][..] } else { bytes });
+    };
+    let mut buffer = BytesMut::from(bytes);
+    let owned = OwnedPacket::split_from(&mut buffer, options).map(Option::unwrap);
+    check(
+        owned.as_ref().map(OwnedPacket::get).map_err(|error| *error),
+        &buffer,
+    );
+    let mut buffer = BytesMut::from(bytes);
+    let owned = Framer::new()
+        .next_packet(&mut buffer, options)
+        .map(Option::unwrap);
+    check(
+        owned.as_ref().map(OwnedPacket::get).map_err(|error| *error),
+        &buffer,
+    );
+    if PacketType::from_u8(bytes[0] >> 4) == Some(PacketType::Publish) {
+        let mut buffer = BytesMut::from(bytes);
+        let owned = OwnedPublish::split_from(&mut buffer, options).map(Option::unwrap);
+        let packet = owned.as_ref().map(|owned| Packet::from(owned.get()));
+        check(packet.map_err(|error| *error), &buffer);
+    }
 }
 
 pub fn encode(packet: &Packet<'_>, version: ProtocolVersion) -> Vec<u8> {
