@@ -1,4 +1,5 @@
 //! Nothing is allocated: not to find a frame, to decode, to look at every part, to measure, to write, or to fail.
+//! Of the owned packets of one buffer the first allocates once.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,10 +8,11 @@ mod common;
 use std::alloc::System;
 use std::hint::black_box;
 
+use bytes::BytesMut;
 use common::{rows, unhex, version};
 use komar_codec::{
-    DecodeOptions, Framing, OutgoingPublish, Packet, PacketIdentifier, ProtocolVersion, QoS, Role,
-    Utf8Policy, frame,
+    DecodeOptions, Framer, Framing, OutgoingPublish, OwnedPacket, OwnedPublish, Packet, PacketIdentifier,
+    ProtocolVersion, QoS, Role, Utf8Policy, frame,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -67,7 +69,38 @@ fn main() {
     let change = region.change();
 
     assert_eq!((change.allocations, change.reallocations), (0, 0), "{change:?}");
+    owned_packets_share_one_allocation();
     assert!(read > 400 && refused > 800, "{read} read, {refused} refused");
+}
+
+/// The first packet that is taken out of a `BytesMut` makes its memory shared, which takes one small allocation; those
+/// behind it take none, whichever way they are taken.
+fn owned_packets_share_one_allocation() {
+    let options = DecodeOptions::new(ProtocolVersion::V5, Role::Server);
+    let mut buffer = BytesMut::from(&b"\x30\x05\0\x01a\0!".repeat(30)[..]);
+    let mut framer = Framer::new();
+    let mut allocations = [0; 30];
+    for (index, count) in allocations.iter_mut().enumerate() {
+        let region = Region::new(ALLOCATOR);
+        if index % 3 == 0 {
+            let publish = OwnedPublish::split_from(&mut buffer, &options).unwrap().unwrap();
+            black_box((publish.get(), publish.payload()));
+        } else if index % 3 == 1 {
+            black_box(
+                OwnedPacket::split_from(&mut buffer, &options)
+                    .unwrap()
+                    .unwrap()
+                    .get(),
+            );
+        } else {
+            black_box(framer.next_packet(&mut buffer, &options).unwrap().unwrap().get());
+        }
+        let change = region.change();
+        *count = change.allocations + change.reallocations;
+    }
+    assert!(buffer.is_empty());
+    assert_eq!(allocations[0], 1);
+    assert_eq!(allocations[1..], [0; 29]);
 }
 
 /// Every part that is iterated over.
