@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use x509_parser::pem::Pem;
@@ -58,10 +58,15 @@ impl AllowList {
         for entry in fs::read_dir(folder).map_err(failed(folder))? {
             let path = entry.map_err(failed(folder))?.path();
             let ending = path.extension().unwrap_or_default();
-            if !ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) || !path.is_file() {
+            if !ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) {
                 continue;
             }
-            let bytes = fs::read(&path).map_err(failed(&path))?;
+            // A link that points nowhere is an error: the one it stood for could not connect, and nobody would know why.
+            let metadata = fs::metadata(&path).map_err(failed(&path))?;
+            if metadata.is_dir() {
+                continue;
+            }
+            let bytes = read(&path, &metadata).map_err(failed(&path))?;
             for certificate in certificates(&bytes) {
                 certificate
                     .and_then(|der| self.add_certificate(&der))
@@ -133,6 +138,22 @@ pub enum FolderError {
     },
 }
 
+/// Neither a pipe, which might never say anything, nor a device, which might never end.
+fn read(path: &Path, metadata: &fs::Metadata) -> io::Result<Vec<u8>> {
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    let length = fs::File::open(path)?
+        .take(MAXIMUM_SIZE.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if u64::try_from(length).is_ok_and(|length| length <= MAXIMUM_SIZE) {
+        Ok(bytes)
+    } else {
+        Err(io::Error::other(format!("it has more than {MAXIMUM_SIZE} bytes")))
+    }
+}
+
 /// The certificates of a file in DER; a file without the dashes of PEM is taken for one in DER.
 fn certificates(bytes: &[u8]) -> Vec<Result<Vec<u8>, IdentityError>> {
     if !bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
@@ -162,5 +183,7 @@ fn sections(bytes: &[u8]) -> Vec<u8> {
 }
 
 const END: &[u8] = b"-----END ";
+/// Of a file; far above any that holds certificates.
+const MAXIMUM_SIZE: u64 = 256 << 20;
 const BEGIN: &[u8] = b"-----BEGIN ";
 const ENDINGS: [&str; 4] = ["crt", "pem", "cer", "der"];

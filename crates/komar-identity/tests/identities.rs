@@ -317,6 +317,22 @@ fn lists_allow_names_and_certificates() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_link_in_a_folder_that_points_nowhere_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("folder.pem")).unwrap();
+    std::fs::write(path("plc.der"), named("plc", "a")).unwrap();
+    let add = || AllowList::default().add_folder(folder.path());
+    assert_eq!(add().unwrap(), 1);
+    std::os::unix::fs::symlink(path("moved"), path("link.crt")).unwrap();
+    assert!(matches!(add(), Err(FolderError::Io { path, .. }) if path.ends_with("link.crt")));
+    std::fs::remove_file(path("link.crt")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", path("link.crt")).unwrap();
+    assert!(matches!(add(), Err(FolderError::Io { .. })));
+}
+
+#[test]
 fn a_folder_of_certificates_is_a_list() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();

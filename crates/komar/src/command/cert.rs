@@ -250,7 +250,8 @@ impl Request {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+    komar_server::setup::read_regular(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 const COMMANDS: [&str; 5] = ["ca", "server", "client", "crl", "show"];
@@ -702,6 +703,10 @@ mod tests {
                 "client plc --ca DIR/site.key",
                 "DIR/site.key: no certificate (BEGIN CERTIFICATE) in it",
             ),
+            (
+                "client a\u{FFFF}b --ca DIR/site.crt",
+                "no name that a certificate can carry",
+            ),
             ("client a/b --ca DIR/site.crt", "choose one with --out"),
             (
                 "client a\tb --ca DIR/site.crt",
@@ -753,6 +758,20 @@ mod tests {
             "nothing was written"
         );
         assert_eq!(site.call("--help"), (0, HELP.to_owned(), String::new()));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_device_is_not_read() {
+        let site = Site::new();
+        for line in ["client plc --ca /dev/zero --dir DIR", "show /dev/zero"] {
+            let (status, _, errors) = site.call(line);
+            assert_eq!(status, 1, "{line}");
+            assert!(
+                errors.contains("cannot read /dev/zero: it is not a regular file"),
+                "{errors}"
+            );
+        }
     }
 
     #[test]
