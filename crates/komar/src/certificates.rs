@@ -20,8 +20,11 @@ use x509_parser::revocation_list::CertificateRevocationList;
 pub(crate) enum CertificateError {
     #[error("{0}")]
     Rcgen(#[from] rcgen::Error),
-    #[error("'{0}' is no name that a certificate can carry")]
-    Name(String),
+    #[error("'{name}' is no name that a certificate can carry: {source}")]
+    Name {
+        name: String,
+        source: komar_identity::IdentityError,
+    },
     #[error("it cannot be valid for {0} days: give a number from 1 to {MAXIMUM_DAYS}")]
     Days(u32),
     #[error("{0}")]
@@ -320,9 +323,11 @@ fn significant(mut serial: &[u8]) -> &[u8] {
 
 fn params(common_name: &str, days: u32) -> Result<CertificateParams, CertificateError> {
     // A user name that nobody could be given is refused here and not by the broker later.
-    if common_name.is_empty() || common_name.chars().any(char::is_control) {
-        return Err(CertificateError::Name(common_name.to_owned()));
-    }
+    komar_identity::check_common_name(common_name.as_bytes()).map_err(|source| {
+        // As much of it as tells which it is.
+        let name = common_name.chars().take(100).collect();
+        CertificateError::Name { name, source }
+    })?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);

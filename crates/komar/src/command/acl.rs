@@ -230,7 +230,8 @@ fn work(job: &Job, output: &mut Output) -> Result<i32, Failure> {
             topic,
         } => {
             let subject = Subject {
-                username: user.as_deref(),
+                // To the broker a zero-length user name is none.
+                username: user.as_deref().filter(|name| !name.is_empty()),
                 client_id,
             };
             explain::run(job, &text, subject, *access, topic, output)
@@ -397,6 +398,17 @@ mod tests {
             (0, &json!(true), &json!(2))
         );
         assert_eq!(json["considered"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_user_name_of_no_length_is_none() {
+        let ask = |user: &[&str]| {
+            let question = &["explain", "DIR/acl", "--client", "c", "--read", "x"];
+            call("topic x\nuser u\ntopic y\n", &[&question[..], user].concat())
+        };
+        let anonymous = ask(&[]);
+        assert_eq!(anonymous.0, 0);
+        assert_eq!(ask(&["--user", ""]), anonymous);
     }
 
     #[test]
