@@ -131,7 +131,8 @@ impl StoredHash {
     ///
     /// `$6$SALT$DIGEST` and `$7$ITERATIONS$SALT$DIGEST` take base64 with padding, salts of 12 or 64 bytes and digests
     /// of 64. What follows the digest after another `$` is ignored there, as Mosquitto does; `$argon2id$` must be
-    /// exactly `$argon2id$v=19$m=..,t=..,p=..$SALT$DIGEST` with base64 without padding.
+    /// exactly `$argon2id$v=19$m=..,t=..,p=..$SALT$DIGEST` with base64 without padding; `v=16`, or no version at all,
+    /// which means the same, is the older form of argon2id.
     ///
     /// # Errors
     /// [`HashError`] says which part cannot be read, or which cost is above the limits.

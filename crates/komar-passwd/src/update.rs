@@ -115,6 +115,9 @@ pub enum UpdateError<E> {
 /// temporary file in the same folder, made durable and renamed over the old one; mode and owner stay. A symbolic link
 /// is followed, and the file it points to replaced. Nothing is written if the text did not change.
 ///
+/// A program that is killed before it renames leaves the temporary file, `.komar-` and six characters, readable by those
+/// who may read the file, and perhaps with all of its hashes; nobody removes it.
+///
 /// # Errors
 /// [`UpdateError`]; the file is as it was then.
 pub fn update<R, E>(
