@@ -467,6 +467,7 @@ impl Worker {
             properties: ConnectProperties::default(),
         };
         self.connect_trusted(&mut link, &connect, options.username.map(Arc::from));
+        self.obey_hook(&mut link);
         let id = shared.id;
         self.locals.insert(id, Local { link, shared });
         self.look_at_local(id);

@@ -147,6 +147,7 @@ impl Broker {
             last: contents.last,
             shares: HashMap::new(),
             wills: BTreeMap::new(),
+            older_wills: Vec::new(),
             timers: Vec::new(),
         };
         for (number, will) in contents.wills {
@@ -185,9 +186,14 @@ impl Broker {
                 .retained(stored)
                 .map_err(|problem| RestoreError::Retained { topic_name, problem })?;
         }
-        let Restoring { wills, timers, .. } = restoring;
+        let Restoring {
+            wills,
+            older_wills,
+            timers,
+            ..
+        } = restoring;
         // Their Connections have ended with the broker, or they were on their way to be published: in order.
-        let mut wills: Vec<_> = wills.into_values().collect();
+        let mut wills: Vec<_> = wills.into_values().chain(older_wills).collect();
         wills.sort_by_key(|will| will.number);
         let wills = wills
             .into_iter()
@@ -207,6 +213,8 @@ struct Restoring<'a> {
     shares: HashMap<Box<str>, GroupId>,
     /// By the Client Identifier and the lease: those of Sessions that go on are taken out.
     wills: BTreeMap<(Arc<str>, u64), Will>,
+    /// Of Sessions that ended just before the broker did, where a new one with the same name had begun.
+    older_wills: Vec<Will>,
     timers: Vec<(Millis, Timer)>,
 }
 
@@ -386,10 +394,17 @@ impl Restoring<'_> {
             identity: stored.identity,
             message,
         };
-        match self.wills.insert(name, will) {
-            None => Ok(()),
-            Some(_) => Err(RestoreProblem::Twice),
+        // The leases of a new Session begin anew, so that an older one of the name may have had the same.
+        match self.wills.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(will);
+            }
+            Entry::Occupied(mut entry) if entry.get().number < will.number => {
+                self.older_wills.push(entry.insert(will));
+            }
+            Entry::Occupied(_) => self.older_wills.push(will),
         }
+        Ok(())
     }
 
     fn retained(&self, stored: StoredRetained) -> Result<(), RestoreProblem> {

@@ -228,12 +228,10 @@ impl Worker {
             });
             return;
         }
-        let rewritten = match self.publish_hook(identity, message, true) {
-            Ok(Ok(rewritten)) => rewritten,
-            // Its Connection has ended already.
-            Ok(Err(_)) | Err(_) => return,
-        };
+        let answer = self.publish_hook(identity, message, true);
+        // Its Connection has ended already, whatever the hook wants with it.
         self.ending = None;
+        let Ok(Ok(rewritten)) = answer else { return };
         let message = rewritten.apply(message);
         // v5 [MQTT-3.1.2-14], v5 [MQTT-3.1.2-15], v3 [MQTT-3.1.2-16], v3 [MQTT-3.1.2-17]
         self.route(Origin::client(identity), message);

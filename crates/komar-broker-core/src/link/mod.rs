@@ -362,7 +362,7 @@ impl Worker {
 
     /// Ends the Connection if a hook said so.
     #[inline]
-    fn obey_hook(&mut self, link: &mut Link) {
+    pub(crate) fn obey_hook(&mut self, link: &mut Link) {
         if let Some(reason_code) = self.ending.take()
             && let Phase::Established(_) = link.phase
         {

@@ -197,9 +197,9 @@ impl<'p> Reading<'_, 'p> {
     /// The one receiver, if it is to have the message.
     fn target(&mut self, found: &Found<'_>) -> Option<&Target> {
         let client_id = &self.established.identity.client_id;
-        self.cache
-            .single(found.place)
-            .filter(|target| target.readable && !(target.no_local && target.session.client_id == *client_id))
+        self.cache.single(found.place).filter(|target| {
+            target.readable && !target.once && !(target.no_local && target.session.client_id == *client_id)
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Link, Phase};
 use crate::access::{CertificateIdentity, Known};
 use crate::config::ListenerPolicy;
 use crate::error::{CloseCause, refusal};
+use crate::guard::guarded;
 use crate::link::phase::Proof;
 use crate::worker::Worker;
 
@@ -52,7 +53,11 @@ impl Worker {
                     identity: &established.identity,
                     credential: credential.as_ref(),
                 };
-                self.access.access.authenticate.recheck(&client).err()
+                let authenticate = &self.access.access.authenticate;
+                match guarded("Authenticate::recheck", || authenticate.recheck(&client)) {
+                    Ok(answer) => answer.err(),
+                    Err(_) => Some(ReasonCode::ImplementationSpecificError),
+                }
             }
             _ => Some(ReasonCode::AdministrativeAction),
         };

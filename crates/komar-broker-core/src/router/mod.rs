@@ -11,7 +11,7 @@ use std::sync::Arc;
 use komar_codec::QoS;
 use komar_topic::{Match, Stripes, TopicName};
 
-use crate::access::{Access, Action, Identity};
+use crate::access::{Access, Action, Decision, Identity};
 use crate::broker::Shared;
 use crate::config::BrokerConfig;
 use crate::message::{Message, SubscriptionIdentifiers};
@@ -41,6 +41,9 @@ pub(crate) struct Target {
     pub(crate) identifiers: SubscriptionIdentifiers,
     /// The READ verdict, and for which user of the Session it was given.
     pub(crate) readable: bool,
+    /// It was given for one message, and whether that is the one at hand.
+    pub(crate) once: bool,
+    fresh: bool,
     pub(crate) identity_epoch: u32,
 }
 
@@ -241,6 +244,8 @@ impl Target {
             // v5 [MQTT-3.3.4-5]
             identifiers: SubscriptionIdentifiers::new(entry.identifier),
             readable: false,
+            once: false,
+            fresh: false,
             identity_epoch: 0,
         }
     }
@@ -257,7 +262,10 @@ impl Target {
     /// Asks whether the Session may read there and remembers the answer for its present user.
     fn ask(&mut self, access: &Access, name: TopicName<'_>) {
         self.identity_epoch = self.session.identity_epoch();
-        self.readable = may_receive(access, &self.session, name);
+        let decision = receive_decision(access, &self.session, name);
+        self.readable = matches!(decision, Decision::Allow | Decision::AllowOnce);
+        self.once = matches!(decision, Decision::AllowOnce | Decision::Refuse(_));
+        self.fresh = true;
     }
 
     /// QoS and RETAIN of the copy for this receiver.
@@ -277,18 +285,27 @@ impl Target {
 
     /// Whether the Session may read there; asks again if another user has it by now.
     pub(crate) fn is_readable(&mut self, access: &Access, name: TopicName<'_>) -> bool {
-        if self.identity_epoch != self.session.identity_epoch() {
+        if self.identity_epoch != self.session.identity_epoch() || (self.once && !self.fresh) {
             self.ask(access, name);
         }
+        self.fresh = false;
         self.readable
     }
 }
 
 /// Whether the present user of a Session may receive messages of `name`.
 pub(crate) fn may_receive(access: &Access, session: &Session, name: TopicName<'_>) -> bool {
+    let decision = receive_decision(access, session, name);
+    matches!(decision, Decision::Allow | Decision::AllowOnce)
+}
+
+fn receive_decision(access: &Access, session: &Session, name: TopicName<'_>) -> Decision {
     if access.authorize.is_none() {
-        return true;
+        return Decision::Allow;
     }
     let identity: Arc<Identity> = Arc::clone(&session.lock().identity);
-    access.allows(&identity.subject(), Action::Receive(name))
+    // Who panics has not allowed it.
+    access
+        .decide(&identity.subject(), Action::Receive(name))
+        .unwrap_or(Decision::Deny)
 }

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use komar_broker_core::{Access, Broker, BrokerConfig, CloseCause, Hooks, PublishError};
+use komar_broker_core::{
+    Access, Authenticate, Authentication, Broker, BrokerConfig, CloseCause, Hooks, Known, ListenerPolicy,
+    Login, PublishError,
+};
 use komar_codec::{QoS, ReasonCode};
 use komar_testkit::{PeerId, Site};
 
@@ -377,4 +380,59 @@ fn no_lock_is_held_while_a_hook_runs() {
     // Two CONNECTs, two SUBSCRIBEs, a PUBLISH and a Will Message, three deliveries, an end.
     assert_eq!(looked.load(Ordering::Relaxed), 2 + 2 + 2 + 3 + 1);
     *broker.lock().unwrap() = None;
+}
+
+/// The Connection of a will has ended: what a hook wants with it must not meet the next one.
+#[test]
+fn a_hook_that_ends_the_connection_of_a_will_ends_no_other() {
+    let hooks = || {
+        Hooks::default().on_publish(|publish, actions| {
+            if publish.is_will() {
+                actions.disconnect(ReasonCode::NotAuthorized);
+                return Err(ReasonCode::NotAuthorized);
+            }
+            Ok(())
+        })
+    };
+    with_sites(hooks, |site| {
+        let s = subscriber(site, "#");
+        let a = join(site, 1, "connect v5 id=a clean will=w will_payload=abc");
+        site.hang_up(a);
+        site.settle();
+        say(site, s, "pingreq");
+        hears(site, s, "pingresp");
+    });
+}
+
+/// A panic while a reload asks again costs the Connection that it was about.
+#[test]
+fn a_panic_at_a_recheck_costs_one_connection() {
+    struct Forgetful;
+    impl Authenticate for Forgetful {
+        fn authenticate(&self, _: &Login<'_>) -> Authentication {
+            Authentication::Accept
+        }
+
+        fn recheck(&self, client: &Known<'_>) -> Result<(), ReasonCode> {
+            if &*client.identity.client_id == "a" {
+                std::panic::resume_unwind(Box::new("it panicked"));
+            }
+            Ok(())
+        }
+    }
+    let access = Access {
+        authenticate: Arc::new(Forgetful),
+        ..Access::allow_all()
+    };
+    let mut site = Site::new(BrokerConfig::default(), access, 1);
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    let b = join(&mut site, 0, "connect v5 id=b clean");
+    let policy = Arc::new(ListenerPolicy::default());
+    for peer in [a, b] {
+        site.recheck(peer, &policy);
+    }
+    hears(&mut site, a, "disconnect implementation_specific_error ...");
+    assert!(site.is_closed(a));
+    say(&mut site, b, "pingreq");
+    hears(&mut site, b, "pingresp");
 }

@@ -501,3 +501,38 @@ fn a_panic_in_a_rule_costs_the_link_that_it_was_asked_for_and_nobody_else() {
     hears(&mut site, s, r#"publish t "y""#);
     hears_nothing(&mut site, s);
 }
+
+/// A right to read that is given for one message is not remembered with the route of its topic.
+#[test]
+fn a_right_to_read_once_is_for_one_message() {
+    struct Once(AtomicUsize);
+    impl Authorize for Once {
+        fn authorize(&self, _: &Subject<'_>, action: Action<'_>) -> Decision {
+            match action {
+                Action::Receive(_) if self.0.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => {
+                    Decision::AllowOnce
+                }
+                Action::Receive(_) => Decision::Refuse(ReasonCode::QuotaExceeded),
+                _ => Decision::Allow,
+            }
+        }
+    }
+    let access = Access {
+        authorize: Some(Arc::new(Once(AtomicUsize::new(0)))),
+        ..Access::allow_all()
+    };
+    let mut site = Site::new(BrokerConfig::default(), access, 1);
+    let s = join(&mut site, 0, "connect v5 id=s clean");
+    say(&mut site, s, "subscribe id=1 t");
+    hears(&mut site, s, "suback id=1 granted_qos0");
+    let p = join(&mut site, 0, "connect v5 id=p clean");
+    for number in 0..4 {
+        say(
+            &mut site,
+            p,
+            &format!(r#"publish t "{number}" + publish t "not {number}""#),
+        );
+        hears(&mut site, s, &format!(r#"publish t "{number}""#));
+    }
+    hears_nothing(&mut site, s);
+}
