@@ -7,8 +7,9 @@ mod common;
 use bytes::BytesMut;
 use common::{decode, encode, generate, receivers, whole};
 use komar_codec::{
-    DecodeOptions, EncodeError, ErrorClass, Framer, Framing, OutgoingPublish, OwnedPacket, OwnedPublish,
-    Packet, PacketIdentifier, ProtocolVersion, Publish, QoS, Role, frame, patch,
+    Connect, DecodeOptions, EncodeError, ErrorClass, Framer, Framing, OutgoingPublish, OwnedPacket,
+    OwnedPublish, Packet, PacketIdentifier, PropertyId, ProtocolVersion, Publish, QoS, Role, Will, frame,
+    patch,
 };
 use proptest::prelude::*;
 
@@ -339,16 +340,20 @@ fn survives(bytes: &[u8], options: &DecodeOptions) -> Result<(), TestCaseError> 
 fn generators_reach_everything() {
     use std::collections::BTreeSet;
 
-    use komar_codec::{PacketType, PropertyId, ReasonCode};
+    use komar_codec::{PacketType, ReasonCode};
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
 
     let mut runner = TestRunner::deterministic();
     let (mut properties, mut codes) = (BTreeSet::new(), BTreeSet::new());
     let (mut lengths, mut types) = (BTreeSet::new(), BTreeSet::new());
+    let mut will_properties = BTreeSet::new();
     let strategy = generate::packet(ProtocolVersion::V5);
     for _ in 0..6_000 {
         let packet = strategy.new_tree(&mut runner).unwrap().current();
+        if let Packet::Connect(Connect { will: Some(will), .. }) = &packet {
+            will_properties.extend(properties_of(will));
+        }
         let packet_type = packet.packet_type();
         types.insert(packet_type);
         codes.extend(reason_codes(&packet).into_iter().map(|code| (packet_type, code)));
@@ -369,6 +374,10 @@ fn generators_reach_everything() {
         );
     }
     assert_eq!(types.len(), 15);
+    for property in PropertyId::ALL {
+        let is_found = will_properties.contains(&property.as_u8());
+        assert_eq!(is_found, property.allowed_in_will(), "{property:?} in a Will");
+    }
     for length in generate::REMAINING_LENGTHS {
         assert!(lengths.contains(&length), "{length}");
     }
@@ -391,6 +400,30 @@ fn generators_reach_everything() {
             );
         }
     }
+}
+
+fn properties_of(will: &Will<'_>) -> impl Iterator<Item = u8> {
+    let properties = &will.properties;
+    [
+        (
+            PropertyId::WillDelayInterval,
+            properties.will_delay_interval.is_some(),
+        ),
+        (
+            PropertyId::PayloadFormatIndicator,
+            properties.payload_format_indicator.is_some(),
+        ),
+        (
+            PropertyId::MessageExpiryInterval,
+            properties.message_expiry_interval.is_some(),
+        ),
+        (PropertyId::ContentType, properties.content_type.is_some()),
+        (PropertyId::ResponseTopic, properties.response_topic.is_some()),
+        (PropertyId::CorrelationData, properties.correlation_data.is_some()),
+        (PropertyId::UserProperty, !properties.user_properties.is_empty()),
+    ]
+    .into_iter()
+    .filter_map(|(property, is_present)| is_present.then_some(property.as_u8()))
 }
 
 fn reason_codes(packet: &Packet<'_>) -> Vec<komar_codec::ReasonCode> {
