@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Panicked;
 
-/// Calls code of the embedder. No lock of the broker is held meanwhile, and what it was given is dropped if it panics, so
+/// Calls code of the embedder; what fails here for once ends the Connection. v3 [MQTT-4.8.0-2]. No lock of the broker is held meanwhile, and what it was given is dropped if it panics, so
 /// that nothing of the broker's is left half done.
 pub(crate) fn guarded<R>(what: &'static str, call: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| {

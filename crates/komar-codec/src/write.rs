@@ -169,6 +169,7 @@ pub(crate) fn with_variable_byte_integer<R>(value: u32, write: impl FnOnce(&[u8]
 
 /// First byte of a packet whose flags are fixed.
 pub(crate) const fn first_byte(packet_type: PacketType) -> u8 {
+    // v3 [MQTT-2.2.2-1]
     (packet_type.as_u8() << 4) | packet_type.fixed_flags()
 }
 

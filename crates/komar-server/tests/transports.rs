@@ -323,6 +323,7 @@ fn dial(address: SocketAddr) -> TcpStream {
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+// v3 [MQTT-7.1.1-1], v5 [MQTT-4.2.0-1]
 #[test]
 fn tcp_carries_mqtt() {
     let (_server, address) = start(tcp());

@@ -59,6 +59,7 @@ impl Worker {
             asking: Some(link.asking(&self.inbox, 0)),
         };
         let authenticate = Arc::clone(&self.access.access.authenticate);
+        // v5 [MQTT-4.12.0-6]
         if let Some(method) = connect.properties.authentication_method {
             let exchange = guarded("Authenticate", || authenticate.begin(&login, method))?;
             // v5 [MQTT-4.12.0-1]

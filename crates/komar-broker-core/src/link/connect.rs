@@ -248,6 +248,8 @@ impl Worker {
             .as_ref()
             .filter(|_| connect.properties.request_response_information == Some(true))
             .map(|template| template.replace("%c", &identity.client_id));
+        // Request Problem Information is not remembered: no packet but PUBLISH has a Reason String or a User Property,
+        // whatever a client asks for. v5 [MQTT-3.1.2-29]
         let properties = ConnAckProperties {
             response_information: response_information.as_deref(),
             session_expiry_interval: capped.then_some(expiry),

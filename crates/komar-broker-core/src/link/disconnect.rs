@@ -157,7 +157,7 @@ impl Worker {
         }
     }
 
-    /// The Session Expiry Interval is over. v5 [MQTT-3.1.2-23]
+    /// The Session Expiry Interval is over. v5 [MQTT-3.1.2-23], v5 [MQTT-4.1.0-2]
     pub(crate) fn expire_session(&mut self, session: &Arc<Session>, epoch: u64) {
         let mut state = session.lock();
         if !state.is_away_since(epoch) {

@@ -77,6 +77,7 @@ impl OutgoingAliases {
     pub(crate) fn naming(&self, name: &str) -> Naming {
         match self.names.iter().position(|known| &**known == name) {
             Some(place) => Self::alias(place).map_or(Naming::Name, Naming::Alias),
+            // v5 [MQTT-3.3.2-11]
             None if self.names.len() < usize::from(self.maximum) => {
                 Self::alias(self.names.len()).map_or(Naming::Name, Naming::NameAndAlias)
             }

@@ -1,4 +1,5 @@
-//! Retained messages: kept one a Topic Name, given to new Subscriptions. MQTT 5.0 §3.3.1.3.
+//! Retained messages: kept one a Topic Name, given to new Subscriptions. They belong to the broker and to no Session.
+//! MQTT 5.0 §3.3.1.3, v3 [MQTT-3.1.2-7].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

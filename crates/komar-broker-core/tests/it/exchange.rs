@@ -10,7 +10,7 @@ use komar_broker_core::{
 use komar_codec::ReasonCode;
 use komar_testkit::Site;
 
-use crate::desk::{hears, hears_nothing, join, open, say};
+use crate::desk::{hears, hears_nothing, open, say};
 
 /// The method `echo`: says what it was told until it is told a word that it knows.
 #[derive(Default)]
@@ -87,6 +87,7 @@ fn a_client_is_let_in_after_as_many_steps_as_it_takes() {
     assert!(site.is_closed(a));
 
     let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=one");
+    // v5 [MQTT-4.12.0-2]
     hears(&mut site, a, "auth continue_authentication method=echo data=ONE");
     assert_eq!(site.link_state(a), LinkState::Open);
     say(&mut site, a, "auth continue_authentication method=echo data=two");
@@ -96,6 +97,7 @@ fn a_client_is_let_in_after_as_many_steps_as_it_takes() {
         a,
         "auth continue_authentication method=echo data=yes + pingreq",
     );
+    // v5 [MQTT-4.12.0-5]
     hears(&mut site, a, "connack success method=echo data=welcome ...");
     hears(&mut site, a, "pingresp");
     assert_eq!(
@@ -105,8 +107,13 @@ fn a_client_is_let_in_after_as_many_steps_as_it_takes() {
 
     let b = open(&mut site, 0, "connect v5 id=b clean method=echo data=yes");
     hears(&mut site, b, "connack success method=echo data=welcome ...");
-    // Without a method there is no exchange.
-    let c = join(&mut site, 0, "connect v5 id=c clean");
+    // Without a method there is no exchange, and CONNACK has none either. v5 [MQTT-4.12.0-6]
+    let c = open(&mut site, 0, "connect v5 id=c clean");
+    hears(
+        &mut site,
+        c,
+        "connack success session_present=0 receive_maximum=20 maximum_packet_size=2000000 alias_maximum=10",
+    );
     say(&mut site, c, "auth re_authenticate method=echo data=yes");
     hears(&mut site, c, "disconnect protocol_error");
 }
@@ -127,7 +134,9 @@ fn it_is_refused_for_a_wrong_method_a_wrong_step_and_a_wrong_answer() {
         assert!(site.is_closed(a));
     }
     let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=no");
+    // v5 [MQTT-4.12.0-4]
     hears(&mut site, a, "connack banned session_present=0");
+    assert!(site.is_closed(a));
     let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=panic");
     hears(
         &mut site,

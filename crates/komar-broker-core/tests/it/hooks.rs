@@ -309,6 +309,7 @@ fn a_hook_that_panics_costs_the_link_that_it_was_called_for_and_nobody_else() {
             let x = join(site, 0, "connect v5 id=x clean will=panic will_payload=x");
             say(site, x, packet);
             hears(site, x, "disconnect implementation_specific_error");
+            // v3 [MQTT-4.8.0-2]
             assert!(site.is_closed(x));
         }
         let a = join(site, 2, "connect v5 id=a clean");

@@ -197,6 +197,7 @@ impl<'a> PublishProperties<'a> {
                 PropertyId::PayloadFormatIndicator => {
                     this.payload_format_indicator = Some(PayloadFormat::read(value)?);
                 }
+                // v5 [MQTT-3.3.2-19]
                 PropertyId::ContentType => this.content_type = Some(value.string()?),
                 PropertyId::ResponseTopic => this.response_topic = Some(read_response_topic(value)?),
                 PropertyId::CorrelationData => this.correlation_data = Some(value.binary()?),

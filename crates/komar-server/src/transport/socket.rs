@@ -15,7 +15,7 @@ use mio::net::UnixStream;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
-/// A connected socket.
+/// A connected socket: bytes in order and without loss, both ways. v3 [MQTT-7.1.1-1], v5 [MQTT-4.2.0-1]
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
