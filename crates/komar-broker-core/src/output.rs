@@ -11,10 +11,16 @@ pub struct Output {
     bytes: Vec<u8>,
     /// How much of `bytes` is written.
     start: usize,
-    /// Shared bytes to be sent when `start` reaches their place; in the order of their places.
-    splices: Vec<Splice>,
-    /// How many of `splices` are written.
-    spliced: usize,
+    /// Payloads that are shared; most Connections get none.
+    splices: Option<Box<Splices>>,
+}
+
+#[derive(Debug, Default)]
+struct Splices {
+    /// Shared bytes to be sent when `start` of the output reaches their place; in the order of their places.
+    list: Vec<Splice>,
+    /// How many of them are written.
+    written: usize,
 }
 
 #[derive(Debug)]
@@ -29,7 +35,7 @@ impl Output {
     /// The next bytes to write; empty only when nothing is left.
     #[inline]
     pub fn chunk(&self) -> &[u8] {
-        let Some(splice) = self.splices.get(self.spliced) else {
+        let Some(splice) = self.splices.as_ref().and_then(|splices| splices.next()) else {
             return self.bytes.get(self.start..).unwrap_or_default();
         };
         if splice.at > self.start {
@@ -42,32 +48,28 @@ impl Output {
     /// Notes that the first `count` bytes of [`chunk`](Output::chunk) are written.
     #[inline]
     pub fn advance(&mut self, count: usize) {
-        match self.splices.get_mut(self.spliced) {
-            Some(splice) if splice.at <= self.start => {
-                splice.start = splice.start.saturating_add(count);
-                if splice.start >= splice.shared.payload_len() {
-                    self.spliced += 1;
-                }
-            }
-            _ => self.start = self.start.saturating_add(count).min(self.bytes.len()),
+        if let Some(splices) = &mut self.splices
+            && splices.advance(self.start, count)
+        {
+            return;
         }
+        self.start = self.start.saturating_add(count).min(self.bytes.len());
     }
 
     /// Whether everything is written.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.start >= self.bytes.len() && self.spliced >= self.splices.len()
+        self.start >= self.bytes.len()
+            && self
+                .splices
+                .as_ref()
+                .is_none_or(|splices| splices.next().is_none())
     }
 
     /// Bytes that are left to write.
     #[inline]
     pub fn len(&self) -> usize {
-        let shared: usize = self
-            .splices
-            .iter()
-            .skip(self.spliced)
-            .map(|splice| splice.shared.payload_len().saturating_sub(splice.start))
-            .sum();
+        let shared = self.splices.as_ref().map_or(0, |splices| splices.len());
         self.bytes.len().saturating_sub(self.start).saturating_add(shared)
     }
 
@@ -80,7 +82,7 @@ impl Output {
     /// Sends the payload of a message after what is encoded so far, without copying it.
     pub(crate) fn splice(&mut self, shared: MessageBody) {
         if shared.payload_len() > 0 {
-            self.splices.push(Splice {
+            self.splices.get_or_insert_default().list.push(Splice {
                 at: self.bytes.len(),
                 shared,
                 start: 0,
@@ -96,6 +98,36 @@ impl Output {
         {
             self.bytes = buffer;
         }
+    }
+}
+
+impl Splices {
+    /// The one to be sent next.
+    fn next(&self) -> Option<&Splice> {
+        self.list.get(self.written)
+    }
+
+    /// Notes that bytes are written, if they were of the one whose turn it is where the output stands.
+    fn advance(&mut self, start: usize, count: usize) -> bool {
+        let Some(splice) = self
+            .list
+            .get_mut(self.written)
+            .filter(|splice| splice.at <= start)
+        else {
+            return false;
+        };
+        splice.start = splice.start.saturating_add(count);
+        if splice.start >= splice.shared.payload_len() {
+            self.written += 1;
+        }
+        true
+    }
+
+    /// Bytes that are left.
+    fn len(&self) -> usize {
+        let left = self.list.iter().skip(self.written);
+        left.map(|splice| splice.shared.payload_len().saturating_sub(splice.start))
+            .sum()
     }
 }
 

@@ -21,16 +21,23 @@ pub(crate) enum Timer {
 /// A wheel of [`SLOTS`] seconds. A timer that is due later goes around and is put in again, so what belongs to
 /// something long gone is forgotten after one round.
 pub(crate) struct Timers {
-    slots: Vec<Vec<(Millis, Timer)>>,
+    slots: Vec<Slot>,
     /// The second that was looked at last.
     second: u64,
     len: usize,
 }
 
+#[derive(Default)]
+struct Slot {
+    timers: Vec<(Millis, Timer)>,
+    /// [`Timer::Silence`], of which every Connection has one: when it is due stands in the Outbox, so here it does not.
+    silences: Vec<Weak<Outbox>>,
+}
+
 impl Timers {
     pub(crate) fn new(now: Millis) -> Timers {
         Timers {
-            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
+            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
             second: now.0 / 1000,
             len: 0,
         }
@@ -41,12 +48,16 @@ impl Timers {
         let latest = self.second + SLOTS - 1;
         let second = due.0.div_ceil(1000).clamp(earliest, latest);
         if let Some(slot) = self.slots.get_mut((second % SLOTS) as usize) {
-            slot.push((due, timer));
+            match timer {
+                Timer::Silence(outbox) => slot.silences.push(outbox),
+                timer => slot.timers.push((due, timer)),
+            }
             self.len += 1;
         }
     }
 
-    /// Moves what is due by `now` into `due`; what only went around is put in again if it is still alive.
+    /// Moves what is due by `now` into `due`; what only went around is put in again if it is still alive. A
+    /// [`Timer::Silence`] that goes around is handed out once a round: whoever looks at the Outbox puts it in again.
     pub(crate) fn expire(&mut self, now: Millis, due: &mut Vec<Timer>) {
         let target = now.0 / 1000;
         // After a long stop one round sees every slot.
@@ -57,8 +68,10 @@ impl Timers {
             let Some(slot) = self.slots.get_mut(index) else {
                 return;
             };
-            for (at, timer) in core::mem::take(slot) {
-                self.len -= 1;
+            let Slot { timers, silences } = core::mem::take(slot);
+            self.len -= timers.len() + silences.len();
+            due.extend(silences.into_iter().map(Timer::Silence));
+            for (at, timer) in timers {
                 if at <= now {
                     due.push(timer);
                 } else if timer.is_alive() {
@@ -107,7 +120,7 @@ mod tests {
         let outbox = Arc::new(Outbox::new(Box::new(()), start, 0));
         let wanted = [1, 5, 255, 256, 300, 1000];
         for seconds in wanted {
-            timers.add(start.after_seconds(seconds), Timer::silence(&outbox));
+            timers.add(start.after_seconds(seconds), Timer::verdict(&outbox));
         }
         let mut fired = Vec::new();
         let mut due = Vec::new();
@@ -124,9 +137,28 @@ mod tests {
         }
         assert_eq!(timers.next(), None);
 
-        timers.add(start.after_seconds(5000), Timer::silence(&outbox));
+        timers.add(start.after_seconds(5000), Timer::verdict(&outbox));
         drop(outbox);
         timers.expire(start.after_seconds(1400), &mut due);
         assert!(due.is_empty() && timers.len == 0, "forgotten within one round");
+    }
+
+    #[test]
+    fn silence_is_looked_at_when_it_is_due_or_once_a_round() {
+        let start = Millis(1_234_567);
+        let mut timers = Timers::new(start);
+        let outbox = Arc::new(Outbox::new(Box::new(()), start, 0));
+        let mut due = Vec::new();
+        for (seconds, looked_at) in [(5, 5), (255, 255), (1000, SLOTS as u32)] {
+            let mut timers = Timers::new(start);
+            timers.add(start.after_seconds(seconds), Timer::silence(&outbox));
+            timers.expire(start.after_seconds(looked_at - 2), &mut due);
+            assert!(due.is_empty(), "{seconds} s are not over");
+            timers.expire(start.after_seconds(looked_at + 1), &mut due);
+            assert!(matches!(due.pop(), Some(Timer::Silence(_))), "{seconds} s");
+            assert_eq!(timers.next(), None);
+        }
+        timers.add(start.after_seconds(5), Timer::silence(&outbox));
+        assert!(timers.next().is_some());
     }
 }

@@ -6,18 +6,23 @@ use crate::error::ProtocolError;
 
 /// What each Topic Alias stands for on this Connection.
 #[derive(Debug, Default)]
-pub(crate) struct TopicAliases {
-    names: Vec<Option<Box<str>>>,
+pub(crate) struct TopicAliases(Option<Box<Names>>);
+
+/// Made when the first alias is set: most clients set none.
+#[derive(Debug, Default)]
+struct Names {
+    list: Vec<Option<Box<str>>>,
 }
 
 impl TopicAliases {
     /// Sets an alias. v5 [MQTT-3.3.2-12]
     pub(crate) fn set(&mut self, alias: NonZeroU16, name: &str, maximum: u16) -> Result<(), ProtocolError> {
         let place = Self::place(alias, maximum)?;
-        if self.names.len() <= place {
-            self.names.resize_with(place + 1, || None);
+        let names = &mut self.0.get_or_insert_default().list;
+        if names.len() <= place {
+            names.resize_with(place + 1, || None);
         }
-        if let Some(slot) = self.names.get_mut(place)
+        if let Some(slot) = names.get_mut(place)
             && slot.as_deref() != Some(name)
         {
             *slot = Some(name.into());
@@ -28,8 +33,8 @@ impl TopicAliases {
     /// What an alias stands for.
     pub(crate) fn get(&self, alias: NonZeroU16, maximum: u16) -> Result<&str, ProtocolError> {
         let place = Self::place(alias, maximum)?;
-        self.names
-            .get(place)
+        let names = self.0.as_ref().and_then(|names| names.list.get(place));
+        names
             .and_then(Option::as_deref)
             .ok_or(ProtocolError::UnknownTopicAlias(alias))
     }
