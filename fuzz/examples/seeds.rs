@@ -368,7 +368,10 @@ fn rest(version: ProtocolVersion, receiver: Role) -> Vec<(&'static str, Packet<'
     ];
     if version == ProtocolVersion::V5 {
         let disconnect = Disconnect {
-            reason_code: ReasonCode::UseAnotherServer,
+            reason_code: match receiver {
+                Role::Server => ReasonCode::DisconnectWithWillMessage,
+                Role::Client => ReasonCode::UseAnotherServer,
+            },
             properties: DisconnectProperties {
                 session_expiry_interval: (receiver == Role::Server).then_some(60),
                 reason_string: Some("why"),

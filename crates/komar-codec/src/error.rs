@@ -109,7 +109,7 @@ pub enum DecodeErrorKind {
     /// Session Present in a CONNACK that refuses.
     #[error("session present in a refusal")]
     SessionPresentInRefusal,
-    /// A Reason Code (return code in 3.x) that a packet of this type cannot have.
+    /// A Reason Code (return code in 3.x) that a packet of this type cannot have, or not from this sender.
     #[error("reason code {0:#04x} is not one of this packet")]
     ReasonCode(u8),
     /// A property identifier that the specification does not have.
@@ -353,6 +353,9 @@ pub enum EncodeError {
     /// Session Present in a CONNACK that refuses. v5 [MQTT-3.2.2-6], v3 [MQTT-3.2.2-4]
     #[error("session present in a refusal")]
     SessionPresentInRefusal,
+    /// A DISCONNECT with a Session Expiry Interval and a Reason Code that only servers send. v5 [MQTT-3.14.2-2]
+    #[error("session expiry interval with a reason code of servers")]
+    SessionExpiryIntervalFromServer,
     /// A Subscription Identifier that is 0 or above 268,435,455.
     #[error("subscription identifier {0} is out of range")]
     SubscriptionIdentifier(u32),

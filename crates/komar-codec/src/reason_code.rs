@@ -1,6 +1,6 @@
 //! Reason Codes, and the packets that may carry each.
 
-use crate::{PacketType, QoS};
+use crate::{PacketType, QoS, Role};
 
 macro_rules! reason_codes {
     ($($(#[$doc:meta])* $name:ident = $value:literal,)*) => {
@@ -144,7 +144,7 @@ impl ReasonCode {
         self.as_u8() >= 0x80
     }
 
-    /// Whether a 5.0 packet of that type may carry this code.
+    /// Whether a 5.0 packet of that type may carry this code, whoever sends it: see [`ReasonCode::may_be_sent_to`].
     ///
     /// The tables of MQTT 5.0 §3.2.2.2, §3.4.2.1 to §3.7.2.1, §3.9.3, §3.11.3, §3.14.2.1 and §3.15.2.1. Types without
     /// a Reason Code carry none.
@@ -184,6 +184,25 @@ impl ReasonCode {
             | PacketType::PingReq
             | PacketType::PingResp => false,
         }
+    }
+
+    /// Whether a 5.0 packet of that type may carry this code to that receiver: as [`ReasonCode::allowed_in`], without the
+    /// codes of DISCONNECT and AUTH that only the receiver itself may send.
+    ///
+    /// The columns "Sent by" of MQTT 5.0 §3.14.2.1 and §3.15.2.1. The other tables have no such column; that 0x10 comes from
+    /// servers is a remark there, and changes nothing for who gets it.
+    #[must_use]
+    pub const fn may_be_sent_to(self, receiver: Role, packet_type: PacketType) -> bool {
+        let only_receiver_sends = match (packet_type, receiver) {
+            (PacketType::Disconnect, Role::Server) => {
+                matches!(self.as_u8(), 0x87 | 0x89 | 0x8B | 0x8D..=0x8F | 0x9A..=0xA2)
+            }
+            (PacketType::Disconnect, Role::Client) => matches!(self.as_u8(), 0x04),
+            (PacketType::Auth, Role::Server) => matches!(self.as_u8(), 0x00),
+            (PacketType::Auth, Role::Client) => matches!(self.as_u8(), 0x19),
+            _ => false,
+        };
+        self.allowed_in(packet_type) && !only_receiver_sends
     }
 
     /// The SUBACK code that grants this QoS. MQTT 5.0 §3.9.3.

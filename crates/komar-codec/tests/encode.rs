@@ -449,6 +449,27 @@ fn what_stands_behind_a_publish_is_not_patched() {
     assert_eq!(bytes, unhex("32 05 000161 000a c000"));
 }
 
+/// No receiver would take it: a client not for the interval, a server not for the code.
+#[test]
+fn a_disconnect_of_neither_side_is_not_written() {
+    for code in ReasonCode::ALL {
+        let may_be_sent_to = |role| code.may_be_sent_to(role, PacketType::Disconnect);
+        let mut packet = Disconnect::new(*code);
+        packet.properties.session_expiry_interval = Some(5);
+        let expected = match (may_be_sent_to(Role::Server), may_be_sent_to(Role::Client)) {
+            (true, _) => Ok(8 + 1),
+            (false, true) => Err(EncodeError::SessionExpiryIntervalFromServer),
+            (false, false) => Err(EncodeError::ReasonCode {
+                reason_code: *code,
+                packet_type: PacketType::Disconnect,
+            }),
+        };
+        assert_eq!(packet.encoded_len(ProtocolVersion::V5), expected, "{code:?}");
+        // 3.x has neither.
+        assert_eq!(packet.encoded_len(ProtocolVersion::V3_1_1), Ok(2));
+    }
+}
+
 #[test]
 fn an_empty_response_topic_is_not_written() {
     let mut publish = publish();

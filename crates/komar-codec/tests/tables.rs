@@ -171,7 +171,9 @@ fn every_property_in_every_packet() {
                 } else {
                     [&one, around].concat()
                 };
-                let bytes = with(packet, 0, &once);
+                // Of AUTH the one that either side sends.
+                let reason_code = if packet == "AUTH" { 0x18 } else { 0 };
+                let bytes = with(packet, reason_code, &once);
                 let result = decode(&bytes, &options);
                 let is_allowed = row.is_some_and(|row| listed(&row.2));
                 assert_eq!(
@@ -193,7 +195,7 @@ fn every_property_in_every_packet() {
                 if !is_allowed {
                     continue;
                 }
-                let bytes = with(packet, 0, &[&one, &once[..]].concat());
+                let bytes = with(packet, reason_code, &[&one, &once[..]].concat());
                 let result = decode(&bytes, &options);
                 let repeats = row.is_some_and(|row| listed(&row.3));
                 let duplicate = PropertyId::from_u8(id).map(DecodeErrorKind::DuplicateProperty);
@@ -211,26 +213,38 @@ fn every_reason_code_in_every_packet() {
     let mut packets_seen = 0;
     for (line, row) in rows(include_str!("data/reason_codes.txt"), 2) {
         let packet = row[0];
-        let codes: Vec<u8> = words(row[1]).into_iter().flat_map(unhex).collect();
-        let packet_type = PACKETS.iter().find(|known| known.0 == packet).unwrap().1.unwrap();
-        let role = [Role::Client, Role::Server]
+        // The code, and who alone may be sent it.
+        let codes: Vec<(u8, Option<Role>)> = words(row[1])
             .into_iter()
-            .find(|role| packet_type.may_be_sent_to(*role, ProtocolVersion::V5))
-            .unwrap();
-        let options = DecodeOptions::new(ProtocolVersion::V5, role);
+            .map(|word| {
+                let (code, sender) = word.split_at(2);
+                let receiver = match sender {
+                    "" => None,
+                    "c" => Some(Role::Server),
+                    "s" => Some(Role::Client),
+                    other => panic!("line {line}: sender {other}"),
+                };
+                (unhex(code)[0], receiver)
+            })
+            .collect();
+        let packet_type = PACKETS.iter().find(|known| known.0 == packet).unwrap().1.unwrap();
         for value in 0..=u8::MAX {
-            let bytes = with(packet, value, if packet == "AUTH" { METHOD } else { b"" });
-            let result = decode(&bytes, &options).map_err(|error| error.kind());
-            let is_allowed = codes.contains(&value);
+            let listed = codes.iter().find(|code| code.0 == value);
             let code = ReasonCode::from_u8(value);
-            assert_eq!(code.is_some_and(|code| code.allowed_in(packet_type)), is_allowed);
-            let context = format!("line {line}, {value:#x}");
-            match result {
-                Ok(_) => assert!(is_allowed, "{context}"),
-                Err(kind) => {
-                    assert!(!is_allowed, "{context}");
-                    assert_eq!(kind, DecodeErrorKind::ReasonCode(value), "{context}");
+            let claimed = code.is_some_and(|code| code.allowed_in(packet_type));
+            assert_eq!(claimed, listed.is_some(), "line {line}, {value:#x}");
+            for role in [Role::Server, Role::Client] {
+                let is_allowed = listed.is_some_and(|code| code.1.is_none_or(|only| only == role));
+                let claimed = code.is_some_and(|code| code.may_be_sent_to(role, packet_type));
+                assert_eq!(claimed, is_allowed, "line {line}, {value:#x} to {role:?}");
+                if !packet_type.may_be_sent_to(role, ProtocolVersion::V5) {
+                    continue;
                 }
+                let options = DecodeOptions::new(ProtocolVersion::V5, role);
+                let bytes = with(packet, value, if packet == "AUTH" { METHOD } else { b"" });
+                let result = decode(&bytes, &options).map_err(|error| error.kind());
+                let refused = Some(DecodeErrorKind::ReasonCode(value)).filter(|_| !is_allowed);
+                assert_eq!(result.err(), refused, "line {line}, {value:#x} to {role:?}");
             }
         }
         packets_seen += 1;

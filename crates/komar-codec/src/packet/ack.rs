@@ -148,12 +148,13 @@ fn read<'a, F: Fault>(
     Ok((packet_identifier, reason_code, properties))
 }
 
-/// A Reason Code that the packet's table has.
+/// A Reason Code that the packet's table has for this sender.
 pub(super) fn read_reason_code<F: Fault>(reader: &mut Reader<'_, F>) -> Result<ReasonCode, F> {
     let offset = reader.offset();
     let value = reader.u8()?;
+    let context = reader.context();
     ReasonCode::from_u8(value)
-        .filter(|code| code.allowed_in(reader.context().packet_type))
+        .filter(|code| code.may_be_sent_to(context.receiver, context.packet_type))
         .ok_or_else(|| reader.error_at(offset, DecodeErrorKind::ReasonCode(value)))
 }
 

@@ -54,8 +54,9 @@ impl<'a> Auth<'a> {
     ///
     /// # Errors
     ///
-    /// A Reason Code that AUTH does not have, no Authentication Method (unless the body is empty), properties that are
-    /// unknown, misplaced or repeated, missing or surplus bytes.
+    /// A Reason Code that AUTH does not have, or not from this sender, no Authentication Method (unless the body is empty),
+    /// properties that are unknown, misplaced or repeated, missing or surplus bytes. An empty body, which has no Reason Code
+    /// to be looked at, is read as Success whoever sends it.
     #[inline]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
         super::decode(frame, options)

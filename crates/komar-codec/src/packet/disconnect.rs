@@ -49,8 +49,8 @@ impl<'a> Disconnect<'a> {
     ///
     /// # Errors
     ///
-    /// A Reason Code that DISCONNECT does not have, properties that are unknown, misplaced or repeated, a Session Expiry
-    /// Interval from a server, missing or surplus bytes.
+    /// A Reason Code that DISCONNECT does not have, or not from this sender, properties that are unknown, misplaced or
+    /// repeated, a Session Expiry Interval from a server, missing or surplus bytes.
     #[inline]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
         super::decode(frame, options)
@@ -116,10 +116,17 @@ impl Body for Disconnect<'_> {
     }
 
     fn check(&self, version: ProtocolVersion) -> Result<(), EncodeError> {
-        match version {
-            ProtocolVersion::V5 => super::check_reason_code(self.reason_code, PacketType::Disconnect),
-            ProtocolVersion::V3_1 | ProtocolVersion::V3_1_1 => Ok(()),
+        if version != ProtocolVersion::V5 {
+            return Ok(());
         }
+        super::check_reason_code(self.reason_code, PacketType::Disconnect)?;
+        let may_be_clients = self
+            .reason_code
+            .may_be_sent_to(Role::Server, PacketType::Disconnect);
+        if self.properties.session_expiry_interval.is_some() && !may_be_clients {
+            return Err(EncodeError::SessionExpiryIntervalFromServer);
+        }
+        Ok(())
     }
 
     fn write(&self, version: ProtocolVersion, sink: &mut impl Sink) {

@@ -386,22 +386,35 @@ fn unsuback(is_v5: bool) -> impl Strategy<Value = UnsubAck<'static>> {
         })
 }
 
-/// As a server sends it: without a Session Expiry Interval, which the tables have.
+/// As either side sends it: a Session Expiry Interval beside the codes that a client may use.
 fn disconnect(is_v5: bool) -> impl Strategy<Value = Disconnect<'static>> {
     let codes = codes_of(PacketType::Disconnect, move |code| {
         is_v5 || code == ReasonCode::NORMAL_DISCONNECTION
     });
-    let properties = (option::of(string()), option::of(string()), user_properties()).prop_map(
-        |(reason_string, server_reference, user_properties)| DisconnectProperties {
-            session_expiry_interval: None,
-            reason_string,
-            server_reference,
-            user_properties,
-        },
-    );
-    (select(codes), only_if(is_v5, properties)).prop_map(|(reason_code, properties)| Disconnect {
-        reason_code,
-        properties,
+    let properties = (
+        option::of(any::<u32>()),
+        option::of(string()),
+        option::of(string()),
+        user_properties(),
+    )
+        .prop_map(
+            |(session_expiry_interval, reason_string, server_reference, user_properties)| {
+                DisconnectProperties {
+                    session_expiry_interval,
+                    reason_string,
+                    server_reference,
+                    user_properties,
+                }
+            },
+        );
+    (select(codes), only_if(is_v5, properties)).prop_map(|(reason_code, mut properties)| {
+        if !reason_code.may_be_sent_to(Role::Server, PacketType::Disconnect) {
+            properties.session_expiry_interval = None;
+        }
+        Disconnect {
+            reason_code,
+            properties,
+        }
     })
 }
 
