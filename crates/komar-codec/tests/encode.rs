@@ -449,6 +449,23 @@ fn what_stands_behind_a_publish_is_not_patched() {
     assert_eq!(bytes, unhex("32 05 000161 000a c000"));
 }
 
+/// 3.1 has no rule that there is one.
+#[test]
+fn a_suback_without_codes_is_written_for_3_1_only() {
+    let suback = SubAck {
+        packet_identifier: identifier(),
+        reason_codes: ReasonCodes::default(),
+        properties: AckProperties::default(),
+    };
+    for (version, expected) in [
+        (ProtocolVersion::V3_1, Ok(4)),
+        (ProtocolVersion::V3_1_1, Err(EncodeError::NoReasonCodes)),
+        (ProtocolVersion::V5, Err(EncodeError::NoReasonCodes)),
+    ] {
+        assert_eq!(suback.encoded_len(version), expected, "{version:?}");
+    }
+}
+
 /// No receiver would take it: a client not for the interval, a server not for the code.
 #[test]
 fn a_disconnect_of_neither_side_is_not_written() {
@@ -734,6 +751,18 @@ fn packets_show_what_they_hold() {
     assert_ne!(one, other);
     assert!(format!("{one:?}").contains("\"a\""));
     assert!(format!("{:?}", one.iter()).contains("\"a\""));
+    let (one, other) = (
+        UnsubscribeFilters::from_slice(&["a"]),
+        UnsubscribeFilters::from_slice(&["b"]),
+    );
+    assert_ne!(one, other);
+    assert_eq!(format!("{one:?} {:?}", one.iter()), "[\"a\"] [\"a\"]");
+    let (one, other) = (
+        ReasonCodes::from_codes(&[ReasonCode::GrantedQoS1]),
+        ReasonCodes::from_codes(&[ReasonCode::GrantedQoS2]),
+    );
+    assert_ne!(one, other);
+    assert_eq!(format!("{one:?} {:?}", one.iter()), "[GrantedQoS1] [GrantedQoS1]");
     let connect = Connect {
         username: Some("somebody"),
         password: Some(b"12345"),
