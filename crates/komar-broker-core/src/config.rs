@@ -47,6 +47,9 @@ pub struct BrokerConfig {
     /// message with 0x99, QoS 0 messages are dropped, and a CONNECT with such a Will Message is refused. MQTT 5.0
     /// §3.3.2.3.2.
     pub check_payload_format: bool,
+    /// What a 5.0 client that breaks the protocol is told before its Connection is closed. Default: what the specification
+    /// says.
+    pub reason_codes: ReasonCodes,
     /// What a 5.0 client that asks for Response Information is told, with its Client Identifier in place of `%c`.
     /// Default: none. MQTT 5.0 §3.2.2.3.15.
     pub response_information: Option<String>,
@@ -68,9 +71,24 @@ impl Default for BrokerConfig {
             durable: false,
             tolerate_receive_maximum: false,
             check_payload_format: false,
+            reason_codes: ReasonCodes::Specification,
             response_information: None,
         }
     }
+}
+
+/// Which Reason Codes end a Connection whose client breaks the protocol. Whatever a numbered statement of the specification
+/// says is the same in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReasonCodes {
+    /// Those of MQTT 5.0.
+    #[default]
+    Specification,
+    /// Those of Mosquitto 2.1, which gives 0x82 for a property that the packet cannot have, 0x81 for anything that is wrong
+    /// with a SUBSCRIBE or UNSUBSCRIBE and for a PUBLISH without a topic, 0x80 for an empty Client Identifier that is not
+    /// allowed, and says nothing about a DISCONNECT with a Reason Code that is none.
+    Mosquitto,
 }
 
 /// Bounds on everything that input can make grow. `None` means unbounded, which is never a default where a peer

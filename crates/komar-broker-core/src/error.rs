@@ -5,6 +5,7 @@ use core::num::NonZeroU16;
 use komar_codec::{DecodeError, DecodeErrorKind, ErrorClass, PacketType, ReasonCode};
 use komar_topic::TopicError;
 
+use crate::config::ReasonCodes;
 use crate::guard::Panicked;
 
 /// What a peer did that ends its Connection. One variant a cause; [`reason_code`](ProtocolError::reason_code)
@@ -80,16 +81,22 @@ impl From<Panicked> for ProtocolError {
 }
 
 impl ProtocolError {
-    /// Whether a 5.0 peer is told at all. As Mosquitto does, a Connection is closed without a word where not even a packet
-    /// can be told from the next one, and for a PINGREQ with a body. MQTT 5.0 §4.13.1 leaves it open.
-    pub(crate) fn is_told(&self) -> bool {
+    /// What a 5.0 peer is told in DISCONNECT before its Connection is closed. As Mosquitto does, it is closed without a word
+    /// where not even a packet can be told from the next one, and for a PINGREQ or PINGRESP with a body. MQTT 5.0 §4.13.1
+    /// leaves it open.
+    pub(crate) fn answer(&self, codes: ReasonCodes) -> Option<ReasonCode> {
         let ProtocolError::Decode(error) = self else {
-            return true;
+            return Some(self.reason_code());
         };
-        match error.kind() {
-            DecodeErrorKind::VariableByteIntegerTooLong => error.offset() != 1,
-            DecodeErrorKind::TrailingBytes => error.packet_type() != Some(PacketType::PingReq),
-            _ => true,
+        match (error.kind(), error.packet_type()) {
+            (DecodeErrorKind::VariableByteIntegerTooLong, _) if error.offset() == 1 => None,
+            (DecodeErrorKind::TrailingBytes, Some(PacketType::PingReq | PacketType::PingResp)) => None,
+            (DecodeErrorKind::ReasonCode(_), Some(PacketType::Disconnect))
+                if codes == ReasonCodes::Mosquitto =>
+            {
+                None
+            }
+            _ => Some(reason_code_of(error, codes)),
         }
     }
 
@@ -142,6 +149,33 @@ pub(crate) fn refusal(reason_code: ReasonCode, packet_type: PacketType) -> Reaso
         reason_code
     } else {
         ReasonCode::NotAuthorized
+    }
+}
+
+/// What a 5.0 client is told about a packet that is not one.
+pub(crate) fn reason_code_of(error: &DecodeError, codes: ReasonCodes) -> ReasonCode {
+    let specified = error.reason_code();
+    if codes == ReasonCodes::Specification {
+        return specified;
+    }
+    let is_subscription = matches!(
+        error.packet_type(),
+        Some(PacketType::Subscribe | PacketType::Unsubscribe)
+    );
+    match error.kind() {
+        DecodeErrorKind::PropertyNotAllowed(_) if !is_subscription => ReasonCode::ProtocolError,
+        DecodeErrorKind::EmptyTopicName if error.packet_type() == Some(PacketType::Connect) => {
+            ReasonCode::ProtocolError
+        }
+        DecodeErrorKind::MissingTopicName => ReasonCode::MalformedPacket,
+        DecodeErrorKind::SubscriptionQoS
+        | DecodeErrorKind::RetainHandling
+        | DecodeErrorKind::NoTopicFilters
+            if is_subscription =>
+        {
+            ReasonCode::MalformedPacket
+        }
+        _ => specified,
     }
 }
 

@@ -78,7 +78,7 @@ pub use access::{
 #[cfg(feature = "scram")]
 pub use access::{Scram, ScramCredential, ScramCredentials};
 pub use broker::Broker;
-pub use config::{BrokerConfig, Limits, ListenerId, ListenerPolicy};
+pub use config::{BrokerConfig, Limits, ListenerId, ListenerPolicy, ReasonCodes};
 pub use error::{CloseCause, ProtocolError};
 pub use event::Event;
 pub use hooks::{

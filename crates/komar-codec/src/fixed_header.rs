@@ -231,8 +231,8 @@ pub enum Framing<'a> {
 /// # Errors
 ///
 /// As soon as the bytes are there that show it: a reserved packet type, one that is sent in the other direction only,
-/// wrong flags, QoS 3 or DUP at QoS 0 in a PUBLISH (with the first byte); a Remaining Length that is too long, longer
-/// than necessary, or announces more than [`DecodeOptions::maximum_packet_size`]. MQTT 5.0 §2.1, MQTT 3.1.1 §2.2.
+/// wrong flags, QoS 3 or DUP at QoS 0 in a PUBLISH (with the first byte; wrong flags of a CONNECT, which 3.1 allows, with
+/// its version); a Remaining Length that is too long, longer than necessary, or announces more than [`DecodeOptions::maximum_packet_size`]. MQTT 5.0 §2.1, MQTT 3.1.1 §2.2.
 #[inline(always)]
 pub fn frame<'a>(input: &'a [u8], options: &DecodeOptions) -> Result<Framing<'a>, DecodeError> {
     let (header, total) = match short_header(input, options) {
@@ -286,13 +286,37 @@ fn any_header(input: &[u8], options: &DecodeOptions) -> Result<Header, DecodeErr
     };
     let packet_type = PacketType::from_u8(*first >> 4);
     let error = |offset, kind| DecodeError::new(kind, offset, options.version, options.receiver, packet_type);
-    check_first_byte(*first, options).map_err(|kind| error(0, kind))?;
+    let is_right = check_first_byte(*first, options);
     let (length, behind) = match variable_byte_integer(rest) {
         Ok(Some(found)) => found,
-        Ok(None) => return Ok(Header::Incomplete { needed: 1 }),
+        Ok(None) => match is_right {
+            Err(kind)
+                if kind != DecodeErrorKind::FixedHeaderFlags || packet_type != Some(PacketType::Connect) =>
+            {
+                return Err(error(0, kind));
+            }
+            _ => return Ok(Header::Incomplete { needed: 1 }),
+        },
+        // Then nothing is known to be a packet, and that comes first.
         Err(kind) => return Err(error(1, kind)),
     };
     let header = input.len().saturating_sub(behind.len());
+    match is_right {
+        Ok(()) => {}
+        Err(DecodeErrorKind::WrongDirection) if length > 0 && packet_type == Some(PacketType::PingResp) => {
+            return Err(error(header, DecodeErrorKind::TrailingBytes));
+        }
+        Err(DecodeErrorKind::FixedHeaderFlags) if packet_type == Some(PacketType::Connect) => {
+            // What 3.1 calls unused is ignored; whether it is 3.1 is said behind the fixed header.
+            let mut start = behind.iter().zip(V3_1_START);
+            if usize::try_from(length).is_ok_and(|length| length < V3_1_START.len())
+                || start.any(|(byte, expected)| byte != expected)
+            {
+                return Err(error(0, DecodeErrorKind::FixedHeaderFlags));
+            }
+        }
+        Err(kind) => return Err(error(0, kind)),
+    }
     let total = header.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
     // v5 §3.1.2.11.4: the whole packet counts.
     if total > usize::try_from(options.maximum_packet_size).unwrap_or(usize::MAX) {
@@ -304,6 +328,9 @@ fn any_header(input: &[u8], options: &DecodeOptions) -> Result<Header, DecodeErr
         total,
     })
 }
+
+/// What a CONNECT of 3.1 begins with, behind its fixed header.
+const V3_1_START: &[u8] = b"\x00\x06MQIsdp\x03";
 
 /// Type and flags. MQTT 5.0 §2.1.2, §2.1.3.
 fn check_first_byte(first: u8, options: &DecodeOptions) -> Result<(), DecodeErrorKind> {
@@ -399,7 +426,7 @@ impl PacketSet {
 }
 
 /// MQTT 3.1 uses DUP in SUBSCRIBE, UNSUBSCRIBE and PUBREL, and calls the flags of other packets unused (section 2.1).
-/// CONNECT is the exception: it comes before the version is known.
+/// CONNECT comes before the version is known, and is looked at by [`any_header`].
 fn is_lenient(packet_type: PacketType, version: ProtocolVersion) -> bool {
     version == ProtocolVersion::V3_1 && packet_type != PacketType::Connect
 }

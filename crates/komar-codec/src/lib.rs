@@ -88,11 +88,11 @@ pub use fixed_header::{Frame, Framer, Framing, PacketType, frame};
 pub use options::{DecodeOptions, PacketIdentifier, ProtocolVersion, QoS, Role, Utf8Policy};
 pub use owned::{OwnedPacket, OwnedPublish};
 pub use packet::{
-    AckProperties, Auth, AuthProperties, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect,
-    DisconnectProperties, OutgoingPublish, Packet, PayloadFormat, PubAck, PubComp, PubRec, PubRel, Publish,
-    PublishProperties, ReasonCodes, ReasonCodesIter, RetainHandling, SubAck, Subscribe, SubscribeFilters,
-    SubscribeFiltersIter, SubscriptionOptions, UnsubAck, Unsubscribe, UnsubscribeFilters,
-    UnsubscribeFiltersIter, Will, WillProperties,
+    AckProperties, Auth, AuthProperties, ConnAck, ConnAckProperties, Connect, ConnectField,
+    ConnectProperties, Disconnect, DisconnectProperties, OutgoingPublish, Packet, PayloadFormat, PubAck,
+    PubComp, PubRec, PubRel, Publish, PublishProperties, ReasonCodes, ReasonCodesIter, RetainHandling,
+    SubAck, Subscribe, SubscribeFilters, SubscribeFiltersIter, SubscriptionOptions, UnsubAck, Unsubscribe,
+    UnsubscribeFilters, UnsubscribeFiltersIter, Will, WillProperties,
 };
 pub use property::PropertyId;
 pub use reason_code::ReasonCode;

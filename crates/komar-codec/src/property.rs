@@ -295,9 +295,7 @@ impl<'a, F: Fault> PropertyReader<'a, F> {
         let property = PropertyId::from_u8(self.value.u8()?)
             .ok_or_else(|| self.value.error_at(offset, DecodeErrorKind::UnknownProperty))?;
         if !self.allowed.contains(property) {
-            return Err(self
-                .value
-                .error_at(offset, DecodeErrorKind::PropertyNotAllowed(property)));
+            return Err(self.misplaced(property, offset));
         }
         // Who may send it at all was looked at above. The Will Properties are part of a CONNECT.
         if self.seen.contains(property) && !property.may_repeat_in(self.value.context().packet_type) {
@@ -307,6 +305,25 @@ impl<'a, F: Fault> PropertyReader<'a, F> {
         }
         self.seen = self.seen.with(property);
         Ok(Some(property))
+    }
+
+    /// What is wrong with a property that may not be there: what its value is made of comes first, and with it whether the
+    /// packet can be read at all.
+    #[cold]
+    fn misplaced(&mut self, property: PropertyId, offset: usize) -> F {
+        let value = &mut self.value;
+        let read = match property.value() {
+            Value::Byte => value.u8().map(drop),
+            Value::TwoBytes => value.u16().map(drop),
+            Value::FourBytes => value.u32().map(drop),
+            Value::Variable => value.variable_byte_integer().map(drop),
+            Value::String => value.binary().map(drop),
+            Value::Pair => value.binary().and_then(|_| value.binary()).map(drop),
+        };
+        match read {
+            Ok(()) => value.error_at(offset, DecodeErrorKind::PropertyNotAllowed(property)),
+            Err(fault) => fault,
+        }
     }
 
     /// Reads and checks a User Property, and puts it into `span`. v5 [MQTT-1.5.7-1]

@@ -124,6 +124,9 @@ pub struct Messages {
     /// `check_retain_source`: a retained message is delivered only while its publisher may still write there.
     /// Default: `true` (Mosquitto documents `true` and does `false`).
     pub check_retain_source: bool,
+    /// `mosquitto_reason_codes`: 5.0 clients that break the protocol are told what Mosquitto would tell them, where the
+    /// specification has another Reason Code and no numbered statement. Default: `true`.
+    pub mosquitto_reason_codes: bool,
     /// `queue_qos0_messages`: QoS 0 messages wait for absent clients too. Default: `false`.
     pub queue_qos0_messages: bool,
     /// `retain_available`: messages may be retained. Default: `true`.
@@ -310,6 +313,7 @@ impl Default for Messages {
         Messages {
             allow_duplicate_messages: true,
             check_retain_source: true,
+            mosquitto_reason_codes: true,
             queue_qos0_messages: false,
             retain_available: true,
             retain_expiry_interval: None,

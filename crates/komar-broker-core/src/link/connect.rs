@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use komar_codec::{
-    ConnAck, ConnAckProperties, Connect, DecodeError, DecodeErrorKind, Disconnect, ErrorClass, Frame,
+    ConnAck, ConnAckProperties, Connect, ConnectField, DecodeError, DecodeErrorKind, Disconnect, Frame,
     PacketType, ProtocolVersion, ReasonCode, Will,
 };
 use komar_topic::TopicName;
@@ -14,6 +14,7 @@ use super::authenticate::{Accepted, Outcome, Question, require_identity};
 use super::topic_alias::TopicAliases;
 use super::{Established, Link, Phase};
 use crate::access::Identity;
+use crate::config::ReasonCodes;
 use crate::error::{self, CloseCause, ProtocolError};
 use crate::event::Event;
 use crate::hooks::Connecting;
@@ -55,7 +56,7 @@ impl Worker {
     pub(super) fn connect(&mut self, link: &mut Link, whole: Frame<'_>, raw: &[u8]) {
         let connect = match Connect::decode(whole, &self.decode_options(link)) {
             Ok(connect) => connect,
-            Err(error) => return self.refuse_undecodable(link, error),
+            Err(error) => return self.refuse_undecodable(link, whole, error),
         };
         self.fx.counts.connects_received += 1;
         link.outbox.lock().version = connect.version;
@@ -140,10 +141,11 @@ impl Worker {
                     ProtocolVersion::V5 => true,
                 };
             if !allowed {
-                return Err(refuse(
-                    ReasonCode::ClientIdentifierNotValid,
-                    "an empty client identifier is not allowed",
-                ));
+                let reason_code = match config.reason_codes {
+                    ReasonCodes::Mosquitto if v5 => ReasonCode::UnspecifiedError,
+                    _ => ReasonCode::ClientIdentifierNotValid,
+                };
+                return Err(refuse(reason_code, "an empty client identifier is not allowed"));
             }
         }
         if let Some(maximum) = config.maximum_keep_alive
@@ -545,29 +547,21 @@ impl Worker {
         }
     }
 
-    /// A CONNECT that is not one. Where its version can be read, a 5.0 client is told what is wrong with the meaning;
-    /// of wrong bytes, properties that do not belong here and what is behind the last field are answered. v5 [MQTT-3.1.4-1],
-    /// v3 [MQTT-3.1.4-1]
-    fn refuse_undecodable(&mut self, link: &mut Link, error: DecodeError) {
-        let is_v5 = error.version() == ProtocolVersion::V5;
-        let answer = match error.kind() {
-            DecodeErrorKind::UnsupportedProtocolLevel {
-                is_v3_1_name: true, ..
+    /// A CONNECT that is not one. v5 [MQTT-3.1.4-1], v3 [MQTT-3.1.4-1]
+    fn refuse_undecodable(&mut self, link: &mut Link, whole: Frame<'_>, error: DecodeError) {
+        let answer = match (error.kind(), error.version()) {
+            (DecodeErrorKind::UnsupportedProtocolLevel { level, is_v3_1_name }, _) => {
+                Some(version_for_unsupported(level, is_v3_1_name))
+                    .map(|version| (version, ReasonCode::UnsupportedProtocolVersion))
             }
-            | DecodeErrorKind::UnsupportedProtocolLevel { level: 3, .. } => Some(ProtocolVersion::V3_1_1),
-            DecodeErrorKind::UnsupportedProtocolLevel { .. } => Some(ProtocolVersion::V5),
-            DecodeErrorKind::TrailingBytes
-            | DecodeErrorKind::UnknownProperty
-            | DecodeErrorKind::PropertyNotAllowed(_)
-                if is_v5 =>
-            {
-                Some(ProtocolVersion::V5)
+            (_, ProtocolVersion::V5) => {
+                let field = Connect::faulty_field(whole, &self.decode_options(link));
+                answer_to_undecodable(&error, field, self.config.reason_codes)
+                    .map(|reason_code| (ProtocolVersion::V5, reason_code))
             }
-            _ if is_v5 && error.class() == ErrorClass::ProtocolError => Some(ProtocolVersion::V5),
             _ => None,
         };
-        if let Some(version) = answer {
-            let reason_code = error.reason_code();
+        if let Some((version, reason_code)) = answer {
             link.outbox.lock().version = version;
             self.fx.reply(&link.outbox, |version, buffer| {
                 refusal_packet(reason_code).encode(version, buffer)
@@ -600,6 +594,38 @@ impl Worker {
         // v5 [MQTT-3.2.2-7], v3 [MQTT-3.2.2-5]
         // v5 [MQTT-3.1.3-8], v5 [MQTT-3.1.4-2], v5 [MQTT-4.13.2-1]
         self.fx.close(&link.outbox, cause);
+    }
+}
+
+/// The version whose CONNACK a client understands that asks for one which is not spoken here: as Mosquitto, that of 3.1.1 where
+/// only the Protocol Name is wrong for a level of 3.1 to 5.0.
+fn version_for_unsupported(level: u8, is_v3_1_name: bool) -> ProtocolVersion {
+    match (level, is_v3_1_name) {
+        (3, _) | (4 | 5, true) => ProtocolVersion::V3_1_1,
+        _ => ProtocolVersion::V5,
+    }
+}
+
+/// What a 5.0 client is told about a CONNECT that cannot be decoded. Nothing, as Mosquitto does, where it is not clear that
+/// this is MQTT at all (what comes before the properties), and about strings that are none, but for the Client Identifier.
+/// MQTT 5.0 §4.13.1 leaves it open.
+fn answer_to_undecodable(
+    error: &DecodeError,
+    field: Option<ConnectField>,
+    codes: ReasonCodes,
+) -> Option<ReasonCode> {
+    let is_text = matches!(
+        error.kind(),
+        DecodeErrorKind::Utf8
+            | DecodeErrorKind::NullCharacter
+            | DecodeErrorKind::ControlCharacter
+            | DecodeErrorKind::WildcardInTopicName
+    );
+    match field? {
+        ConnectField::ClientId if is_text => Some(ReasonCode::ClientIdentifierNotValid),
+        ConnectField::Properties | ConnectField::Behind => Some(error::reason_code_of(error, codes)),
+        ConnectField::Will if !is_text => Some(error::reason_code_of(error, codes)),
+        _ => None,
     }
 }
 

@@ -3,10 +3,11 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use komar_codec::{Disconnect, ProtocolVersion, ReasonCode};
+use komar_codec::{DecodeErrorKind, Disconnect, PacketType, ProtocolVersion, ReasonCode};
 
 use super::{Established, Link, Phase};
 use crate::access::{Action, Identity};
+use crate::config::ReasonCodes;
 use crate::error::{CloseCause, ProtocolError};
 use crate::event::Event;
 use crate::router::Origin;
@@ -60,20 +61,38 @@ impl Worker {
 
     /// Ends a Connection for what its peer did. v5 [MQTT-4.13.1-1], v3 [MQTT-4.8.0-1]
     pub(super) fn fail(&mut self, link: &mut Link, error: ProtocolError) {
+        let error = self.unexpected_first(link, error);
         let cause = error.close_cause();
         self.fx.send_replies(&link.outbox);
         tracing::debug!(%error, "connection ended for what its peer did");
         // v5 [MQTT-3.14.0-1]
         if let Phase::Established(established) = &link.phase
             && established.version == ProtocolVersion::V5
-            && error.is_told()
+            && let Some(reason_code) = error.answer(self.config.reason_codes)
         {
             let outbox = Arc::clone(&link.outbox);
             self.leave(link, cause);
-            self.say_goodbye(&outbox, error.reason_code(), cause);
+            self.say_goodbye(&outbox, reason_code, cause);
         } else {
             self.leave(link, cause);
             self.fx.close(&link.outbox, cause);
+        }
+    }
+
+    /// With Mosquitto's Reason Codes, a CONNACK or AUTH that may not come at all is that, whatever its flags.
+    fn unexpected_first(&self, link: &Link, error: ProtocolError) -> ProtocolError {
+        let (ProtocolError::Decode(fault), Phase::Established(established)) = (&error, &link.phase) else {
+            return error;
+        };
+        if self.config.reason_codes != ReasonCodes::Mosquitto
+            || fault.kind() != DecodeErrorKind::FixedHeaderFlags
+        {
+            return error;
+        }
+        match fault.packet_type() {
+            Some(PacketType::ConnAck) => ProtocolError::UnexpectedPacket(PacketType::ConnAck),
+            Some(PacketType::Auth) if established.enhanced.is_none() => ProtocolError::UnexpectedAuth,
+            _ => error,
         }
     }
 

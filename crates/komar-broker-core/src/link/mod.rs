@@ -150,6 +150,11 @@ impl Link {
         }
     }
 
+    /// Whether the client was let in by an exchange of AUTH packets.
+    fn may_authenticate_again(&self) -> bool {
+        matches!(&self.phase, Phase::Established(established) if established.enhanced.is_some())
+    }
+
     fn options(&self, maximum_packet_size: u32) -> DecodeOptions {
         let version = match &self.phase {
             Phase::Established(established) => established.version,
@@ -398,6 +403,10 @@ impl Worker {
         // Read as what it is; a Packet of any type is as large as its largest.
         if whole.packet_type() == PacketType::Publish {
             return self.publish_packet(link, whole, raw, options, &[]);
+        }
+        // Whatever is in it. v5 [MQTT-4.12.0-7]
+        if whole.packet_type() == PacketType::Auth && !link.may_authenticate_again() {
+            return Err(ProtocolError::UnexpectedAuth);
         }
         match Packet::decode(whole, options)? {
             Packet::Subscribe(packet) => self.subscribe(link, &packet, raw, &[])?,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use komar_broker_core::{Access, BrokerConfig, LinkState, ListenerPolicy};
+use komar_broker_core::{Access, BrokerConfig, LinkState, ListenerPolicy, ReasonCodes};
 use komar_codec::ProtocolVersion;
 use komar_testkit::{PeerId, Reading, Site, words};
 
@@ -17,8 +17,28 @@ fn violations() {
         for reading in [Reading::Whole, Reading::ByteByByte] {
             for (version, expected) in [(ProtocolVersion::V5, *v5), (ProtocolVersion::V3_1_1, *v3)] {
                 if expected != "-" {
-                    violation(reading, version, packet, expected)?;
+                    violation(reading, &BrokerConfig::default(), version, packet, expected)?;
                 }
+            }
+        }
+        Ok(())
+    });
+}
+
+/// What 5.0 is told with Mosquitto's Reason Codes where they differ, `data/mosquitto_codes.txt`.
+#[test]
+fn mosquitto_codes() {
+    let mut config = BrokerConfig::default();
+    config.reason_codes = ReasonCodes::Mosquitto;
+    check("mosquitto_codes.txt", |fields| {
+        let [_, packet, expected] = fields else {
+            return Err("three columns".to_owned());
+        };
+        for reading in [Reading::Whole, Reading::ByteByByte] {
+            if packet.starts_with("raw 10") {
+                refusal(reading, &config, ProtocolVersion::V5, packet, expected)?;
+            } else {
+                violation(reading, &config, ProtocolVersion::V5, packet, expected)?;
             }
         }
         Ok(())
@@ -34,14 +54,20 @@ fn refusals() {
         };
         let version = words::version(version).ok_or("no version")?;
         for reading in [Reading::Whole, Reading::ByteByByte] {
-            refusal(reading, version, packet, expected)?;
+            refusal(reading, &BrokerConfig::default(), version, packet, expected)?;
         }
         Ok(())
     });
 }
 
-fn violation(reading: Reading, version: ProtocolVersion, packet: &str, expected: &str) -> Result<(), String> {
-    let (mut site, peer) = open(reading);
+fn violation(
+    reading: Reading,
+    config: &BrokerConfig,
+    version: ProtocolVersion,
+    packet: &str,
+    expected: &str,
+) -> Result<(), String> {
+    let (mut site, peer) = open(reading, config);
     let word = if version == ProtocolVersion::V5 {
         "v5"
     } else {
@@ -70,8 +96,14 @@ fn violation(reading: Reading, version: ProtocolVersion, packet: &str, expected:
     closed(&mut site, peer, version)
 }
 
-fn refusal(reading: Reading, version: ProtocolVersion, packet: &str, expected: &str) -> Result<(), String> {
-    let (mut site, peer) = open(reading);
+fn refusal(
+    reading: Reading,
+    config: &BrokerConfig,
+    version: ProtocolVersion,
+    packet: &str,
+    expected: &str,
+) -> Result<(), String> {
+    let (mut site, peer) = open(reading, config);
     site.send(peer, &words::encode(version, packet)?);
     site.settle();
     if expected != "nothing" {
@@ -89,8 +121,8 @@ fn refusal(reading: Reading, version: ProtocolVersion, packet: &str, expected: &
     closed(&mut site, peer, version)
 }
 
-fn open(reading: Reading) -> (Site, PeerId) {
-    let mut site = Site::new(BrokerConfig::default(), Access::allow_all(), 1);
+fn open(reading: Reading, config: &BrokerConfig) -> (Site, PeerId) {
+    let mut site = Site::new(config.clone(), Access::allow_all(), 1);
     site.set_reading(reading);
     let peer = site.open(0, &Arc::new(ListenerPolicy::default()));
     (site, peer)

@@ -5,7 +5,7 @@ use core::num::{NonZeroU16, NonZeroU32};
 
 use super::{Decode, Will};
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::primitive::{Fault, Reader};
+use crate::primitive::{Fault, Reader, Unnamed};
 use crate::property::{PropertyReader, PropertySet, Span};
 use crate::write::{self, Body, Properties, Sink, encoders};
 use crate::{
@@ -94,22 +94,61 @@ impl<'a> Connect<'a> {
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
         super::decode(frame, options)
     }
+
+    /// Which field it is that [`decode`](Self::decode) refuses the packet for; `None` if it does not.
+    #[must_use]
+    pub fn faulty_field(frame: Frame<'a>, options: &DecodeOptions) -> Option<ConnectField> {
+        let mut field = ConnectField::Header;
+        let packet = Connect::read_fields(frame.reader::<Unnamed>(options), &mut field);
+        packet.is_err().then_some(field)
+    }
+}
+
+/// A part of a CONNECT. MQTT 5.0 §3.1.2, §3.1.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectField {
+    /// Protocol Name and level, Connect Flags and Keep Alive.
+    Header,
+    /// The properties of the packet.
+    Properties,
+    /// Client Identifier.
+    ClientId,
+    /// Will Properties, Will Topic and Will Payload.
+    Will,
+    /// User Name.
+    Username,
+    /// Password.
+    Password,
+    /// What is behind the last field.
+    Behind,
 }
 
 impl<'a> Decode<'a> for Connect<'a> {
     const PACKET_TYPE: PacketType = PacketType::Connect;
 
-    fn read<F: Fault>(mut reader: Reader<'a, F>) -> Result<Self, F> {
+    fn read<F: Fault>(reader: Reader<'a, F>) -> Result<Self, F> {
+        Connect::read_fields(reader, &mut ConnectField::Header)
+    }
+}
+
+impl<'a> Connect<'a> {
+    /// Reads the packet, and notes in `field` how far it came.
+    #[inline]
+    fn read_fields<F: Fault>(mut reader: Reader<'a, F>, field: &mut ConnectField) -> Result<Self, F> {
         let (version, bridge) = read_protocol(&mut reader)?;
         reader.set_version(version);
         let flags = Flags::read(&mut reader, version)?;
         let keep_alive = reader.u16()?;
+        *field = ConnectField::Properties;
         let properties = match version {
             ProtocolVersion::V5 => ConnectProperties::read(&mut reader)?,
             ProtocolVersion::V3_1 | ProtocolVersion::V3_1_1 => ConnectProperties::default(),
         };
         // v5 [MQTT-3.1.3-1], v5 [MQTT-3.1.3-3], v5 [MQTT-3.1.3-4], v3 [MQTT-3.1.3-1], v3 [MQTT-3.1.3-3], v3 [MQTT-3.1.3-4]
+        *field = ConnectField::ClientId;
         let client_id = reader.string()?;
+        *field = ConnectField::Will;
         // v5 [MQTT-3.1.2-9], v3 [MQTT-3.1.2-9]
         let will = match flags.will {
             Some((qos, retain)) => Some(Will::read(&mut reader, version, qos, retain)?),
@@ -119,17 +158,20 @@ impl<'a> Decode<'a> for Connect<'a> {
         let has_more = |reader: &Reader<'_, F>| version != ProtocolVersion::V3_1 || !reader.is_empty();
         // v5 [MQTT-3.1.2-16], v5 [MQTT-3.1.2-17], v5 [MQTT-3.1.3-12], v3 [MQTT-3.1.2-18], v3 [MQTT-3.1.2-19],
         // v3 [MQTT-3.1.3-11]
+        *field = ConnectField::Username;
         let username = if flags.username && has_more(&reader) {
             Some(reader.string()?)
         } else {
             None
         };
         // v5 [MQTT-3.1.2-18], v5 [MQTT-3.1.2-19], v3 [MQTT-3.1.2-20], v3 [MQTT-3.1.2-21]
+        *field = ConnectField::Password;
         let password = if flags.password && has_more(&reader) {
             Some(reader.binary()?)
         } else {
             None
         };
+        *field = ConnectField::Behind;
         reader.finish()?;
         Ok(Connect {
             version,
@@ -364,3 +406,63 @@ impl Properties for ConnectProperties<'_> {
 }
 
 encoders!(Connect<'_>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Framing, Role, frame};
+
+    /// What is wrong, and where that is found.
+    #[test]
+    fn an_error_is_in_a_field() {
+        for (bytes, field) in [
+            (
+                &b"\x10\x0d\x00\x04MQTT\x05\x01\x00\x3c\x00\x00\x00"[..],
+                ConnectField::Header,
+            ),
+            (
+                b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x01\x21\x00\x00",
+                ConnectField::Properties,
+            ),
+            (
+                b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01\xff",
+                ConnectField::ClientId,
+            ),
+            (
+                b"\x10\x0c\x00\x04MQTT\x05\x02\x00\x3c\x00\x00",
+                ConnectField::ClientId,
+            ),
+            (
+                b"\x10\x0d\x00\x04MQTT\x05\x06\x00\x3c\x00\x00\x00",
+                ConnectField::Will,
+            ),
+            (
+                b"\x10\x12\x00\x04MQTT\x05\x06\x00\x3c\x00\x00\x00\x00\x00\x00\x00\x00",
+                ConnectField::Will,
+            ),
+            (
+                b"\x10\x10\x00\x04MQTT\x04\x86\x00\x3c\x00\x00\x00\x01t\x00",
+                ConnectField::Will,
+            ),
+            (
+                b"\x10\x10\x00\x04MQTT\x05\x82\x00\x3c\x00\x00\x00\x00\x01\x00",
+                ConnectField::Username,
+            ),
+            (
+                b"\x10\x0d\x00\x04MQTT\x05\x42\x00\x3c\x00\x00\x00",
+                ConnectField::Password,
+            ),
+            (
+                b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x00\x00",
+                ConnectField::Behind,
+            ),
+        ] {
+            let options = DecodeOptions::new(ProtocolVersion::V5, Role::Server);
+            let Ok(Framing::Complete(whole)) = frame(bytes, &options) else {
+                panic!("{bytes:x?}");
+            };
+            assert!(Connect::decode(whole, &options).is_err(), "{bytes:x?}");
+            assert_eq!(Connect::faulty_field(whole, &options), Some(field), "{bytes:x?}");
+        }
+    }
+}

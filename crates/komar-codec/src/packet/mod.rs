@@ -18,7 +18,7 @@ use bytes::BufMut;
 pub use ack::{AckProperties, PubAck, PubComp, PubRec, PubRel};
 pub use auth::{Auth, AuthProperties};
 pub use connack::{ConnAck, ConnAckProperties};
-pub use connect::{Connect, ConnectProperties};
+pub use connect::{Connect, ConnectField, ConnectProperties};
 pub use disconnect::{Disconnect, DisconnectProperties};
 pub use outgoing::OutgoingPublish;
 pub(crate) use publish::Start;

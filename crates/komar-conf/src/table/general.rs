@@ -203,6 +203,12 @@ pub(super) fn rows() -> Vec<Directive> {
             }),
         ),
         row(
+            "mosquitto_reason_codes",
+            "true",
+            "answer protocol errors with Mosquitto's codes where MQTT 5.0 has others",
+            Boolean(|draft, value| draft.config.messages.mosquitto_reason_codes = value),
+        ),
+        row(
             "upgrade_outgoing_qos",
             "false",
             "deliver with the QoS of the subscription even if it is above the publisher's",

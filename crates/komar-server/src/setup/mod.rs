@@ -10,7 +10,7 @@ mod tls;
 use std::fmt;
 use std::time::Duration;
 
-use komar_broker_core::{BrokerConfig, FileAccess, ListenerId};
+use komar_broker_core::{BrokerConfig, FileAccess, ListenerId, ReasonCodes};
 use komar_conf::Config;
 
 use crate::server::{Server, ServerBuilder};
@@ -117,6 +117,9 @@ fn broker_config(config: &Config) -> BrokerConfig {
     broker.retain_available = messages.retain_available;
     broker.upgrade_outgoing_qos = messages.upgrade_outgoing_qos;
     broker.check_retain_source = messages.check_retain_source;
+    if messages.mosquitto_reason_codes {
+        broker.reason_codes = ReasonCodes::Mosquitto;
+    }
     broker.retained_expiry_maximum = messages.retain_expiry_interval;
     broker.client_id_prefix.clone_from(&config.clientid_prefixes);
     broker.maximum_keep_alive = given
