@@ -12,12 +12,9 @@ use komar_codec::{
 
 use super::{Link, Phase};
 use crate::error::ProtocolError;
-use crate::journal::Together;
-use crate::message::MessageBody;
-use crate::router::Origin;
 use crate::session::SessionState;
 use crate::session::inflight::Stage;
-use crate::store::{Change, Sequence};
+use crate::store::Sequence;
 use crate::worker::Worker;
 
 impl Worker {
@@ -91,79 +88,12 @@ impl Worker {
         });
     }
 
-    /// Takes the PUBREL packets off the front of `unread`: the client releases QoS 2 messages, and now they are routed.
-    /// v5 [MQTT-4.3.3-11]
-    pub(super) fn releases(&mut self, link: &mut Link, unread: &mut &[u8], options: &DecodeOptions) {
-        let Phase::Established(established) = &link.phase else {
-            return;
-        };
-        link.outbox.seen(self.fx.now);
-        let mut released = core::mem::take(&mut self.released);
-        let mut together = None;
-        let result = {
-            let mut state = established.session.lock();
-            let is_bound = state.epoch == established.epoch;
-            for_each_in_run(unread, options, self.longest_run(), |whole| {
-                if whole.packet_type() != PacketType::PubRel {
-                    return Ok(false);
-                }
-                let identifier = PubRel::decode(whole, options)?.packet_identifier;
-                self.fx.counts.packets_received += 1;
-                if is_bound {
-                    let message = self.release(&mut state, identifier, &mut together);
-                    released.push((identifier, message));
-                }
-                Ok(true)
-            })
-        };
-        for (identifier, message) in released.drain(..) {
-            // v5 [MQTT-4.3.3-13]
-            if let Some(body) = message {
-                self.route(Origin::client(&established.identity), body.message());
-            }
-            drop(together.take());
-            self.fx.acknowledge(&link.outbox, |version, buffer| {
-                // Mosquitto answers Success for unknown identifiers too, and so do we.
-                let (reason_code, properties) = (ReasonCode::Success, AckProperties::default());
-                PubComp {
-                    packet_identifier: identifier,
-                    reason_code,
-                    properties,
-                }
-                .encode(version, buffer)
-            });
-        }
-        self.released = released;
-        if let Err(error) = result {
-            self.refuse_packet(link, error);
-        }
-    }
-
-    /// Takes a message out that its sender releases; `None` if it is not to be routed. What it brings to others is stored
-    /// with the release if that happens before `together` is dropped.
-    fn release(
-        &mut self,
-        state: &mut SessionState,
-        identifier: PacketIdentifier,
-        together: &mut Option<Together>,
-    ) -> Option<MessageBody> {
-        let message = state.unreleased().release(identifier)?;
-        if let Some(client_id) = state.durable.clone() {
-            *together = self.fx.together();
-            self.fx.record(|| Change::Released {
-                client_id,
-                packet_identifier: identifier,
-            });
-        }
-        message
-    }
-
     /// How many packets are handled under one lock: none but one where each answer rests on what is stored.
-    fn longest_run(&self) -> usize {
+    pub(super) fn longest_run(&self) -> usize {
         if self.fx.journal.is_some() { 1 } else { RUN }
     }
 
-    fn refuse_packet(&mut self, link: &mut Link, error: DecodeError) {
+    pub(super) fn refuse_packet(&mut self, link: &mut Link, error: DecodeError) {
         self.fx.counts.packets_received += 1;
         self.fail(link, ProtocolError::from(error));
     }
@@ -171,7 +101,7 @@ impl Worker {
 
 /// Shows `take` the packets at the front of `unread` and moves on behind them, until it says `false`, a packet is not whole or
 /// not one at all, or there were `longest` of them.
-fn for_each_in_run(
+pub(super) fn for_each_in_run(
     unread: &mut &[u8],
     options: &DecodeOptions,
     longest: usize,

@@ -5,6 +5,7 @@ mod authenticate;
 mod connect;
 mod disconnect;
 mod phase;
+mod plain;
 pub(crate) mod pressure;
 mod publish;
 mod publish_run;
@@ -12,6 +13,7 @@ mod rates;
 mod recheck;
 mod subscribe;
 pub(crate) mod topic_alias;
+mod unreleased;
 mod waiting;
 
 use std::sync::Arc;
@@ -334,8 +336,12 @@ impl Worker {
                 }
                 PacketType::Publish => {
                     self.fx.replies.gather(established.version);
-                    if link.rates.is_none() && self.expects_run(whole, behind) {
-                        self.publish_run(link, unread, options);
+                    if link.rates.is_none() && plain::begins_run(whole, behind) {
+                        if plain::is_qos2(whole) {
+                            self.keep_run(link, unread, options);
+                        } else {
+                            self.publish_run(link, unread, options);
+                        }
                         if unread.len() < raw.len() + behind.len() {
                             return;
                         }

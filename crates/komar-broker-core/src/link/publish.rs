@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use komar_codec::{
-    AckProperties, DecodeOptions, Frame, PacketIdentifier, PacketType, PubAck, PubRec, Publish, QoS,
-    ReasonCode,
+    AckProperties, DecodeOptions, Frame, PacketIdentifier, PacketType, PubAck, Publish, QoS, ReasonCode,
 };
 use komar_topic::TopicName;
 
@@ -17,8 +16,6 @@ use crate::message::Message;
 use crate::now::Millis;
 use crate::outbox::Outbox;
 use crate::router::Origin;
-use crate::session::unreleased::Refused;
-use crate::store::Change;
 use crate::worker::{Effects, Worker};
 
 impl Worker {
@@ -191,87 +188,6 @@ impl Worker {
             None => ReasonCode::Success,
         };
         self.fx.puback(&link.outbox, packet_identifier, reason_code);
-    }
-
-    /// QoS 2: keeps the message until it is released, and answers PUBREC. v5 [MQTT-4.3.3-8], v3 [MQTT-4.3.3-2]
-    fn keep_unreleased(
-        &mut self,
-        link: &mut Link,
-        identifier: PacketIdentifier,
-        message: Message<'_>,
-        refusal: Option<ReasonCode>,
-    ) -> Result<(), ProtocolError> {
-        let Phase::Established(established) = &link.phase else {
-            return Ok(());
-        };
-        let v5 = established.version == komar_codec::ProtocolVersion::V5;
-        let limits = &self.config.limits;
-        // A refusal ends the exchange in 5.0 (v5 [MQTT-4.3.3-9]); a 3.x client has to go through all of it.
-        if refusal.is_some() && v5 {
-            // It may have been kept before, under other rules.
-            let mut state = established.session.lock();
-            if state.epoch == established.epoch
-                && state.unreleased().release(identifier).is_some()
-                && let Some(client_id) = state.durable.clone()
-            {
-                self.fx.record(|| Change::Released {
-                    client_id,
-                    packet_identifier: identifier,
-                });
-            }
-        } else {
-            let body = refusal.is_none().then(|| message.to_body(&mut self.fx.scratch));
-            // 3.x knows no Receive Maximum, so such a client is bounded by bytes only.
-            let tolerant = self.config.tolerate_receive_maximum;
-            let maximum = if v5 && !tolerant {
-                established.receive_maximum
-            } else {
-                u16::MAX
-            };
-            let mut state = established.session.lock();
-            if state.epoch != established.epoch {
-                return Ok(());
-            }
-            let kept = state.unreleased().insert(
-                identifier,
-                body.clone(),
-                usize::from(maximum),
-                limits,
-                &self.broker.queued_bytes,
-            );
-            match kept {
-                Ok(()) => {
-                    if let Some(client_id) = state.durable.clone() {
-                        let message = body.map(|body| self.fx.stored_message(&body));
-                        self.fx.record(|| Change::Unreleased {
-                            client_id,
-                            packet_identifier: identifier,
-                            message,
-                        });
-                    }
-                    if v5 && tolerant && state.unreleased().len() > usize::from(limits.receive_maximum()) {
-                        let count = &self.broker.counters.receive_maximum_exceeded;
-                        count.fetch_add(1, crate::sync::Ordering::Relaxed);
-                    }
-                }
-                // v5 [MQTT-3.3.4-7]
-                Err(Refused::TooMany) => {
-                    return Err(ProtocolError::ReceiveMaximumExceeded { limit: maximum });
-                }
-                Err(Refused::TooLarge) => return Err(ProtocolError::QuotaExceeded),
-            }
-        }
-        let reason_code = refusal.unwrap_or(ReasonCode::Success);
-        self.fx.acknowledge(&link.outbox, |version, buffer| {
-            let properties = AckProperties::default();
-            PubRec {
-                packet_identifier: identifier,
-                reason_code,
-                properties,
-            }
-            .encode(version, buffer)
-        });
-        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 mod fan_out;
+mod one_receiver;
 pub(crate) mod retained;
 mod shared;
 
@@ -20,6 +21,7 @@ use crate::session::inflight::Queued;
 use crate::worker::Worker;
 
 pub(crate) use cache::TopicCache;
+pub(crate) use one_receiver::OneReceiver;
 pub(crate) use shared::{Group, Turns};
 
 /// A Subscription as the index holds it.

@@ -26,6 +26,9 @@ impl Counted {
 
     pub(crate) fn subtract(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
+        if bytes == 0 {
+            return;
+        }
         self.bytes -= bytes;
         if let Some(total) = &self.total {
             total.fetch_sub(bytes, Ordering::Relaxed);

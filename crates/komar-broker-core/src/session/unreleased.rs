@@ -1,6 +1,7 @@
 //! Inbound QoS 2 messages between PUBLISH and PUBREL.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -40,11 +41,13 @@ impl Unreleased {
         limits: &Limits,
         total: &Arc<AtomicUsize>,
     ) -> Result<(), Refused> {
-        let replaced = self.messages.get(&identifier);
-        if replaced.is_none() && self.messages.len() >= maximum {
-            return Err(Refused::TooMany);
-        }
-        let old = replaced.and_then(Option::as_ref).map_or(0, MessageBody::len);
+        let messages = self.messages.len();
+        let entry = self.messages.entry(identifier);
+        let old = match &entry {
+            Entry::Vacant(_) if messages >= maximum => return Err(Refused::TooMany),
+            Entry::Vacant(_) => 0,
+            Entry::Occupied(replaced) => replaced.get().as_ref().map_or(0, MessageBody::len),
+        };
         let new = body.as_ref().map_or(0, MessageBody::len);
         let with_it = |bytes: usize| bytes.saturating_sub(old).saturating_add(new);
         if with_it(self.bytes.bytes()) > limits.maximum_unreleased_bytes
@@ -54,7 +57,7 @@ impl Unreleased {
         }
         self.bytes.subtract(old);
         self.bytes.add(new, total);
-        self.messages.insert(identifier, body);
+        entry.insert_entry(body);
         Ok(())
     }
 

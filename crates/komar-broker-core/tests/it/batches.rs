@@ -26,30 +26,73 @@ const TOPICS: [&str; 9] = [
     "one", "one", "one", "two", "own", "denied", "once", "private", "nobody",
 ];
 
-/// A packet of the publisher. Identifiers count up, so that QoS 2 has one that is free.
-fn packet(random: &mut Random, v5: bool, identifier: &mut u16) -> String {
-    *identifier += 1;
-    let topic = TOPICS[random.below(TOPICS.len())];
-    let payload = match random.below(12) {
-        0 => "far too large for the limit of this broker".to_owned(),
-        _ => format!("m{identifier}"),
-    };
-    let flags = match random.below(10) {
-        0 | 1 => String::new(),
-        2 => format!(" qos=2 id={identifier}"),
-        3 => format!(" qos=1 id={identifier} retain"),
-        _ => format!(" qos=1 id={identifier}"),
-    };
-    let properties = match random.below(6) {
-        0 if v5 => " prop=a:b",
-        1 if v5 => " expiry=60 type=text",
-        2 if v5 => " alias=1",
-        _ => "",
-    };
-    match random.below(16) {
-        0 => "pingreq".to_owned(),
-        1 if v5 => format!(r#"publish "" "{payload}" qos=1 id={identifier} alias=1"#),
-        _ => format!(r#"publish {topic} "{payload}"{flags}{properties}"#),
+/// What the publisher says. Identifiers count up, so that each message has one that is free.
+struct Script {
+    random: Random,
+    v5: bool,
+    identifier: u16,
+    /// QoS of most messages, for a while.
+    qos: usize,
+    unreleased: Vec<u16>,
+}
+
+impl Script {
+    fn packet(&mut self) -> String {
+        if self.random.below(8) == 0 {
+            self.qos = self.random.below(3);
+        }
+        match self.random.below(16) {
+            0 => "pingreq".to_owned(),
+            1 if self.v5 => {
+                let identifier = self.next_identifier();
+                format!(r#"publish "" "m{identifier}" qos=1 id={identifier} alias=1"#)
+            }
+            // Most in order, some out of it, twice or never.
+            2..=6 if !self.unreleased.is_empty() => {
+                let place = if self.random.below(8) == 0 {
+                    self.random.below(self.unreleased.len())
+                } else {
+                    0
+                };
+                let identifier = self.unreleased[place];
+                if self.random.below(10) > 0 {
+                    self.unreleased.remove(place);
+                }
+                format!("pubrel id={identifier}")
+            }
+            _ => self.publish(),
+        }
+    }
+
+    fn publish(&mut self) -> String {
+        let identifier = self.next_identifier();
+        let topic = TOPICS[self.random.below(TOPICS.len())];
+        let payload = match self.random.below(12) {
+            0 => "far too large for the limit of this broker".to_owned(),
+            _ => format!("m{identifier}"),
+        };
+        let retain = if self.random.below(12) == 0 { " retain" } else { "" };
+        let flags = match self.random.below(10) {
+            0 => String::new(),
+            1 => format!(" qos=1 id={identifier}"),
+            _ if self.qos == 0 => String::new(),
+            _ => format!(" qos={} id={identifier}", self.qos),
+        };
+        if flags.contains("qos=2") {
+            self.unreleased.push(identifier);
+        }
+        let properties = match self.random.below(6) {
+            0 if self.v5 => " prop=a:b",
+            1 if self.v5 => " expiry=60 type=text",
+            2 if self.v5 => " alias=1",
+            _ => "",
+        };
+        format!(r#"publish {topic} "{payload}"{flags}{retain}{properties}"#)
+    }
+
+    fn next_identifier(&mut self) -> u16 {
+        self.identifier += 1;
+        self.identifier
     }
 }
 
@@ -95,9 +138,12 @@ impl Cast {
         }
     }
 
-    /// What everybody has got; of the publisher first its answers and then what it published to itself, since answers to
+    /// What everybody has got, and what a late subscriber gets of what is retained; of the publisher first its answers and then what it published to itself, since answers to
     /// one input come together.
     fn heard(mut self, v5: bool) -> Vec<Vec<String>> {
+        let late = join(&mut self.site, 0, "connect v5 id=late clean");
+        say(&mut self.site, late, "subscribe id=1 # qos=2");
+        self.subscribers.push(late);
         self.site.settle();
         let mut all = Vec::new();
         for peer in &self.subscribers {
@@ -153,11 +199,17 @@ fn one_input_or_many() {
             Cast::new(v5, workers, access.clone()),
             Cast::new(v5, workers, access),
         );
-        let mut identifier = 0;
+        let mut script = Script {
+            random,
+            v5,
+            identifier: 0,
+            qos: 1,
+            unreleased: Vec::new(),
+        };
         for _ in 0..4 {
             let mut batch = Vec::new();
-            for _ in 0..1 + random.below(12) {
-                let packet = packet(&mut random, v5, &mut identifier);
+            for _ in 0..1 + script.random.below(24) {
+                let packet = script.packet();
                 let bytes = words::encode(version_of(v5), &packet).unwrap();
                 alone.site.send(alone.publisher, &bytes);
                 alone.site.settle();
@@ -167,7 +219,11 @@ fn one_input_or_many() {
             together.site.settle();
         }
         let (alone, together) = (alone.heard(v5), together.heard(v5));
-        messages += alone[0].len();
+        messages += alone
+            .iter()
+            .flatten()
+            .filter(|packet| packet.starts_with("publish"))
+            .count();
         assert_eq!(alone, together, "seed {seed}");
     }
     assert!(messages > 5_000, "only {messages} messages came through");
