@@ -143,6 +143,61 @@ fn patterns(criterion: &mut criterion::Criterion<CpuTime>) {
         .run(criterion);
 }
 
+/// Rules of ten levels that are all of different shapes, as nobody writes them: what the bound is worth.
+fn many_shapes(criterion: &mut criterion::Criterion<CpuTime>) {
+    const LEVELS: usize = 10;
+    let word = |rule: usize, level: usize| format!("w{}", (rule * 31 + level * 7 + rule / 13) % 20);
+    let words = |rule: usize| (0..LEVELS).map(|level| word(rule, level)).collect::<Vec<_>>();
+    let (mut text, mut list) = (String::from("user u\n"), Vec::new());
+    for rule in 0..1 << LEVELS {
+        let level = |(level, word): (usize, String)| {
+            if rule >> level & 1 == 1 {
+                "+".to_owned()
+            } else {
+                word
+            }
+        };
+        let filter = words(rule).into_iter().enumerate().map(level);
+        let filter = filter.collect::<Vec<_>>().join("/");
+        let access = if rule % 10 == 9 { "deny" } else { "read" };
+        writeln!(text, "topic {access} {filter}").unwrap();
+        list.push((access, filter));
+    }
+    let acl = Acl::compile_owned(AclFile::parse(text.as_bytes()).unwrap(), Options::default());
+    let plain = OneByOne(HashMap::from([("u".to_owned(), list)]));
+    let topics: Vec<String> = (0..1 << LEVELS).map(|rule| words(rule).join("/")).collect();
+    let ask = |allows: &dyn Fn(&str) -> bool| {
+        topics
+            .iter()
+            .fold(0, |sum, topic| mix(sum, u64::from(allows(black_box(topic)))))
+    };
+    let subject = Subject {
+        username: Some("u"),
+        client_id: "c",
+    };
+    Row::new("acl", "1 user, 1,024 rules of 1,024 shapes", 1 << LEVELS)
+        .with("komar", || {
+            ask(&|topic| acl.decide(subject, Access::Read, topic).is_allow())
+        })
+        .with("one by one", || ask(&|topic| plain.allows("u", false, topic)))
+        .run(criterion);
+}
+
+/// What `komar acl check` does with as many rules of 16 levels of `a` or `+`.
+fn lint_of_all_shapes(criterion: &mut criterion::Criterion<CpuTime>) {
+    let filter = |shape: u32| {
+        let level = |place: u32| ["a", "+"][usize::from(shape >> place & 1 == 1)];
+        (0..16).map(level).collect::<Vec<_>>().join("/")
+    };
+    let text: String = (0..1 << 16)
+        .map(|shape| format!("topic read {}\n", filter(shape)))
+        .collect();
+    let file = AclFile::parse(text.as_bytes()).unwrap();
+    Row::new("acl", "lint 65,536 rules of 65,536 shapes", 1)
+        .with("komar", || Acl::lint(black_box(&file), None).len() as u64)
+        .run(criterion);
+}
+
 fn loading(criterion: &mut criterion::Criterion<CpuTime>) {
     let (text, _) = file(1000, 100);
     Row::new("acl", "load 100,000 rules of 1,000 users", 1)
@@ -169,6 +224,6 @@ fn loading(criterion: &mut criterion::Criterion<CpuTime>) {
 criterion_group! {
     name = acl;
     config = criterion().sample_size(20);
-    targets = decisions, patterns, loading
+    targets = decisions, patterns, many_shapes, loading, lint_of_all_shapes
 }
 criterion_main!(acl);

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::decide::Subject;
+use crate::decide::{Subject, Verdict};
 use crate::lint::Lint;
-use crate::rule::{AclFile, Effect, Owner, Rule};
+use crate::rule::{AclFile, Kind, Owner, Rule};
 use crate::substitute::{LevelPattern, TextPattern};
 use crate::table::{Levels, NewRule, RuleTable};
 
@@ -105,14 +105,16 @@ impl Acl {
         }
     }
 
-    /// What all `topic` rules for this subject that match grant and deny together.
-    pub(crate) fn own_effect(&self, subject: Subject<'_>, levels: &Levels<'_>) -> Effect {
-        let mut joined = Effect::default();
+    /// What the `topic` rules for this subject that match say about a kind of access.
+    pub(crate) fn own_verdict(&self, subject: Subject<'_>, kind: Kind, levels: &Levels<'_>) -> Verdict {
+        let mut verdict = Verdict::new(kind);
         for list in self.own_lists(subject) {
             self.table
-                .visit(list, levels, |found| joined = joined.join(found.effect));
+                .visit(list, levels, &mut verdict.wanted, |found, wanted| {
+                    Verdict::hear(kind, found.effect, wanted);
+                });
         }
-        joined
+        verdict
     }
 
     /// The lists of `topic` rules for this subject.
@@ -129,9 +131,9 @@ impl Acl {
         list.into_iter().chain(groups)
     }
 
-    /// What all patterns that match for this subject grant and deny together.
-    pub(crate) fn pattern_effect(&self, subject: &Subject<'_>, levels: &Levels<'_>) -> Effect {
-        let mut joined = Effect::default();
+    /// What the patterns that match for this subject say about a kind of access.
+    pub(crate) fn pattern_verdict(&self, subject: &Subject<'_>, kind: Kind, levels: &Levels<'_>) -> Verdict {
+        let mut verdict = Verdict::new(kind);
         match &self.patterns {
             Patterns::None => {}
             Patterns::Levels(patterns) => {
@@ -141,23 +143,25 @@ impl Acl {
                     .len()
                     .saturating_add(self.file.groups.iter().len())
                     .saturating_add(1);
-                self.table.visit(list, levels, |found| {
-                    if patterns
-                        .get(widen(found.pattern))
-                        .is_some_and(|pattern| pattern.fits(subject, levels.text()))
-                    {
-                        joined = joined.join(found.effect);
-                    }
-                });
+                self.table
+                    .visit(list, levels, &mut verdict.wanted, |found, wanted| {
+                        if patterns
+                            .get(widen(found.pattern))
+                            .is_some_and(|pattern| pattern.fits(subject, levels.text()))
+                        {
+                            Verdict::hear(kind, found.effect, wanted);
+                        }
+                    });
             }
             Patterns::Text(patterns) => {
-                let matching = patterns
-                    .iter()
-                    .filter(|pattern| pattern.matches(subject, levels.text()));
-                matching.for_each(|pattern| joined = joined.join(pattern.effect));
+                for pattern in patterns {
+                    if pattern.effect.intersects(verdict.wanted) && pattern.matches(subject, levels.text()) {
+                        Verdict::hear(kind, pattern.effect, &mut verdict.wanted);
+                    }
+                }
             }
         }
-        joined
+        verdict
     }
 
     pub(crate) fn groups_of(&self, user: u32) -> &[u32] {

@@ -61,6 +61,7 @@ mod parse;
 mod rule;
 mod substitute;
 mod table;
+mod tree;
 
 pub use compile::{Acl, Options, Substitution};
 pub use decide::{Access, Decision, Subject};

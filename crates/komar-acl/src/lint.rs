@@ -1,18 +1,17 @@
 //! What is legal but probably not meant.
 
+mod never_deciding;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use komar_topic::TopicFilter;
 
 use crate::compile::Substitution;
-use crate::rule::{AclFile, Kind, Owner, Permission, Rule, Scope};
-use crate::table::{Levels, NewRule, RuleTable};
+use crate::rule::{AclFile, Kind, Owner, Permission};
 
 /// Something odd in an ACL file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +76,14 @@ pub enum LintKind {
     /// `%u` or `%c` in a `topic` rule.
     #[error("%u and %c mean nothing special after \"topic\"; did you mean \"pattern\"?")]
     PlaceholderInTopic,
-    /// A rule grants writing where the broker refuses it whatever the rules say.
-    #[error("clients cannot write below $SYS{}", sys_hint(*.read))]
+    /// A rule grants writing where the broker refuses it whatever the rules say: below `$SYS`, but for the state of bridges,
+    /// `$SYS/broker/connection/+/state`.
+    #[error("clients cannot write below $SYS{}", sys_hint(*.read, *.bridge_state))]
     SysWrite {
         /// Whether the rule grants reading too, which works.
         read: bool,
+        /// Whether it grants writing the state of a bridge too, which works.
+        bridge_state: bool,
     },
     /// No topic begins with `$share`.
     #[error("no message has a topic that begins with $share; name the topic filter behind the share name")]
@@ -92,6 +94,17 @@ pub enum LintKind {
         /// Which one.
         character: char,
     },
+    /// A control character in a name, probably meant to separate.
+    #[error("the name contains the control character {character:?}, which is taken for a part of it")]
+    ControlCharacterInName {
+        /// Which one.
+        character: char,
+    },
+    /// Only line feeds end lines: what follows belongs to this line.
+    #[error(
+        "a carriage return does not end a line, so the rest is taken for a part of this one; save the file with the line ends of Unix or Windows"
+    )]
+    CarriageReturn,
     /// A filter that is not UTF-8 matches no topic.
     #[error("the filter is not UTF-8 and matches no topic; save the file as UTF-8")]
     FilterNotUtf8,
@@ -106,7 +119,8 @@ pub enum LintKind {
         /// The name.
         name: String,
     },
-    /// A deny rule of the same list covers all that this rule grants.
+    /// A deny rule covers all that this rule grants, in every list that it is in: of its own section, or of a group (of its
+    /// members).
     #[error("this never grants anything: {deny:?} on line {deny_line} comes first, wherever it stands")]
     Shadowed {
         /// The rule that wins.
@@ -121,6 +135,15 @@ pub enum LintKind {
         by: Box<str>,
         /// Where it stands, from 1.
         by_line: usize,
+    },
+    /// The file is too hard: this rule and those behind it were not looked at for whether another always wins. Files with
+    /// many thousand filters of many levels can be, in which `+` stands at ever different places.
+    #[error(
+        "this and the following rules ({rules}) were not compared with all others: too many kinds of filters"
+    )]
+    NotCompared {
+        /// How many rules.
+        rules: usize,
     },
     /// The password file has no such user.
     #[error("the password file has no user {name:?}")]
@@ -149,11 +172,14 @@ impl LintKind {
             Self::SysWrite { .. } => "sys-write",
             Self::ShareFilter => "share-filter",
             Self::ControlCharacter { .. } => "control-character",
+            Self::ControlCharacterInName { .. } => "control-character-in-name",
+            Self::CarriageReturn => "carriage-return",
             Self::FilterNotUtf8 => "filter-not-utf8",
             Self::NameNotUtf8 => "name-not-utf8",
             Self::WildcardInUserName { .. } => "wildcard-in-user-name",
             Self::Shadowed { .. } => "shadowed",
             Self::Redundant { .. } => "redundant",
+            Self::NotCompared { .. } => "not-compared",
             Self::UnknownUser { .. } => "unknown-user",
             Self::EmptyGroup { .. } => "empty-group",
         }
@@ -163,7 +189,7 @@ impl LintKind {
 /// The file's [warnings](AclFile::warnings) and what only the whole file shows, in the order of the lines.
 pub(crate) fn whole_file(file: &AclFile, known_users: Option<&dyn Fn(&str) -> bool>) -> Vec<Lint> {
     let mut lints = file.warnings().to_vec();
-    never_deciding(file, &mut lints);
+    never_deciding::find(file, MAXIMUM_STEPS, &mut lints);
     if let Some(known) = known_users {
         let strangers = file.users().filter(|(name, _)| !known(name));
         lints.extend(
@@ -200,21 +226,28 @@ pub(crate) fn of_rule(
     } else if filter.split('/').any(is_placeholder) {
         kinds.push(LintKind::PlaceholderInTopic);
     }
-    if permission.effect().grants(Kind::Write)
-        && filter.starts_with("$SYS")
-        && !reaches_bridge_state(substitution, owner, filter)
-    {
-        kinds.push(LintKind::SysWrite {
-            read: permission.effect().grants(Kind::Read),
-        });
+    if permission.effect().grants(Kind::Write) && filter.starts_with("$SYS") {
+        let state = bridge_state(substitution, owner, filter);
+        if state != BridgeState::Only {
+            kinds.push(LintKind::SysWrite {
+                read: permission.effect().grants(Kind::Read),
+                bridge_state: state == BridgeState::Too,
+            });
+        }
     }
     if filter.starts_with("$share") {
         kinds.push(LintKind::ShareFilter);
     }
-    if let Some(character) = filter.chars().find(|character| character.is_control()) {
+    if let Some(character) = control_character(filter) {
         kinds.push(LintKind::ControlCharacter { character });
     }
     kinds
+}
+
+/// The first, but for carriage returns, which are a matter of the whole line.
+pub(crate) fn control_character(text: &str) -> Option<char> {
+    text.chars()
+        .find(|character| character.is_control() && *character != '\r')
 }
 
 fn placeholders_of_pattern(substitution: Substitution, filter: &str, kinds: &mut Vec<LintKind>) {
@@ -230,88 +263,6 @@ fn placeholders_of_pattern(substitution: Substitution, filter: &str, kinds: &mut
     }
 }
 
-/// Rules that can never decide: another rule of their own list is always asked before, and says as much or more.
-///
-/// Asks the table of [`decide`](crate::Acl::decide) with each filter as if it were a name: what covers a filter matches
-/// its text, so that not every pair of rules is compared.
-fn never_deciding(file: &AclFile, lints: &mut Vec<Lint>) {
-    let mut lists: Vec<(Owner, Rule<'_>)> = file.owned_rules().collect();
-    lists.sort_by_key(|(owner, _)| *owner);
-    for list in lists.chunk_by(|(left, _), (right, _)| left == right) {
-        let mut table = RuleTable::with_capacity(list.len());
-        // Rules that are written twice are found once.
-        let mut numbers: HashMap<(&str, Permission), u32, FixedState> = HashMap::default();
-        table.push_list(list.iter().zip(0..).map(|((_, rule), number)| NewRule {
-            filter: rule.filter,
-            effect: rule.permission.effect(),
-            pattern: *numbers.entry((rule.filter, rule.permission)).or_insert(number),
-            class: 0,
-        }));
-        for (_, rule) in list {
-            let mut winner: Option<Rule<'_>> = None;
-            table.visit(0, &Levels::of(rule.filter), |found| {
-                let index = usize::try_from(found.pattern).unwrap_or(usize::MAX);
-                let wins = list.get(index).map(|(_, other)| *other);
-                winner = wins
-                    .into_iter()
-                    .filter(|other| {
-                        always_wins(other, rule) && holds_replaced(file.substitution, other, rule)
-                    })
-                    .chain(winner)
-                    .min_by_key(|other| (!other.permission.is_deny(), other.line));
-            });
-            lints.extend(winner.map(|winner| Lint::new(rule.line, 1, lost_to(&winner, rule))));
-        }
-    }
-}
-
-/// Whether `other` is asked before `rule` and decides whatever `rule` could.
-fn always_wins(other: &Rule<'_>, rule: &Rule<'_>) -> bool {
-    let wins = match (other.permission.is_deny(), rule.permission.is_deny()) {
-        (true, false) => return covers(other, rule),
-        (false, true) => false,
-        _ => other.line < rule.line && other.permission.effect().includes(rule.permission.effect()),
-    };
-    wins && TopicFilter::from_checked(other.filter).covers(TopicFilter::from_checked(rule.filter))
-}
-
-fn lost_to(winner: &Rule<'_>, rule: &Rule<'_>) -> LintKind {
-    let text = alloc::format!("{winner}").into();
-    if winner.permission.is_deny() && !rule.permission.is_deny() {
-        LintKind::Shadowed {
-            deny: text,
-            deny_line: winner.line,
-        }
-    } else {
-        LintKind::Redundant {
-            by: text,
-            by_line: winner.line,
-        }
-    }
-}
-
-fn covers(deny: &Rule<'_>, rule: &Rule<'_>) -> bool {
-    let (forbidden, granted) = (deny.permission.effect(), rule.permission.effect());
-    let all = [Kind::Read, Kind::Write]
-        .iter()
-        .all(|kind| !granted.grants(*kind) || forbidden.denies(*kind));
-    // A placeholder is a level like another here: `a/+` covers `a/%u`, `a/%u/#` covers `a/%u/b`.
-    all && TopicFilter::from_checked(deny.filter).covers(TopicFilter::from_checked(rule.filter))
-}
-
-/// Whether what covers the text of a pattern covers all that comes of it too: text put in anywhere may be several levels,
-/// or begin with `$`.
-fn holds_replaced(substitution: Substitution, other: &Rule<'_>, rule: &Rule<'_>) -> bool {
-    if rule.scope != Scope::Everybody || substitution == Substitution::WholeLevel {
-        return true;
-    }
-    let mut levels = other.filter.split('/').zip(rule.filter.split('/')).zip(0..);
-    let end = levels.find(|((other, level), _)| *other == "#" || (has_placeholder(level) && other != level));
-    end.is_none_or(|((other, _), number)| {
-        other == "#" && (number > 0 || !begins_with_placeholder(rule.filter))
-    })
-}
-
 fn begins_with_placeholder(filter: &str) -> bool {
     filter.starts_with("%u") || filter.starts_with("%c")
 }
@@ -324,9 +275,16 @@ fn is_placeholder(level: &str) -> bool {
     level == "%u" || level == "%c"
 }
 
-/// Whether some filter that comes of this one matches a `$SYS/broker/connection/NAME/state`: the only topics there that
-/// clients (bridges) may write.
-fn reaches_bridge_state(substitution: Substitution, owner: Owner, filter: &str) -> bool {
+/// What a filter below `$SYS` has to do with `$SYS/broker/connection/NAME/state`, the only topics there that clients
+/// (bridges) may write.
+#[derive(PartialEq)]
+enum BridgeState {
+    Not,
+    Too,
+    Only,
+}
+
+fn bridge_state(substitution: Substitution, owner: Owner, filter: &str) -> BridgeState {
     let state = TopicFilter::from_checked(crate::decide::BRIDGE_STATE);
     let levels = filter.split('/');
     let wide: Vec<&str> = match (owner, substitution) {
@@ -335,9 +293,6 @@ fn reaches_bridge_state(substitution: Substitution, owner: Owner, filter: &str) 
             .collect(),
         (Owner::Pattern, Substitution::Anywhere) => {
             let mut wide: Vec<_> = levels.take_while(|level| !has_placeholder(level)).collect();
-            if wide.is_empty() {
-                return true;
-            }
             if has_placeholder(filter) {
                 wide.push("#");
             }
@@ -345,13 +300,26 @@ fn reaches_bridge_state(substitution: Substitution, owner: Owner, filter: &str) 
         }
         _ => levels.collect(),
     };
-    TopicFilter::from_checked(&wide.join("/")).overlaps(state)
-}
-
-fn sys_hint(read: bool) -> &'static str {
-    if read {
-        "; write \"read\" if that is all you mean"
+    let wide = wide.join("/");
+    let wide = TopicFilter::from_checked(&wide);
+    if state.covers(wide) {
+        BridgeState::Only
+    } else if wide.as_str() == "#" || wide.overlaps(state) {
+        BridgeState::Too
     } else {
-        ", so this grants nothing"
+        BridgeState::Not
     }
 }
+
+fn sys_hint(read: bool, bridge_state: bool) -> &'static str {
+    match (bridge_state, read) {
+        (true, _) => {
+            ", but for the state of bridges, $SYS/broker/connection/+/state: name that if you mean it"
+        }
+        (false, true) => "; write \"read\" if that is all you mean",
+        (false, false) => ", so this grants nothing",
+    }
+}
+
+/// A file is looked through in so many steps, of some 20 ns; usual ones take about ten for each rule.
+const MAXIMUM_STEPS: usize = 30_000_000;

@@ -115,6 +115,9 @@ impl Reader<'_> {
         if number == 1 && line.starts_with("\u{feff}".as_bytes()) {
             return Err((0, AclErrorCause::ByteOrderMark));
         }
+        if let Some(position) = memchr::memchr(b'\r', line.trim_ascii_end()) {
+            self.warn(number, line, position, LintKind::CarriageReturn);
+        }
         match statement(line) {
             Statement::Nothing => Ok(()),
             Statement::Name { keyword, name } => self.name(number, line, keyword, name),
@@ -155,6 +158,9 @@ impl Reader<'_> {
                     name: name.to_owned(),
                 },
             );
+        }
+        if let Some(character) = crate::lint::control_character(name) {
+            self.warn(number, line, at, LintKind::ControlCharacterInName { character });
         }
         match keyword {
             Keyword::Group => {

@@ -90,6 +90,28 @@ impl Effect {
         self.0 & other.0 == other.0
     }
 
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const ALL: Self = Self(1 | 2 | 4 | 8);
+
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether they have anything in common.
+    pub(crate) const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// All that can be said about this kind.
+    pub(crate) const fn about(kind: Kind) -> Self {
+        Self(kind.bit() | kind.bit() << 2)
+    }
+
+    /// To forbid this kind.
+    pub(crate) const fn denial(kind: Kind) -> Self {
+        Self(kind.bit() << 2)
+    }
+
     pub(crate) const fn grants(self, kind: Kind) -> bool {
         self.0 & kind.bit() != 0
     }

@@ -17,6 +17,16 @@ fn decisions_do_not_allocate() {
         writeln!(text, "user u{user}").unwrap();
         (0..user * 10).for_each(|rule| writeln!(text, "topic write a/{rule}/+/x").unwrap());
     }
+    // More shapes than are asked one by one.
+    for shape in 0..64 {
+        let level = |place: u32| ["m", "+"][usize::from((shape >> place) & 1 == 1)];
+        writeln!(
+            text,
+            "user many\ntopic read {}",
+            (0..6).map(level).collect::<Vec<_>>().join("/")
+        )
+        .unwrap();
+    }
     for pattern in 0..10 {
         writeln!(text, "pattern home/{pattern}/%u/%c/#").unwrap();
     }
@@ -30,6 +40,7 @@ fn decisions_do_not_allocate() {
             Some("u0"),
             Some("u1"),
             Some("u9"),
+            Some("many"),
             Some("nobody"),
             Some("a+b"),
         ] {
@@ -43,6 +54,7 @@ fn decisions_do_not_allocate() {
                 "a/89/b/x",
                 "home/3/u9/c/door",
                 "$SYS/broker/uptime",
+                "m/m/m/m/m/m",
                 "x",
             ] {
                 for access in [
@@ -58,7 +70,7 @@ fn decisions_do_not_allocate() {
         assert_eq!(region.change().allocations, 0);
         assert_eq!(
             allowed,
-            6 * 6 * 2 + 1 + 3 + 2,
+            7 * 7 * 2 + 1 + 3 + 2 + 1,
             "the questions reach all kinds of rules"
         );
     }

@@ -1,6 +1,6 @@
 //! `lints.txt`: every lint has files that trigger it and files that must not.
 
-use komar_acl::{Acl, AclFile, ParseOptions, Substitution};
+use komar_acl::{Acl, AclFile, LintKind, ParseOptions, Substitution};
 
 fn codes(file: &str) -> Vec<&'static str> {
     let parsed = AclFile::parse(&crate::unescape(file)).unwrap_or_else(|errors| panic!("{file}: {errors}"));
@@ -48,8 +48,12 @@ fn lints_are_about_the_substitution_in_force() {
         ("pattern dev-%u\n", "embedded-placeholder", ""),
         // The user may be called `broker/connection/x/state`, or `a/b`.
         ("pattern write $SYS/x/%u\n", "sys-write", "sys-write"),
-        ("pattern write $SYS/%u\n", "sys-write", ""),
-        ("pattern write $SYS%u\n", "embedded-placeholder sys-write", ""),
+        ("pattern write $SYS/%u\n", "sys-write", "sys-write"),
+        (
+            "pattern write $SYS%u\n",
+            "embedded-placeholder sys-write",
+            "sys-write",
+        ),
         (
             "pattern deny a/+\npattern a/%u\n",
             "pattern-without-placeholder shadowed",
@@ -97,4 +101,40 @@ fn groups_are_linted_too() {
     assert_eq!(lints("topic readdeny a/#\ntopic read a/b\n"), ["shadowed"]);
     assert_eq!(lints("topic readdeny a/#\ntopic a/b\n"), [""; 0]);
     assert_eq!(lints("topic writedeny a/#\ntopic read a/b\n"), [""; 0]);
+}
+
+#[test]
+fn a_deny_shadows_what_counts_for_nobody_else() {
+    let options = ParseOptions::default().extensions(true);
+    for (text, shadowed) in [
+        (
+            "group g\nmember u\ntopic deny a/#\nuser u\ntopic a/b\n",
+            Some((5, 3)),
+        ),
+        (
+            "user u\ntopic a/b\ngroup g\nmember u\ntopic deny a/#\n",
+            Some((2, 5)),
+        ),
+        ("group g\nmember v\ntopic deny a/#\nuser u\ntopic a/b\n", None),
+        // Of a group only if no member is left: here by u's own rule, and by another group of v's.
+        (
+            "group g\nmember u\nmember v\ntopic a/b\nuser u\ntopic deny a/+\ngroup h\nmember v\ntopic deny a/#\n",
+            Some((4, 6)),
+        ),
+        (
+            "group g\nmember u\nmember v\ntopic a/b\nuser u\ntopic deny a/+\n",
+            None,
+        ),
+        ("group g\nmember u\ntopic readdeny a/#\nuser u\ntopic a/b\n", None),
+        ("group g\ntopic a\nuser u\ntopic deny a\n", None),
+    ] {
+        let file = AclFile::parse_with(text.as_bytes(), &options).unwrap();
+        let found = Acl::lint(&file, None)
+            .into_iter()
+            .find_map(|lint| match lint.kind() {
+                LintKind::Shadowed { deny_line, .. } => Some((lint.line(), *deny_line)),
+                _ => None,
+            });
+        assert_eq!(found, shadowed, "{text}");
+    }
 }

@@ -72,6 +72,26 @@ fn rule(extensions: bool) -> impl Strategy<Value = PlainRule> {
         })
 }
 
+/// Rules for topics that nobody asks about, in so many shapes that lists which have them are kept as trees.
+fn many_shapes(groups: bool) -> Vec<PlainRule> {
+    let mut whose = vec![For::Anonymous, For::User("u".to_owned()), For::Everybody];
+    if groups {
+        whose.push(For::Group("g".to_owned()));
+    }
+    let filter = |shape: u32| {
+        let level = |place: u32| ["zz", "+"][usize::from((shape >> place) & 1 == 1)];
+        format!("zz/{}", (0..5).map(level).collect::<Vec<_>>().join("/"))
+    };
+    let rules = whose.into_iter().flat_map(|whose| {
+        (0..20).map(move |shape| PlainRule {
+            whose: whose.clone(),
+            access: "read",
+            filter: filter(shape),
+        })
+    });
+    rules.collect()
+}
+
 /// Who is in which group.
 fn members() -> impl Strategy<Value = Vec<(String, String)>> {
     let member = (
@@ -207,21 +227,25 @@ proptest! {
 
     #[test]
     fn decisions_agree_with_the_oracle(
-        rules in proptest::collection::vec(rule(false), 0..24),
+        mut rules in proptest::collection::vec(rule(false), 0..24),
         questions in asked(),
         anywhere in any::<bool>(),
+        tree in any::<bool>(),
     ) {
+        rules.extend(many_shapes(false).into_iter().filter(|_| tree));
         prop_assert!(AclFile::parse(text_of(&rules, &[]).as_bytes()).is_ok(), "no extension is used");
         check(&rules, &[], &questions, anywhere)?;
     }
 
     #[test]
     fn decisions_with_groups_agree_with_the_oracle(
-        rules in proptest::collection::vec(rule(true), 0..24),
+        mut rules in proptest::collection::vec(rule(true), 0..24),
         members in members(),
         questions in asked(),
         anywhere in any::<bool>(),
+        tree in any::<bool>(),
     ) {
+        rules.extend(many_shapes(true).into_iter().filter(|_| tree));
         check(&rules, &members, &questions, anywhere)?;
     }
 
