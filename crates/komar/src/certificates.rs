@@ -98,7 +98,10 @@ impl Authority {
         let first = names.first().map_or("localhost", String::as_str);
         let mut params = params(first, days)?;
         for name in names {
-            params.subject_alt_names.push(alternative_name(name)?);
+            let name = alternative_name(name)?;
+            if !params.subject_alt_names.contains(&name) {
+                params.subject_alt_names.push(name);
+            }
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(params)

@@ -28,7 +28,7 @@ pub(super) fn write(
         .iter()
         .find(|(file, ..)| file.symlink_metadata().is_ok() && !request.force)
     {
-        return Err(format!("{} exists; --force replaces it", file.display()));
+        return Err(exists(file));
     }
     let [key, certificate] = files.map(|(file, text, mode)| prepare(file, text, mode));
     let (key, certificate) = (key?, certificate?);
@@ -50,7 +50,15 @@ fn put(request: &Request, temporary: tempfile::NamedTempFile, file: &Path) -> Re
     } else {
         temporary.persist_noclobber(file)
     };
-    result.map(drop).map_err(|error| unwritable(file, &error.error))
+    result.map(drop).map_err(|error| match error.error.kind() {
+        // It has come meanwhile.
+        io::ErrorKind::AlreadyExists => exists(file),
+        _ => unwritable(file, &error.error),
+    })
+}
+
+fn exists(file: &Path) -> String {
+    format!("{} exists; --force replaces it", file.display())
 }
 
 /// A second name of a file that is about to be replaced, in a folder of its own, until this is dropped.
