@@ -117,7 +117,8 @@ impl PasswordCheck {
     }
 
     /// Bytes that [`run`](Self::run) takes at its peak beside the stack: 46 MiB for the default argon2id, 0 for the
-    /// kinds that need no memory. Bound the sum of those under way.
+    /// kinds that need no memory, and never more than [`Limits::memory_kib`] of the file that it is from. Bound the sum of
+    /// those under way, by the number of threads that run them or by adding this up: nothing here does.
     #[must_use]
     pub fn memory_cost(&self) -> usize {
         if self.password.is_empty() {

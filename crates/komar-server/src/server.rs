@@ -355,7 +355,12 @@ impl ServerBuilder {
         self
     }
 
-    /// Threads that check passwords. Default: 1.
+    /// Threads that check passwords. Default: 1; the program `komar` takes half of the processors.
+    ///
+    /// Their number bounds the memory that checks take, too: each takes what the hash asks for that it computes
+    /// ([`PasswordCheck::memory_cost`](komar_passwd::PasswordCheck::memory_cost)), 46 MiB for an argon2id hash as `komar
+    /// passwd` and Mosquitto write it, and 1 GiB at the most, which a password file may ask for
+    /// ([`Limits`](komar_passwd::Limits)).
     #[must_use]
     pub fn password_threads(mut self, threads: usize) -> Self {
         self.password_threads = threads.max(1);
