@@ -125,7 +125,7 @@ impl Editor {
         check_user_name(user)?;
         let mut found = false;
         self.lines.retain_mut(|line| {
-            let Some(entry) = entry_of(line, user) else {
+            let Some(entry) = entry_of(line, user.as_bytes()) else {
                 return true;
             };
             let first = !core::mem::replace(&mut found, true);
@@ -146,10 +146,10 @@ impl Editor {
         Ok(Change::Added)
     }
 
-    /// Takes `user` out of the file; `false` if it was not in there.
-    pub fn remove(&mut self, user: &str) -> bool {
+    /// Takes `user` out of the file; `false` if it was not in there. A name that is not UTF-8 goes too.
+    pub fn remove(&mut self, user: impl AsRef<[u8]>) -> bool {
         let before = self.lines.len();
-        self.lines.retain(|line| entry_of(line, user).is_none());
+        self.lines.retain(|line| entry_of(line, user.as_ref()).is_none());
         self.lines.len() < before
     }
 
@@ -244,7 +244,9 @@ impl Editor {
     /// Whether the file has a line of this user.
     #[must_use]
     pub fn contains(&self, user: &str) -> bool {
-        self.lines.iter().any(|line| entry_of(line, user).is_some())
+        self.lines
+            .iter()
+            .any(|line| entry_of(line, user.as_bytes()).is_some())
     }
 
     /// The file's text as it is now.
@@ -306,9 +308,9 @@ pub fn check_user_name(name: &str) -> Result<(), UserNameError> {
     Ok(())
 }
 
-fn entry_of<'a>(line: &'a [u8], user: &str) -> Option<Entry<'a>> {
+fn entry_of<'a>(line: &'a [u8], user: &[u8]) -> Option<Entry<'a>> {
     match Line::parse(without_end(line)) {
-        Line::Entry(entry) if entry.name == user.as_bytes() => Some(entry),
+        Line::Entry(entry) if entry.name == user => Some(entry),
         _ => None,
     }
 }

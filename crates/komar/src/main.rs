@@ -36,7 +36,7 @@ fn run(program: &OsString, arguments: &[OsString], streams: &mut Streams) -> i32
         .file_stem()
         .is_some_and(|name| name == "mosquitto_passwd")
     {
-        return command::run("passwd", arguments, streams).unwrap_or(1);
+        return command::mosquitto_passwd(arguments, streams);
     }
     if let Some((first, rest)) = arguments.split_first()
         && let Some(status) = first.to_str().and_then(|name| command::run(name, rest, streams))

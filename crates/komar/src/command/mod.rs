@@ -26,6 +26,11 @@ pub(crate) fn run(name: &str, arguments: &[OsString], streams: &mut Streams) -> 
     Some(run(arguments, streams))
 }
 
+/// What the program is when it is called by that name.
+pub(crate) fn mosquitto_passwd(arguments: &[OsString], streams: &mut Streams) -> i32 {
+    passwd::run_as("mosquitto_passwd", arguments, streams)
+}
+
 /// Why a command did not do its work, and what it ends with.
 struct Failure {
     status: i32,

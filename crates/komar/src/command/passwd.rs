@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 use super::{Failure, end};
 use crate::output::{Output, Streams};
 
+/// How it is called, unless the program has another name.
+const NAME: &str = "komar passwd";
+
 const HELP: &str = "\
 komar passwd - set and delete passwords in a password file
 
@@ -41,27 +44,32 @@ a SIGHUP.
   -h, --help
 
 Exit status: 0 done; 1 anything wrong, and nothing was changed, unless it is that standard output cannot be written; 2
-the two passwords typed differ.
+the two passwords typed differ. Of -H or -I given twice the last one counts.
 ";
 
 /// Runs the command.
 pub(crate) fn run(arguments: &[OsString], streams: &mut Streams) -> i32 {
-    let mut source = Source::default();
-    run_with(arguments, &mut |prompt| source.ask(prompt), streams)
+    run_as(NAME, arguments, streams)
 }
 
-fn run_with(arguments: &[OsString], ask: Ask<'_>, streams: &mut Streams) -> i32 {
+/// Runs the command for a program that was called by this name.
+pub(crate) fn run_as(name: &str, arguments: &[OsString], streams: &mut Streams) -> i32 {
+    let mut source = Source::default();
+    run_with(name, arguments, &mut |prompt| source.ask(prompt), streams)
+}
+
+fn run_with(name: &str, arguments: &[OsString], ask: Ask<'_>, streams: &mut Streams) -> i32 {
     if arguments.is_empty() {
-        streams.output.text(HELP);
+        streams.output.text(HELP.replace(NAME, name));
         return 1;
     }
     let result = match parse(arguments) {
         Ok(Request::Help) => {
-            streams.output.text(HELP);
+            streams.output.text(HELP.replace(NAME, name));
             Ok(0)
         }
         Ok(Request::Job(job)) => work(&job, ask, streams),
-        Err(message) => Err(Failure::wrong(format_args!("{message}; see komar passwd --help"))),
+        Err(message) => Err(Failure::wrong(format_args!("{message}; see {name} --help"))),
     };
     end(result, &mut streams.errors)
 }
@@ -84,7 +92,8 @@ enum Action {
         password: Option<Zeroizing<Vec<u8>>>,
     },
     Delete {
-        user: String,
+        /// Perhaps not UTF-8: what nobody can log in with must go too.
+        user: OsString,
     },
     HashPlainText,
 }
@@ -143,7 +152,7 @@ fn job(flags: &Flags, operands: &[OsString]) -> Result<Job, String> {
     let action = match operands {
         [_] if flags.update => Action::HashPlainText,
         _ if flags.update => return Err("-U needs a file and nothing else".into()),
-        [_, user] if flags.delete => Action::Delete { user: name(user)? },
+        [_, user] if flags.delete => Action::Delete { user: user.clone() },
         _ if flags.delete => return Err("-D needs a file and a user".into()),
         [_, user, password] if flags.batch => {
             let password = Some(Zeroizing::new(password.as_encoded_bytes().to_vec()));
@@ -273,10 +282,11 @@ fn set(job: &Job, create: bool, user: &str, stored: &StoredHash, output: &mut Ou
     Ok(())
 }
 
-fn delete(file: &Path, user: &str, streams: &mut Streams) -> Result<i32, Failure> {
+fn delete(file: &Path, user: &OsStr, streams: &mut Streams) -> Result<i32, Failure> {
     let found = change(file, Create::Never, |editor| {
-        Ok::<_, std::convert::Infallible>(editor.remove(user))
+        Ok::<_, std::convert::Infallible>(editor.remove(user.as_encoded_bytes()))
     })?;
+    let user = user.to_string_lossy();
     if !found {
         // Scripts know this line from mosquitto_passwd.
         let user = user.replace(char::is_control, "\u{FFFD}");
@@ -383,7 +393,7 @@ mod tests {
             let next = typed.next().ok_or_else(|| io::Error::other("no terminal"));
             next.map(|text| Zeroizing::new((*text).to_owned()))
         };
-        let (status, output, errors) = collected(|streams| run_with(&arguments, &mut ask, streams));
+        let (status, output, errors) = collected(|streams| run_with(NAME, &arguments, &mut ask, streams));
         Outcome {
             status,
             output,
@@ -547,7 +557,7 @@ mod tests {
             asked = true;
             Ok(Zeroizing::new("p".to_owned()))
         };
-        let (status, ..) = collected(|streams| run_with(&arguments, &mut ask, streams));
+        let (status, ..) = collected(|streams| run_with(NAME, &arguments, &mut ask, streams));
         assert_eq!(status, 1);
         assert!(!asked, "it is said before a password is typed");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept\n");
@@ -609,5 +619,41 @@ mod tests {
         assert_eq!(refused.status, 1);
         assert!(refused.errors.contains("line 2, column 7"), "{}", refused.errors);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "alice:one\nbob:tw:o\n");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_user_that_nobody_can_be_goes_too() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let (_folder, file) = place();
+        std::fs::write(&file, b"gr\xfcn:x\ngrau:y\n").unwrap();
+        let arguments = [
+            "-D".into(),
+            OsString::from(&file),
+            OsStr::from_bytes(b"gr\xfcn").into(),
+        ];
+        let mut ask = |_: &str| Err(io::Error::other("no terminal"));
+        let (status, output, _) = collected(|streams| run_with(NAME, &arguments, &mut ask, streams));
+        assert_eq!(
+            (status, output),
+            (0, format!("Deleted user \"gr\u{fffd}n\" from {file}.\n"))
+        );
+        assert_eq!(std::fs::read(&file).unwrap(), b"grau:y\n");
+    }
+
+    #[test]
+    fn it_speaks_of_itself_by_the_name_that_it_was_called_by() {
+        let said = |arguments: &[&str]| {
+            let arguments = arguments.iter().map(OsString::from).collect::<Vec<_>>();
+            let (_, output, errors) = collected(|streams| run_as("mosquitto_passwd", &arguments, streams));
+            output + &errors
+        };
+        for arguments in [&[][..], &["--help"], &["-x"]] {
+            let said = said(arguments);
+            assert!(
+                said.contains("mosquitto_passwd") && !said.contains(NAME),
+                "{said}"
+            );
+        }
     }
 }
