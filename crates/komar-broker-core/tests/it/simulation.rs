@@ -416,6 +416,9 @@ impl Simulation {
                 })
             })
             .collect();
+        if !again.is_empty() {
+            self.note(|| format!("c{client} sends again {again:?}"));
+        }
         self.send(client, again)
     }
 
