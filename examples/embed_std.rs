@@ -1,18 +1,17 @@
 //! The broker core on `std::net` alone: no runtime, no reactor. A thread for each connection reads, one thread drives
 //! the worker and writes. Enough for a few clients, and for seeing what a driver does.
 //!
-//! `cargo run -p komar-examples --example embed_std` listens on a free port, lets two clients of its own exchange a
-//! message, and ends.
+//! `cargo run -p komar-examples --example embed_std` lets two clients of its own exchange a message, and ends.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
 
 use komar_broker_core::{
-    Access, Broker, BrokerConfig, CloseCause, Link, ListenerPolicy, Now, Sent, Take, Worker,
+    Access, Broker, BrokerConfig, CloseCause, Link, ListenerPolicy, Next, Now, Output, Sent, Take, Worker,
 };
 
 /// What the reading threads tell the driver.
@@ -36,6 +35,8 @@ fn main() -> io::Result<()> {
     let mut b = client(address, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01b")?;
     b.write_all(b"\x30\x08\x00\x01thello")?;
     assert_eq!(read_exactly::<10>(&mut a)?, *b"\x30\x08\x00\x01thello", "PUBLISH");
+    a.write_all(b"\xe0\x00")?;
+    assert_eq!(a.read(&mut [0])?, 0, "the end, after DISCONNECT");
     println!("\"hello\" went from b through the broker on {address} to a");
     Ok(())
 }
@@ -45,39 +46,32 @@ fn drive(inputs: &Receiver<Input>) {
     let started = Instant::now();
     let now = || Now {
         monotonic: started.elapsed(),
-        unix: SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default(),
+        unix: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
     };
     let broker = Broker::new(BrokerConfig::default(), Access::allow_all(), 42);
     let mut worker = Worker::new(&broker, now(), Box::new(|bytes| bytes.fill(42)));
-    let mut policy = ListenerPolicy::default();
-    policy.allow_anonymous = true;
-    let policy = Arc::new(policy);
+    let policy = Arc::new(ListenerPolicy::default());
     let mut links: HashMap<u64, Link> = HashMap::new();
     let mut wait = Duration::ZERO;
     loop {
-        let input = match inputs.recv_timeout(wait) {
-            Ok(input) => Some(input),
-            Err(mpsc::RecvTimeoutError::Timeout) => None,
-            Err(mpsc::RecvTimeoutError::Disconnected) => return,
-        };
+        let input = inputs.recv_timeout(wait);
         worker.turn_begin(now());
         match input {
-            Some(Input::Opened(key, stream)) => {
+            Ok(Input::Opened(key, stream)) => {
                 links.insert(key, worker.open(Box::new(stream), &policy));
             }
-            Some(Input::Bytes(key, bytes)) => {
+            Ok(Input::Bytes(key, bytes)) => {
                 if let Some(link) = links.get_mut(&key) {
                     worker.input(link, &bytes);
                 }
             }
-            Some(Input::Closed(key)) => {
+            Ok(Input::Closed(key)) => {
                 if let Some(mut link) = links.remove(&key) {
                     worker.close(&mut link, CloseCause::ConnectionClosed);
                 }
             }
-            None => {}
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
         worker.work();
         write_all(&mut worker);
@@ -89,27 +83,35 @@ fn drive(inputs: &Receiver<Input>) {
 /// Writes what waits for each connection; blocking, so all of it.
 fn write_all(worker: &mut Worker) {
     while let Some(outbox) = worker.next_dirty() {
-        let Some(mut stream) = outbox.handle().downcast_ref::<TcpStream>() else {
+        let Some(stream) = outbox.handle().downcast_ref::<TcpStream>() else {
             continue;
         };
-        match worker.take_output(&outbox) {
-            Take::Output(mut output) => {
-                let mut sent = Sent::All;
-                while !output.is_empty() && sent == Sent::All {
-                    match stream.write(output.chunk()) {
-                        Ok(count) => output.advance(count),
-                        Err(_) => sent = Sent::Failed,
-                    }
+        let mut next = Next::Again;
+        while next == Next::Again {
+            next = match worker.take_output(&outbox) {
+                Take::Output(mut output) => {
+                    let sent = write(stream, &mut output);
+                    worker.output_done(&outbox, output, sent)
                 }
-                worker.output_done(&outbox, output, sent);
-            }
-            Take::Close => {
-                // The reading thread sees the end and reports it.
-                let _ = stream.shutdown(std::net::Shutdown::Both);
-            }
-            _ => {}
+                Take::Close => Next::Close,
+                _ => Next::Idle,
+            };
+        }
+        if next == Next::Close {
+            // The reading thread sees the end and reports it.
+            let _ = stream.shutdown(Shutdown::Both);
         }
     }
+}
+
+fn write(mut stream: &TcpStream, output: &mut Output) -> Sent {
+    while !output.is_empty() {
+        let Ok(count) = stream.write(output.chunk()) else {
+            return Sent::Failed;
+        };
+        output.advance(count);
+    }
+    Sent::All
 }
 
 fn accept(listener: &TcpListener, sender: &Sender<Input>) {
@@ -133,7 +135,7 @@ fn read(key: u64, mut stream: TcpStream, writer: TcpStream, sender: &Sender<Inpu
     let _ = sender.send(Input::Closed(key));
 }
 
-fn client(address: std::net::SocketAddr, connect: &[u8]) -> io::Result<TcpStream> {
+fn client(address: SocketAddr, connect: &[u8]) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.write_all(connect)?;
@@ -143,6 +145,5 @@ fn client(address: std::net::SocketAddr, connect: &[u8]) -> io::Result<TcpStream
 
 fn read_exactly<const N: usize>(stream: &mut TcpStream) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    stream.read_exact(&mut bytes)?;
-    Ok(bytes)
+    stream.read_exact(&mut bytes).map(|()| bytes)
 }

@@ -188,6 +188,13 @@ impl Shared {
         }
     }
 
+    /// Has some worker begin a turn soon, though there is nothing to do in it but to end it.
+    pub(crate) fn ask_for_a_turn(&self) {
+        if let Some(inbox) = self.some_inbox() {
+            inbox.call();
+        }
+    }
+
     /// The state of the world that a lookup depends on of a Topic Name with these stripes; read before the lookup is made.
     pub(crate) fn stamp(&self, stripes: &Stripes, access: u64) -> Stamp {
         let version = |stripe: Stripe| {

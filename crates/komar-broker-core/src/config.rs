@@ -135,7 +135,8 @@ pub struct Limits {
     pub maximum_reassembly_bytes: usize,
     /// Sessions, connected or not. Default: none (`global_max_clients`).
     pub maximum_sessions: Option<usize>,
-    /// Subscriptions of one Session. Default: 100,000.
+    /// Subscriptions of one Session. Of a SUBSCRIBE with more filters than that, those behind are refused without being asked
+    /// about. Default: 100,000.
     pub maximum_subscriptions: usize,
     /// Retained messages. Default: none.
     pub maximum_retained_messages: Option<usize>,

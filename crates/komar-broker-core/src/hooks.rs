@@ -15,7 +15,20 @@ use crate::session::Session;
 use crate::worker::Worker;
 
 /// Code of the embedder that runs within a turn, on the worker's thread. It must not block, and no lock of the broker is
-/// held while it runs. A hook that panics costs the Connection that it was called for, and nobody else.
+/// held while it runs.
+///
+/// A hook that panics costs the Connection that it was called for, and nobody else:
+///
+/// | hook | what a panic does |
+/// | --- | --- |
+/// | connect | the client is refused: CONNACK 0x83 Implementation specific error |
+/// | publish, subscribe | nothing is published or subscribed; DISCONNECT 0x83, and the Connection ends |
+/// | publish, of a Will Message | it is not published; the Connection has ended already |
+/// | deliver | the message is left out for that receiver, whose Connection goes on |
+/// | disconnect | nothing: the Connection has ended already |
+///
+/// What the hook had [published](Actions::publish) before it panicked is published all the same. The panic is logged, and its
+/// message goes where the process's own panic hook sends it; with `panic = "abort"` the process ends.
 ///
 /// ```
 /// use komar_broker_core::{Access, Broker, BrokerConfig, Hooks, ReasonCode};
@@ -150,11 +163,13 @@ pub enum PublishError {
 }
 
 impl Actions<'_> {
-    /// Publishes a message of the embedder's own. It is routed before the turn ends, after what the client's packet causes.
+    /// Publishes a message of the embedder's own. It is routed behind the client's message or Subscription, of CONNECT before
+    /// the client is let in, and in each case before the packet is answered: PUBACK, PUBREC, SUBACK and the CONNACK that
+    /// lets it in wait until it is durable, too.
     ///
     /// # Errors
     ///
-    /// The Topic Name is not valid, or too many messages wait in this turn.
+    /// The Topic Name is not valid, or the hook has published too many messages for one packet.
     pub fn publish(
         &mut self,
         topic_name: &str,
@@ -454,5 +469,5 @@ impl Worker {
     }
 }
 
-/// Messages of hooks that wait to be routed in one turn.
+/// Messages of hooks that wait to be routed.
 const MAXIMUM_POSTS: usize = 10_000;

@@ -39,6 +39,11 @@ impl Inbox {
     /// Leaves a letter, and wakes the driver for the first one.
     pub(crate) fn send(&self, letter: Letter) {
         self.letters.lock().push(letter);
+        self.call();
+    }
+
+    /// Wakes the driver, unless it has been woken for the next turn.
+    pub(crate) fn call(&self) {
         if !self.waiting.swap(true, Ordering::AcqRel)
             && let Some(wake) = self.wake.get()
         {

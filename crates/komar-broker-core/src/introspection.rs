@@ -273,9 +273,11 @@ impl Broker {
     }
 
     /// Deletes retained messages that match a filter; with `dry_run` only says which. Returns their Topic Names, in order.
-    /// Nothing is sent to Subscriptions. Works in slices, so that nobody waits for long.
+    /// Nothing is sent to Subscriptions. Works in slices, so that nobody waits for long. That they are gone is durable as soon as
+    /// the store has what some worker's next turn hands out, which begins soon.
     pub fn delete_retained(&self, filter: TopicFilter<'_>, dry_run: bool) -> Vec<String> {
         let (mut names, mut after) = (Vec::new(), None);
+        let mut removed = false;
         loop {
             let first = names.len();
             let retained = self.shared.retained.read();
@@ -284,12 +286,17 @@ impl Broker {
             });
             drop(retained);
             if !dry_run {
-                self.remove_retained(names.iter().skip(first));
+                removed |= self.remove_retained(names.iter().skip(first));
             }
             if after.is_none() {
-                return names;
+                break;
             }
         }
+        if removed && self.shared.journal.is_some() {
+            // The end of some worker's turn hands it out, and nothing else may be going on.
+            self.shared.ask_for_a_turn();
+        }
+        names
     }
 
     /// Closes the Connection of a Session: a 5.0 client is sent DISCONNECT with `reason_code`, most often
@@ -312,12 +319,15 @@ impl Broker {
         Some(waiting)
     }
 
-    fn remove_retained<'n>(&self, names: impl Iterator<Item = &'n String>) {
+    /// Says whether there was one of these names.
+    fn remove_retained<'n>(&self, names: impl Iterator<Item = &'n String>) -> bool {
         let shared = &self.shared;
+        let mut removed = false;
         let mut retained = shared.retained.write();
         for name in names {
             let name = TopicName::from_checked(name);
             if retained.remove(name) {
+                removed = true;
                 if let Some(journal) = &shared.journal {
                     journal.record(cleared(name));
                 }
@@ -325,6 +335,7 @@ impl Broker {
                 shared.retained_sequence.fetch_add(1, Ordering::Relaxed);
             }
         }
+        removed
     }
 
     fn each_session(&self, mut visit: impl FnMut(&Arc<Session>)) {

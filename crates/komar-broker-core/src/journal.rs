@@ -21,6 +21,9 @@ struct State {
     changes: Vec<Change>,
     /// Of `changes`.
     bytes: usize,
+    /// The [address](crate::message::MessageBody::address) of the message that came last in `changes`: for all Sessions that
+    /// it is for it is the same, and counts once.
+    message: Option<usize>,
     /// Batches that were handed out and are not durable: the number of the last change, and the bytes.
     out: VecDeque<(Sequence, usize)>,
     /// Workers that are in the midst of changes which belong together.
@@ -42,9 +45,14 @@ impl Journal {
     }
 
     pub(crate) fn record(&self, change: Change) -> Sequence {
-        let bytes = change.weight();
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let mut bytes = change.weight();
         let mut state = self.state.lock();
+        if let Some(message) = change.message()
+            && state.message.replace(message.address()) != Some(message.address())
+        {
+            bytes = bytes.saturating_add(message.len());
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         state.changes.push(change);
         state.bytes += bytes;
         state.last.0 += 1;
@@ -64,6 +72,8 @@ impl Journal {
         let mut batch = PersistBatch::default();
         if state.open == 0 && !state.changes.is_empty() {
             batch.changes = core::mem::take(&mut state.changes);
+            // From now on the address may be another message's.
+            state.message = None;
             let out = (state.last, core::mem::take(&mut state.bytes));
             state.out.push_back(out);
         }

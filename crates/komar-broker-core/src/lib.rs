@@ -6,12 +6,18 @@
 //!
 //! One turn of a driver:
 //!
-//! 1. [`Worker::turn_begin`] with the time, and [`Worker::verdict`] for each [`Worker::next_verdict`].
-//! 2. For each Connection that has sent something, one read and [`Worker::input`].
+//! 1. [`Worker::turn_begin`] with the time; with a [`store`], [`Worker::durable`] with how far that has come; and
+//!    [`Worker::verdict`] for each [`Worker::next_verdict`], [`Worker::password_verdict`] for each password that was checked.
+//! 2. For each Connection that has sent something and is not [paused](LinkState::Paused), one read and [`Worker::input`]. For
+//!    each that has ended, [`Worker::close`].
 //! 3. [`Worker::work`] for what that has left to do.
-//! 4. For each [`Worker::next_dirty`]: [`Worker::take_output`], one write, [`Worker::output_done`].
+//! 4. For each [`Worker::next_dirty`]: [`Worker::take_output`], one write, [`Worker::output_done`]; and what [`Take`] and
+//!    [`Next`] say: again, or close the transport, and then the Link with [`Worker::close`].
 //! 5. [`Worker::next_event`] and [`Worker::next_password_check`] until there is none.
-//! 6. [`Worker::turn_end`] says how long to wait.
+//! 6. [`Worker::turn_end`] says how long to wait, and hands out what is to be stored.
+//!
+//! Each of a turn's Links belongs to the thread whose worker has opened it; a driver that has several threads sees to it that
+//! they are woken ([`Worker::set_wake`]).
 //!
 //! ```
 //! use std::sync::Arc;

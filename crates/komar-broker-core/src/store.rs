@@ -86,7 +86,9 @@ pub enum Change {
         /// When, since 1970-01-01T00:00:00Z.
         at: Duration,
     },
-    /// A Session is over, with all that it had.
+    /// A Session is over, with all that it had. What changes follow about its messages ([`Dequeued`](Self::Dequeued) and
+    /// others) are about nothing any more and to be passed over; so are those about a message that is gone. A Session that
+    /// begins anew under the same Client Identifier has messages with other numbers.
     SessionEnded {
         /// Its Client Identifier.
         client_id: Arc<str>,
@@ -198,21 +200,37 @@ pub enum Change {
 }
 
 impl Change {
-    /// About how much memory it takes.
+    /// About how much memory it takes beside the message that it [carries](Self::message) and the names that it shares with
+    /// the Session.
     pub(crate) fn weight(&self) -> usize {
-        let message = match self {
-            Change::Enqueued { message, .. }
-            | Change::Retained {
-                retained: StoredRetained { message, .. },
-            } => message.body.len(),
-            Change::Unreleased {
-                message: Some(message),
+        let own = match self {
+            Change::Enqueued {
+                subscription_identifiers,
                 ..
-            } => message.body.len(),
-            Change::Will { will } => will.message.body.len(),
+            } => size_of_val(subscription_identifiers.as_slice()),
+            Change::Subscribed { filter, .. } | Change::Unsubscribed { filter, .. } => filter.len(),
+            Change::RetainedCleared { topic_name } => topic_name.len(),
             _ => 0,
         };
-        message.saturating_add(size_of::<Change>())
+        own.saturating_add(size_of::<Change>())
+    }
+
+    /// The message that comes with it, which others may come with, too.
+    pub(crate) fn message(&self) -> Option<&MessageBody> {
+        match self {
+            Change::Enqueued { message, .. }
+            | Change::Unreleased {
+                message: Some(message),
+                ..
+            }
+            | Change::Will {
+                will: StoredWill { message, .. },
+            }
+            | Change::Retained {
+                retained: StoredRetained { message, .. },
+            } => Some(&message.body),
+            _ => None,
+        }
     }
 }
 

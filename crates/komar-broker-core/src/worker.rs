@@ -345,6 +345,7 @@ impl Worker {
             // What it brings is stored with that it is over.
             let together = self.fx.together();
             self.publish_will(&identity, &will);
+            self.route_posts();
             drop(will);
             drop(together);
         }
@@ -353,10 +354,15 @@ impl Worker {
             drop(queued);
             drop(together);
         }
+        self.route_posts();
+        self.walk_retained();
+    }
+
+    /// Routes what hooks have published.
+    pub(crate) fn route_posts(&mut self) {
         while let Some(body) = self.posts.pop_front() {
             self.route(Origin::EMBEDDER, body.message());
         }
-        self.walk_retained();
     }
 
     /// Ends a turn.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use komar_codec::ReasonCode;
 
-use super::Pending;
 use super::later::Asking;
+use super::{Credential, Pending};
 use crate::worker::Entropy;
 
 /// One exchange, from CONNECT (or a client's wish to authenticate again) to its outcome. Made by
@@ -14,6 +14,12 @@ pub trait Exchange: Send {
     /// Takes the Authentication Data that the client has sent, in CONNECT first and then in each AUTH, and says how it
     /// goes on.
     fn step(&mut self, data: Option<&[u8]>, context: &mut ExchangeContext<'_>) -> Step;
+
+    /// What the outcome rests on, for [`Authenticate::recheck`](super::Authenticate::recheck) to compare; asked when it has
+    /// ended with [`Step::Accept`]. Default: nothing.
+    fn credential(&self) -> Option<Credential> {
+        None
+    }
 }
 
 /// How an exchange goes on.

@@ -96,7 +96,8 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// The way back for an answer that is not known yet; return [`Authentication::Later`] then. `None`: nobody waits.
+    /// The way back for an answer that is not known yet; return [`Authentication::Later`] then. `None`: nobody waits. With any
+    /// other answer it is void, whatever becomes of it.
     pub fn later(&self) -> Option<Pending<Authentication>> {
         self.asking.map(|asking| asking.pending())
     }
@@ -115,7 +116,8 @@ pub enum Authentication {
     /// Refused. 5.0 clients get the code, others the nearest return code.
     Refuse(ReasonCode),
     /// The answer takes work that has no place in a turn: the driver runs the check and comes back with
-    /// [`Worker::password_verdict`](crate::Worker::password_verdict).
+    /// [`Worker::password_verdict`](crate::Worker::password_verdict). It may be a later answer, too: who was found elsewhere
+    /// still has to know the password.
     Check(PasswordCheck),
     /// The answer comes through [`Login::later`].
     Later,
@@ -141,8 +143,9 @@ pub trait Authenticate: Send + Sync {
     /// Answers one login.
     fn authenticate(&self, login: &Login<'_>) -> Authentication;
 
-    /// What accepting this login would rest on, for [`recheck`](Self::recheck) to compare; asked right after
-    /// [`authenticate`](Self::authenticate). Default: nothing.
+    /// What accepting this login would rest on, for [`recheck`](Self::recheck) to compare. Asked right after
+    /// [`authenticate`](Self::authenticate), or, if that said [`Authentication::Later`], when the answer has come. For an
+    /// exchange see [`Exchange::credential`]. Default: nothing.
     fn credential(&self, _login: &Login<'_>) -> Option<Credential> {
         None
     }
@@ -154,8 +157,8 @@ pub trait Authenticate: Send + Sync {
         None
     }
 
-    /// Whether a client that is connected may stay; asked after a reload, see [`Worker::recheck`](crate::Worker::recheck).
-    /// Default: it may.
+    /// Whether a client that is connected may stay. Asked after a reload, see [`Worker::recheck`](crate::Worker::recheck), and
+    /// when an [`Exchange`] has accepted a client, as that may have begun under older rules. Default: it may.
     ///
     /// # Errors
     ///
@@ -217,7 +220,8 @@ pub enum Action<'a> {
     Receive(TopicName<'a>),
     /// To subscribe with a Topic Filter; of a Shared Subscription, the filter behind the Share Name.
     Subscribe(TopicFilter<'a>),
-    /// To unsubscribe from a Topic Filter.
+    /// To unsubscribe from a Topic Filter; of a Shared Subscription, the filter behind the Share Name. A 3.x client is not told
+    /// that it may not, and keeps the Subscription all the same. Mosquitto's files always allow it.
     Unsubscribe(TopicFilter<'a>),
 }
 
@@ -232,7 +236,7 @@ pub enum Decision {
     AllowOnce,
     /// It may not: 0x87 Not authorized.
     Deny,
-    /// It may not, this time, and a 5.0 client is told this code in PUBACK, PUBREC or SUBACK.
+    /// It may not, this time, and a 5.0 client is told this code in PUBACK, PUBREC, SUBACK or UNSUBACK.
     Refuse(ReasonCode),
     /// The answer comes through [`Subject::later`]. Where nobody can wait, it counts as [`Deny`](Self::Deny).
     Later,

@@ -20,7 +20,8 @@ use crate::worker::{PasswordRequest, Worker};
 pub(super) struct Accepted {
     pub(super) username: Option<Arc<str>>,
     pub(super) proof: Proof,
-    /// Authentication Data for CONNACK, if there was an exchange.
+    /// Authentication Data for CONNACK, if there was an exchange. It may have begun under older rules, so the present ones
+    /// are asked whether its client may stay.
     pub(super) exchanged: Option<Option<Vec<u8>>>,
 }
 
@@ -71,8 +72,9 @@ impl Worker {
             })?;
             return self.connect_step(link, connect, exchange, connect.properties.authentication_data);
         }
-        let (answer, credential) = guarded("Authenticate", || {
-            (authenticate.authenticate(&login), authenticate.credential(&login))
+        let (answer, credential) = guarded("Authenticate", || match authenticate.authenticate(&login) {
+            Authentication::Later => (Authentication::Later, None),
+            answer => (answer, authenticate.credential(&login)),
         })?;
         if let Authentication::Later = answer {
             return Ok(Outcome::Wait(Question {
@@ -81,7 +83,22 @@ impl Worker {
                 exchange: None,
             }));
         }
+        // A way back that was asked for all the same leads nowhere: it must not end a check of the password.
+        link.asked = link.asked.wrapping_add(1);
         self.login_outcome(link, connect, answer, credential)
+    }
+
+    /// What a login rests on whose answer has come later.
+    fn late_credential(&self, link: &Link, connect: &Connect<'_>) -> Result<Option<Credential>, Panicked> {
+        let login = Login::new(
+            &link.policy,
+            connect.client_id,
+            connect.username.filter(|name| !name.is_empty()),
+            connect.password,
+        );
+        guarded("Authenticate", || {
+            self.access.access.authenticate.credential(&login)
+        })
     }
 
     fn login_outcome(
@@ -145,7 +162,7 @@ impl Worker {
         step: Step,
     ) -> Result<Outcome, Refusal> {
         let method = connect.properties.authentication_method.unwrap_or_default();
-        let question = |deadline| Question {
+        let question = |deadline, exchange| Question {
             deadline,
             credential: None,
             exchange: Some(exchange),
@@ -154,12 +171,12 @@ impl Worker {
             Step::Continue(data) => {
                 // v5 [MQTT-4.12.0-2], v5 [MQTT-4.12.0-5]
                 self.send_auth(link, ReasonCode::ContinueAuthentication, method, Some(&data));
-                Ok(Outcome::Exchange(question(Millis::NEVER)))
+                Ok(Outcome::Exchange(question(Millis::NEVER, exchange)))
             }
-            Step::Later => Ok(Outcome::Wait(question(self.verdict_deadline()))),
+            Step::Later => Ok(Outcome::Wait(question(self.verdict_deadline(), exchange))),
             Step::Accept { username, data } => Ok(Outcome::Accept(Accepted {
                 username,
-                proof: Proof::Login(None),
+                proof: Proof::Login(guarded("Exchange", || exchange.credential())?),
                 exchanged: Some(data),
             })),
             // v5 [MQTT-4.12.0-4]
@@ -197,7 +214,17 @@ impl Worker {
             return;
         };
         let result = match (pending.exchange.take(), answer) {
-            (None, Answer::Login(answer)) => self.login_outcome(link, &connect, answer, pending.credential),
+            (None, Answer::Login(answer)) => {
+                // A check of a password, which has no deadline of its own, was asked about with the question.
+                let credential = match pending.deadline {
+                    Millis::NEVER => Ok(pending.credential),
+                    _ => self.late_credential(link, &connect),
+                };
+                match credential {
+                    Ok(credential) => self.login_outcome(link, &connect, answer, credential),
+                    Err(panicked) => Err(panicked.into()),
+                }
+            }
             (Some(exchange), Answer::Step(step)) if !matches!(step, Step::Later) => {
                 self.connect_stepped(link, &connect, exchange, step)
             }
@@ -299,7 +326,18 @@ impl Worker {
                 self.send_auth(link, ReasonCode::ContinueAuthentication, &method, Some(&data));
             }
             Step::Accept { username, data } if username == established.identity.username => {
-                self.send_auth(link, ReasonCode::Success, &method, data.as_deref());
+                let identity = Arc::clone(&established.identity);
+                let answer = guarded("Exchange", || exchange.credential())
+                    .map_err(|_| ReasonCode::ImplementationSpecificError)
+                    .and_then(|credential| {
+                        self.may_stay(&link.policy, &identity, credential.as_ref())?;
+                        established.proof = Proof::Login(credential);
+                        Ok(())
+                    });
+                match answer {
+                    Ok(()) => self.send_auth(link, ReasonCode::Success, &method, data.as_deref()),
+                    Err(reason_code) => self.expel(link, reason_code),
+                }
             }
             // v5 [MQTT-4.12.1-2]
             Step::Refuse(reason_code) => self.expel(link, reason_code),

@@ -18,9 +18,7 @@ use crate::config::ReasonCodes;
 use crate::error::{self, CloseCause, ProtocolError};
 use crate::event::Event;
 use crate::hooks::Connecting;
-#[cfg(feature = "in-process")]
-use crate::link::phase::Proof;
-use crate::link::phase::{Enhanced, PendingConnect, WriteVerdicts};
+use crate::link::phase::{Enhanced, PendingConnect, Proof, WriteVerdicts};
 use crate::link::publish::check_depth;
 use crate::message::{Message, MessageBody};
 use crate::now::Millis;
@@ -222,6 +220,13 @@ impl Worker {
             username,
             listener: link.policy.id,
         });
+        if exchanged.is_some()
+            && let Proof::Login(credential) = &proof
+            && let Err(reason_code) = self.may_stay(&link.policy, &identity, credential.as_ref())
+        {
+            let refusal = refuse(reason_code, "it could not log in under the rules in force");
+            return self.refuse(link, connect, refusal);
+        }
         let connecting = Connecting {
             identity: &identity,
             version: connect.version,
@@ -237,6 +242,8 @@ impl Worker {
             }
             Err(panicked) => return self.refuse(link, connect, panicked.into()),
         }
+        // Before the Connection is bound, so that CONNACK waits for it, too.
+        self.route_posts();
         let (expiry, capped) = self.session_expiry(connect);
         let keep_alive = self.keep_alive(connect);
         let will = connect

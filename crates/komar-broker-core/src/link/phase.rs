@@ -40,6 +40,8 @@ pub(crate) struct Waiting {
     pub(crate) packet: Vec<u8>,
     /// One for each question, in their order.
     pub(crate) answers: Vec<Option<Decision>>,
+    /// How many of them are not there yet.
+    pub(crate) missing: usize,
     pub(crate) deadline: Millis,
     /// The rules under which the questions were asked.
     pub(crate) epoch: u64,

@@ -119,6 +119,9 @@ impl Worker {
                 Err(reason_code) => refusal = Some(refused(reason_code, PacketType::PubAck)),
             }
         }
+        // What the hook publishes is stored with what it was called for, so that neither comes twice without the other.
+        let has_posts = !self.posts.is_empty();
+        let together = has_posts.then(|| self.fx.together()).flatten();
         let outcome = match (publish.qos, publish.packet_identifier) {
             (QoS::ExactlyOnce, Some(identifier)) => self.keep_unreleased(link, identifier, message, refusal),
             (qos, identifier) => {
@@ -126,12 +129,14 @@ impl Worker {
                     None => self.route(Origin::client(&established.identity), message),
                     Some(_) => 0,
                 };
+                self.route_posts();
                 if let (QoS::AtLeastOnce, Some(identifier)) = (qos, identifier) {
                     self.acknowledge(link, identifier, refusal, matched);
                 }
                 Ok(())
             }
         };
+        drop(together);
         self.fx.keep_buffer(forwarded);
         outcome
     }

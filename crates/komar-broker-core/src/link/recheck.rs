@@ -5,7 +5,7 @@ use std::sync::Arc;
 use komar_codec::{PacketType, ReasonCode};
 
 use super::{Link, Phase};
-use crate::access::{CertificateIdentity, Known};
+use crate::access::{CertificateIdentity, Credential, Identity, Known};
 use crate::config::ListenerPolicy;
 use crate::error::{CloseCause, refusal};
 use crate::guard::guarded;
@@ -48,22 +48,31 @@ impl Worker {
                 if policy.identity.is_none()
                     || (same_identity && bound && link.policy.username_must_be_identity) =>
             {
-                let client = Known {
-                    listener: policy,
-                    identity: &established.identity,
-                    credential: credential.as_ref(),
-                };
-                let authenticate = &self.access.access.authenticate;
-                match guarded("Authenticate::recheck", || authenticate.recheck(&client)) {
-                    Ok(answer) => answer.err(),
-                    Err(_) => Some(ReasonCode::ImplementationSpecificError),
-                }
+                self.may_stay(policy, &established.identity, credential.as_ref())
+                    .err()
             }
             _ => Some(ReasonCode::AdministrativeAction),
         };
         if let Some(reason_code) = refusal {
             self.expel(link, reason_code);
         }
+    }
+
+    /// Whether a client could log in under the rules in force with what it did.
+    pub(super) fn may_stay(
+        &self,
+        listener: &ListenerPolicy,
+        identity: &Identity,
+        credential: Option<&Credential>,
+    ) -> Result<(), ReasonCode> {
+        let client = Known {
+            listener,
+            identity,
+            credential,
+        };
+        let authenticate = &self.access.access.authenticate;
+        guarded("Authenticate::recheck", || authenticate.recheck(&client))
+            .unwrap_or(Err(ReasonCode::ImplementationSpecificError))
     }
 
     /// Ends a Connection for what the driver has decided: a 5.0 client that is connected is sent DISCONNECT with this

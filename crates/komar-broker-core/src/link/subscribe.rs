@@ -58,6 +58,10 @@ impl Worker {
             options.retain_as_published |= established.bridge;
             let decision = match answers.get(place).copied().flatten() {
                 Some(answer) => answer,
+                // So there is a bound to what is asked because of one packet.
+                None if place >= self.config.limits.maximum_subscriptions => {
+                    Decision::Refuse(ReasonCode::QuotaExceeded)
+                }
                 None => {
                     let asking = Asking {
                         inbox: &self.inbox,
@@ -103,6 +107,7 @@ impl Worker {
             }));
         }
         let codes: Vec<ReasonCode> = wanted.iter().map(|wanted| wanted.code).collect();
+        self.route_posts();
         let noted = self.fx.recorded;
         self.fx.acknowledge(&link.outbox, |version, buffer| {
             // One code a filter, in their order. v5 [MQTT-3.8.4-6], v5 [MQTT-3.9.3-1]
@@ -225,17 +230,31 @@ impl Worker {
         let Phase::Established(established) = &link.phase else {
             return Ok(());
         };
-        let mut codes = Vec::new();
+        // One for each filter: why it is refused, if it is.
+        let mut refusals = Vec::new();
         for text in packet.filters.iter() {
-            parse(text, self.config.limits.maximum_topic_levels)?;
+            let filter = parse(text, self.config.limits.maximum_topic_levels)?;
+            if self.access.access.authorize.is_some() {
+                let subject = established.identity.subject();
+                let action = Action::Unsubscribe(plain(filter));
+                refusals.push(match self.access.access.decide(&subject, action)? {
+                    Decision::Allow | Decision::AllowOnce => None,
+                    denied => Some(denied.reason_code(PacketType::UnsubAck)),
+                });
+            }
         }
+        let mut codes = Vec::new();
         {
             let mut index = self.broker.index.write();
             let mut state = established.session.lock();
             if state.epoch != established.epoch {
                 return Ok(());
             }
-            for text in packet.filters.iter() {
+            for (place, text) in packet.filters.iter().enumerate() {
+                if let Some(refusal) = refusals.get(place).copied().flatten() {
+                    codes.push(refusal);
+                    continue;
+                }
                 // Compared character by character. v5 [MQTT-3.10.4-1]
                 // v3 [MQTT-3.10.4-1], v5 [MQTT-3.10.4-3], v3 [MQTT-3.10.4-3]
                 state.stop_walk(text);
@@ -257,9 +276,11 @@ impl Worker {
             }
         }
         if self.notes_subscriptions {
+            let granted = packet.filters.iter().zip(&codes);
+            let granted = granted.filter(|(_, code)| !code.is_error());
             self.fx
                 .events
-                .extend(packet.filters.iter().map(|filter| Event::Unsubscribed {
+                .extend(granted.map(|(filter, _)| Event::Unsubscribed {
                     client_id: Arc::clone(&established.session.client_id),
                     filter: filter.into(),
                 }));

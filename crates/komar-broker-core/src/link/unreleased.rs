@@ -130,6 +130,7 @@ impl Worker {
             }
             bound.keep(&mut self.fx, &mut state, identifier, body)?;
         }
+        self.route_posts();
         let reason_code = refusal.unwrap_or(ReasonCode::Success);
         self.fx.pubrec(&link.outbox, identifier, reason_code);
         Ok(())

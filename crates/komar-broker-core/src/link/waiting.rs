@@ -60,13 +60,14 @@ impl Worker {
         if let Some(slot) = waiting.answers.get_mut(place)
             && slot.is_none()
         {
+            waiting.missing = waiting.missing.saturating_sub(1);
             *slot = Some(match &answer {
                 Answer::Decision(Decision::Later) => UNANSWERED,
                 Answer::Decision(decision) => *decision,
                 _ => UNANSWERED,
             });
         }
-        if waiting.answers.iter().any(Option::is_none) {
+        if waiting.missing > 0 {
             return;
         }
         let Some(waiting) = established.waiting.take() else {
@@ -176,6 +177,7 @@ impl Waiting {
     pub(super) fn for_packet(packet: &[u8], answers: Vec<Option<Decision>>) -> Waiting {
         Waiting {
             packet: packet.to_vec(),
+            missing: answers.iter().filter(|answer| answer.is_none()).count(),
             answers,
             deadline: Millis::NEVER,
             epoch: 0,

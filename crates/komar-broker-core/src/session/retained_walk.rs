@@ -1,6 +1,6 @@
 //! Retained messages that a new Subscription is to receive, sent as fast as the client takes them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use komar_codec::QoS;
@@ -9,18 +9,19 @@ use komar_topic::Cursor;
 use super::inflight::Queued;
 use crate::message::SubscriptionIdentifiers;
 
-/// The walks of one Session, oldest first.
+/// The walks of one Session. There may be as many as it has Subscriptions, so nothing looks through all of them.
 #[derive(Default)]
 pub(crate) struct RetainedWalks {
-    walks: VecDeque<RetainedWalk>,
+    /// By their numbers, so the oldest first. The number names the walk while a worker has its slice.
+    walks: BTreeMap<u32, RetainedWalk>,
+    /// The number of the walk with each filter.
+    numbers: BTreeMap<Arc<str>, u32>,
     /// Some worker has the Session on its list, so no other has to.
     pub(crate) is_listed: bool,
 }
 
 /// Where the delivery of a Subscription's retained messages stands. MQTT 5.0 §3.3.1.3.
 struct RetainedWalk {
-    /// Names the walk while a worker has its slice.
-    number: u32,
     filter: Arc<str>,
     /// `None` while a worker looks for messages with it.
     slice: Option<Slice>,
@@ -80,23 +81,24 @@ impl RetainedWalks {
     /// Begins walks. An older one with the same filter ends, so there are no more of them than Subscriptions.
     pub(crate) fn add(&mut self, wanted: Vec<Wanted>, last_number: &mut u32) {
         for wanted in wanted {
-            self.stop(&wanted.filter);
             *last_number = last_number.wrapping_add(1);
-            self.walks.reserve_exact(1);
-            self.walks.push_back(RetainedWalk {
-                number: *last_number,
-                filter: Arc::clone(&wanted.filter),
-                slice: Some(Slice {
-                    wanted,
-                    ..Slice::default()
-                }),
+            let filter = Arc::clone(&wanted.filter);
+            if let Some(older) = self.numbers.insert(Arc::clone(&filter), *last_number) {
+                self.walks.remove(&older);
+            }
+            let slice = Some(Slice {
+                wanted,
+                ..Slice::default()
             });
+            self.walks.insert(*last_number, RetainedWalk { filter, slice });
         }
     }
 
     /// The Subscription is gone.
     pub(crate) fn stop(&mut self, filter: &str) {
-        self.walks.retain(|walk| &*walk.filter != filter);
+        if let Some(number) = self.numbers.remove(filter) {
+            self.walks.remove(&number);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -112,28 +114,32 @@ impl RetainedWalks {
 
     /// The slice of the oldest walk, unless a worker has it.
     pub(crate) fn first_mut(&mut self) -> Option<&mut Slice> {
-        self.walks.front_mut()?.slice.as_mut()
+        self.walks.values_mut().next()?.slice.as_mut()
     }
 
     /// Lends the slice of the oldest walk, with the walk's number.
     pub(crate) fn lend(&mut self) -> Option<(u32, Slice)> {
-        let walk = self.walks.front_mut()?;
-        walk.slice.take().map(|slice| (walk.number, slice))
+        let (number, walk) = self.walks.iter_mut().next()?;
+        walk.slice.take().map(|slice| (*number, slice))
     }
 
     /// Takes a slice back; it is forgotten if its walk was stopped meanwhile.
     pub(crate) fn give_back(&mut self, number: u32, slice: Slice) {
-        if let Some(walk) = self.walks.iter_mut().find(|walk| walk.number == number) {
+        if let Some(walk) = self.walks.get_mut(&number) {
             walk.slice = Some(slice);
         }
     }
 
     /// Puts the slice of the oldest walk back, or ends the walk if there is nothing left of it.
     pub(crate) fn put_first(&mut self, slice: Slice) {
-        if slice.found.is_empty() && matches!(slice.progress, Progress::End) {
-            self.walks.pop_front();
-        } else if let Some(walk) = self.walks.front_mut() {
-            walk.slice = Some(slice);
+        let is_over = slice.found.is_empty() && matches!(slice.progress, Progress::End);
+        let Some(mut first) = self.walks.first_entry() else {
+            return;
+        };
+        if is_over {
+            self.numbers.remove(&first.remove().filter);
+        } else {
+            first.get_mut().slice = Some(slice);
         }
     }
 }

@@ -1,14 +1,15 @@
 //! Enhanced authentication: an exchange of AUTH packets, at CONNECT and again. MQTT 5.0 §4.12.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use komar_broker_core::{
-    Access, Authenticate, Authentication, BrokerConfig, CloseCause, Exchange, ExchangeContext, LinkState,
-    Login, Pending, Step,
+    Access, Authenticate, Authentication, BrokerConfig, CloseCause, Credential, Exchange, ExchangeContext,
+    Known, LinkState, ListenerPolicy, Login, Pending, Step,
 };
 use komar_codec::ReasonCode;
-use komar_testkit::Site;
+use komar_testkit::{PeerId, Site};
 
 use crate::desk::{hears, hears_nothing, open, say};
 
@@ -16,9 +17,12 @@ use crate::desk::{hears, hears_nothing, open, say};
 #[derive(Default)]
 struct Echo {
     later: Mutex<Vec<Pending<Step>>>,
+    /// Who was let in under another number may not stay.
+    number: AtomicUsize,
 }
 
-struct Steps(Arc<Echo>);
+/// An exchange, and the number when it began.
+struct Steps(Arc<Echo>, usize);
 
 #[derive(Clone, Default)]
 pub(crate) struct Methods(Arc<Echo>);
@@ -47,7 +51,17 @@ impl Authenticate for Methods {
 
     fn begin(&self, login: &Login<'_>, method: &str) -> Option<Box<dyn Exchange>> {
         let is_known = method == "echo" && login.client_id != "stranger";
-        is_known.then(|| Box::new(Steps(Arc::clone(&self.0))) as Box<dyn Exchange>)
+        let number = self.0.number.load(Ordering::Relaxed);
+        is_known.then(|| Box::new(Steps(Arc::clone(&self.0), number)) as Box<dyn Exchange>)
+    }
+
+    fn recheck(&self, client: &Known<'_>) -> Result<(), ReasonCode> {
+        let known = client.credential.and_then(|known| known.downcast_ref::<usize>());
+        if known == Some(&self.0.number.load(Ordering::Relaxed)) {
+            Ok(())
+        } else {
+            Err(ReasonCode::NotAuthorized)
+        }
     }
 }
 
@@ -64,6 +78,10 @@ impl Exchange for Steps {
             b"panic" => std::panic::resume_unwind(Box::new("an exchange panicked")),
             other => Step::Continue(other.to_ascii_uppercase()),
         }
+    }
+
+    fn credential(&self) -> Option<Credential> {
+        Some(Arc::new(self.1))
     }
 }
 
@@ -243,4 +261,47 @@ fn a_client_authenticates_again_while_it_goes_on() {
         hears(&mut site, b, &format!("disconnect {code}"));
         assert!(site.is_closed(b), "{last}");
     }
+}
+
+#[test]
+fn a_reload_looks_at_what_an_exchange_has_proved_also_while_it_goes_on() {
+    let methods = Methods::default();
+    let mut site = methods.site();
+    let policy = Arc::new(ListenerPolicy::default());
+    let again = |site: &mut Site, peers: &[PeerId]| {
+        methods.0.number.fetch_add(1, Ordering::Relaxed);
+        site.broker().set_access(methods.access());
+        peers.iter().for_each(|peer| site.recheck(*peer, &policy));
+    };
+    let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=yes");
+    hears(&mut site, a, "connack success ...");
+    site.recheck(a, &policy);
+    hears_nothing(&mut site, a);
+    again(&mut site, &[a]);
+    hears(&mut site, a, "disconnect not_authorized");
+
+    // Begun before, and to be answered behind it: by the client, and by the embedder.
+    let b = open(&mut site, 0, "connect v5 id=b clean method=echo data=one");
+    hears(&mut site, b, "auth continue_authentication ...");
+    let c = open(&mut site, 0, "connect v5 id=c clean method=echo data=later");
+    hears_nothing(&mut site, c);
+    again(&mut site, &[b, c]);
+    say(&mut site, b, "auth continue_authentication method=echo data=yes");
+    hears(&mut site, b, "connack not_authorized session_present=0");
+    methods.answer(accept("alice"));
+    hears(&mut site, c, "connack not_authorized session_present=0");
+
+    // A client that authenticates again is what that proves from then on.
+    let d = open(&mut site, 0, "connect v5 id=d clean method=echo data=yes");
+    hears(&mut site, d, "connack success ...");
+    methods.0.number.fetch_add(1, Ordering::Relaxed);
+    say(&mut site, d, "auth re_authenticate method=echo data=yes");
+    hears(&mut site, d, "auth success ...");
+    site.recheck(d, &policy);
+    hears_nothing(&mut site, d);
+    say(&mut site, d, "auth re_authenticate method=echo data=one");
+    hears(&mut site, d, "auth continue_authentication ...");
+    methods.0.number.fetch_add(1, Ordering::Relaxed);
+    say(&mut site, d, "auth continue_authentication method=echo data=yes");
+    hears(&mut site, d, "disconnect not_authorized");
 }

@@ -667,9 +667,7 @@ impl Model {
                 .filter(|message| session.was_member.contains(&message.share));
             let open = session.expected.len() + session.held.len() + of_groups.count();
             // In which order the copies come is not said, so there has to be room for the last one.
-            let is_full = settings
-                .queued
-                .is_some_and(|limit| open + copies.len() > limit);
+            let is_full = settings.queued.is_some_and(|limit| open + copies.len() > limit);
             for (qos, retain, mut identifiers) in copies {
                 // Sent again by its publisher: it will not be told which of them came.
                 let is_again = message.number != 0

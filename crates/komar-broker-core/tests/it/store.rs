@@ -1,11 +1,14 @@
 //! The seam to the store: with a store that takes its time, gets batches out of order, fails, and loses power.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use komar_broker_core::store::{Change, PersistBatch, Sequence, StoredSession};
-use komar_broker_core::{Access, BrokerConfig, LinkState};
-use komar_codec::{ProtocolVersion, QoS};
+use komar_broker_core::{Access, Broker, BrokerConfig, Hooks, LinkState, Now, Worker};
+use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 use komar_testkit::{DelayedStore, Site, words};
+use komar_topic::TopicFilter;
 
 use crate::desk::{hears, hears_nothing, join, open, say};
 
@@ -434,4 +437,161 @@ impl Random {
         self.0 ^= self.0 << 17;
         (self.0 >> 33) as usize % below
     }
+}
+
+/// A site whose hooks publish, at QoS 1 and to a Session that survives, what they see.
+fn site_with_hooks() -> (Site, DelayedStore) {
+    let hooks = Hooks::default()
+        .on_connect(|connecting, actions| {
+            let text = connecting.identity().client_id.as_bytes();
+            let _ = actions.publish("log/connect", text, QoS::AtLeastOnce, false);
+            Ok(())
+        })
+        .on_publish(|publish, actions| {
+            let payload = publish.payload().to_vec();
+            let _ = actions.publish("log/publish", &payload, QoS::AtLeastOnce, false);
+            match publish.topic_name() {
+                "no" => Err(ReasonCode::QuotaExceeded),
+                _ => Ok(()),
+            }
+        })
+        .on_subscribe(|subscribing, actions| {
+            let filter = subscribing.filter().as_bytes().to_vec();
+            let _ = actions.publish("log/subscribe", &filter, QoS::AtLeastOnce, false);
+            Ok(())
+        });
+    let mut config = BrokerConfig::default();
+    config.durable = true;
+    let store = DelayedStore::default();
+    let broker = Broker::with_hooks(config, Access::allow_all(), hooks, 7);
+    let mut site = Site::with_broker(broker, 2);
+    site.set_store(Box::new(store.clone()));
+    (site, store)
+}
+
+#[test]
+fn what_a_hook_publishes_is_durable_before_its_cause_is_acknowledged() {
+    let (mut site, store) = site_with_hooks();
+    let s = open(&mut site, 1, "connect v5 id=s expiry=1000");
+    say(&mut site, s, "subscribe id=1 log/# qos=1");
+    commit(&mut site, &store);
+    site.take_bytes(s);
+    site.hang_up(s);
+    commit(&mut site, &store);
+    let mut expected = stored(&store, "s").unwrap().messages.len();
+
+    // Neither the client's Session nor its Subscription nor its messages are stored: only what the hooks publish is.
+    let a = open(&mut site, 0, "connect v5 id=a clean");
+    for (packet, answer) in [
+        ("", "connack success ..."),
+        ("subscribe id=1 x", "suback id=1 granted_qos0"),
+        (
+            r#"publish y "1" qos=1 id=1"#,
+            "puback id=1 no_matching_subscribers",
+        ),
+        (r#"publish no "2" qos=1 id=2"#, "puback id=2 quota_exceeded"),
+        (r#"publish y "3" qos=2 id=3"#, "pubrec id=3"),
+    ] {
+        if !packet.is_empty() {
+            say(&mut site, a, packet);
+        }
+        hears_nothing(&mut site, a);
+        assert_eq!(stored(&store, "s").unwrap().messages.len(), expected);
+        commit(&mut site, &store);
+        expected += 1;
+        hears(&mut site, a, answer);
+        assert_eq!(stored(&store, "s").unwrap().messages.len(), expected);
+    }
+}
+
+/// A message and what a hook publishes because of it are in one batch, so that a client that sends it again after a loss of
+/// power does not bring the one twice without the other; the same with a Will Message.
+#[test]
+fn what_a_hook_publishes_is_stored_in_one_batch_with_its_cause() {
+    let (mut site, store) = site_with_hooks();
+    let s = open(&mut site, 1, "connect v5 id=s expiry=1000");
+    say(&mut site, s, "subscribe id=1 # qos=1");
+    let a = open(
+        &mut site,
+        0,
+        "connect v5 id=a clean will=w will_payload=w will_qos=1",
+    );
+    commit(&mut site, &store);
+    site.hang_up(s);
+    commit(&mut site, &store);
+    let before = stored(&store, "s").unwrap().messages.len();
+    say(&mut site, a, r#"publish t "1" qos=1 id=1"#);
+    store.commit(1);
+    assert_eq!(stored(&store, "s").unwrap().messages.len(), before + 2);
+    commit(&mut site, &store);
+    site.hang_up(a);
+    site.settle();
+    store.commit(1);
+    assert_eq!(stored(&store, "s").unwrap().messages.len(), before + 4);
+    assert!(store.durable_state().contents().wills.is_empty());
+}
+
+#[test]
+fn what_an_operator_deletes_is_handed_out_by_a_broker_that_is_idle() {
+    let mut config = BrokerConfig::default();
+    config.durable = true;
+    let broker = Broker::new(config, Access::allow_all(), 7);
+    let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+    let woken = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&woken);
+    worker.set_wake(Box::new(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    }));
+    worker.turn_begin(Now::default());
+    worker.publish("r", b"x", QoS::AtLeastOnce, true).unwrap();
+    assert_eq!(worker.turn_end().persist.last, Sequence(1));
+    let filter = TopicFilter::new("#").unwrap();
+    assert_eq!(broker.delete_retained(filter, true), ["r"]);
+    assert_eq!(woken.load(Ordering::Relaxed), 0);
+    assert_eq!(broker.delete_retained(filter, false), ["r"]);
+    assert_eq!((woken.load(Ordering::Relaxed), worker.has_letters()), (1, true));
+    worker.turn_begin(Now::default());
+    let end = worker.turn_end();
+    assert!(
+        matches!(end.persist.changes.as_slice(), [Change::RetainedCleared { topic_name }] if &**topic_name == "r")
+    );
+    assert!(broker.delete_retained(filter, false).is_empty());
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
+}
+
+/// What waits for the store counts with the names in it, and a message once, whatever the number of its receivers.
+#[test]
+fn the_limit_on_what_waits_for_the_store_counts_names_and_shared_messages_once() {
+    let mut config = BrokerConfig::default();
+    config.durable = true;
+    config.limits.maximum_undurable_bytes = 200_000;
+    let store = DelayedStore::default();
+    let mut site = Site::new(config, Access::allow_all(), 2);
+    site.set_store(Box::new(store.clone()));
+    for number in 0..50 {
+        let s = open(&mut site, 1, &format!("connect v5 id=s{number} expiry=1000"));
+        say(&mut site, s, "subscribe id=1 t qos=1");
+        commit(&mut site, &store);
+        site.hang_up(s);
+    }
+    commit(&mut site, &store);
+    let a = open(&mut site, 0, "connect v5 id=a expiry=1000");
+    commit(&mut site, &store);
+    let large = "x".repeat(50_000);
+    say(&mut site, a, &format!("publish t \"{large}\" qos=1 id=1"));
+    // Two and a half million bytes, were each receiver's counted; the next one makes it too much.
+    assert_eq!(site.link_state(a), LinkState::Open);
+    for id in 2..=4 {
+        assert_eq!(site.link_state(a), LinkState::Open, "{id}");
+        say(&mut site, a, &format!("publish t \"{large}\" qos=1 id={id}"));
+    }
+    assert_eq!(site.link_state(a), LinkState::Paused);
+    commit(&mut site, &store);
+    assert_eq!(site.link_state(a), LinkState::Open);
+    // Names of 5,000 bytes.
+    let name = "n".repeat(5_000);
+    for number in 0..50 {
+        say(&mut site, a, &format!("subscribe id=1 {name}{number}"));
+    }
+    assert_eq!(site.link_state(a), LinkState::Paused);
 }

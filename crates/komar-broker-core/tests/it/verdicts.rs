@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use komar_broker_core::{
-    Access, Action, Authentication, Authorize, Broker, BrokerConfig, CloseCause, Decision, LinkState,
-    ListenerPolicy, Now, Pending, Subject, Worker,
+    Access, Action, Authenticate, Authentication, Authorize, Broker, BrokerConfig, CloseCause, Credential,
+    Decision, Known, LinkState, ListenerPolicy, Login, Now, Pending, Subject, Worker,
 };
 use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 use komar_passwd::{Editor, PasswordFile, Scheme, StoredHash};
@@ -535,4 +535,274 @@ fn a_right_to_read_once_is_for_one_message() {
         hears(&mut site, s, &format!(r#"publish t "{number}""#));
     }
     hears_nothing(&mut site, s);
+}
+
+fn passwords() -> PasswordFile {
+    let hash = StoredHash::derive(Scheme::Sha512, b"secret", &[7; 12]).unwrap();
+    let mut editor = Editor::new(b"");
+    editor.set("alice", &hash).unwrap();
+    PasswordFile::parse(&editor.text()).unwrap()
+}
+
+/// Asks for the way back and answers all the same: it is kept, or dropped.
+struct Undecided {
+    passwords: PasswordFile,
+    kept: Mutex<Vec<Pending<Authentication>>>,
+}
+
+impl Authenticate for Undecided {
+    fn authenticate(&self, login: &Login<'_>) -> Authentication {
+        let pending = login.later().expect("a client waits");
+        if login.client_id.starts_with("kept") {
+            self.kept.lock().unwrap().push(pending);
+        }
+        let password = login.password.unwrap_or_default();
+        Authentication::Check(self.passwords.check("alice", password))
+    }
+}
+
+#[test]
+fn a_way_back_beside_another_answer_is_void() {
+    let undecided = Arc::new(Undecided {
+        passwords: passwords(),
+        kept: Mutex::default(),
+    });
+    let access = Access {
+        authenticate: Arc::clone(&undecided) as Arc<dyn Authenticate>,
+        authorize: None,
+    };
+    let mut site = Site::new(BrokerConfig::default(), access, 1);
+    site.hold_checks(true);
+    let answers = [Authentication::Accept, Authentication::Refuse(ReasonCode::Banned)];
+    for (number, answer) in answers.into_iter().enumerate() {
+        for (name, password, expected) in [
+            ("kept", "secret", "connack success ..."),
+            ("dropped", "secret", "connack success ..."),
+            ("dropped", "wrong", "connack not_authorized session_present=0"),
+        ] {
+            let peer = open(
+                &mut site,
+                0,
+                &format!("connect v5 id={name}{number}{password} user=alice password={password} clean"),
+            );
+            hears_nothing(&mut site, peer);
+            if name == "kept" {
+                let pending = undecided.kept.lock().unwrap().pop().expect("it was kept");
+                pending.answer(match &answer {
+                    Authentication::Accept => Authentication::Accept,
+                    _ => Authentication::Refuse(ReasonCode::Banned),
+                });
+                // Nobody is let in, or refused, before the password is looked at.
+                hears_nothing(&mut site, peer);
+            }
+            assert_eq!(site.run_checks(), 1);
+            hears(&mut site, peer, expected);
+        }
+    }
+}
+
+/// Answered last first.
+#[test]
+fn of_a_subscribe_no_more_filters_are_asked_about_than_may_be_subscribed_to() {
+    const ASKED: usize = 3_000;
+    let desk = Arc::new(Desk::default());
+    let mut config = BrokerConfig::default();
+    config.limits.maximum_subscriptions = ASKED;
+    let mut site = Site::new(config, desk.access_open(), 1);
+    let s = join(&mut site, 0, "connect v5 id=s clean");
+    let filters: Vec<String> = (0..ASKED + 100).map(|number| format!("f/{number}")).collect();
+    say(&mut site, s, &format!("subscribe id=1 {}", filters.join(" ")));
+    let mut questions: Vec<_> = desk.questions.lock().unwrap().drain(..).collect();
+    assert_eq!(questions.len(), ASKED);
+    questions.reverse();
+    for (_, pending) in questions {
+        pending.answer(Decision::Allow);
+    }
+    let codes = [vec!["granted_qos0"; ASKED], vec!["quota_exceeded"; 100]];
+    hears(&mut site, s, &format!("suback id=1 {}", codes.concat().join(" ")));
+    assert_eq!(site.broker().statistics().subscriptions, ASKED);
+    assert_eq!(*desk.asked.lock().unwrap(), ASKED);
+}
+
+/// Some Subscriptions are not made, and some are for good.
+struct Sticky;
+
+impl Authorize for Sticky {
+    fn authorize(&self, subject: &Subject<'_>, action: Action<'_>) -> Decision {
+        match action {
+            Action::Subscribe(filter) if filter.as_str() == "denied" => Decision::Deny,
+            Action::Unsubscribe(filter) => {
+                assert!(subject.later().is_none(), "an UNSUBSCRIBE does not wait");
+                match filter.as_str() {
+                    "kept" => Decision::Deny,
+                    "busy" => Decision::Refuse(ReasonCode::ImplementationSpecificError),
+                    "later" => Decision::Later,
+                    _ => Decision::Allow,
+                }
+            }
+            _ => Decision::Allow,
+        }
+    }
+}
+
+#[test]
+fn who_may_not_unsubscribe_keeps_the_subscription_and_in_5_0_is_told() {
+    let access = || Access {
+        authorize: Some(Arc::new(Sticky)),
+        ..Access::allow_all()
+    };
+    let mut site = Site::new(BrokerConfig::default(), access(), 1);
+    let s = join(&mut site, 0, "connect v5 id=s clean");
+    say(&mut site, s, "subscribe id=1 kept $share/g/kept busy later free");
+    hears(&mut site, s, "suback id=1 ...");
+    say(
+        &mut site,
+        s,
+        "unsubscribe id=2 kept $share/g/kept busy later free other",
+    );
+    hears(
+        &mut site,
+        s,
+        "unsuback id=2 not_authorized not_authorized implementation_specific_error not_authorized success \
+         no_subscription_existed",
+    );
+    assert_eq!(site.broker().statistics().subscriptions, 4);
+    site.publish("kept", b"x", QoS::AtMostOnce, false).unwrap();
+    hears(&mut site, s, r#"publish kept "x""#);
+    hears(&mut site, s, r#"publish kept "x""#);
+
+    for version in [ProtocolVersion::V3_1, ProtocolVersion::V3_1_1] {
+        let mut site = Site::new(BrokerConfig::default(), access(), 1);
+        let s = site.open(0, &Arc::new(ListenerPolicy::default()));
+        for (packet, answer) in [
+            ("connect v3 id=s clean", "connack success"),
+            (
+                "subscribe id=1 kept free",
+                "suback id=1 granted_qos0 granted_qos0",
+            ),
+            ("unsubscribe id=2 kept free", "unsuback id=2"),
+        ] {
+            let packet = match (packet.strip_prefix("connect v3 "), version) {
+                (Some(rest), ProtocolVersion::V3_1) => format!("connect v3.1 {rest}"),
+                _ => packet.to_owned(),
+            };
+            site.send(s, &words::encode(version, &packet).unwrap());
+            site.settle();
+            let came = site.next_packet(s, version).unwrap().expect("an answer");
+            assert!(came.matches(&format!("{answer} ...")).unwrap(), "{came}");
+        }
+        assert_eq!(site.broker().statistics().subscriptions, 1);
+    }
+}
+
+/// A Subscription that is denied makes nobody a member, whatever the version says about it.
+#[test]
+fn who_may_not_subscribe_is_no_member_of_a_shared_subscription() {
+    for (version, connect, answer) in [
+        (
+            ProtocolVersion::V3_1,
+            "connect v3.1 id=s clean",
+            "suback id=1 unspecified_error",
+        ),
+        (
+            ProtocolVersion::V3_1_1,
+            "connect v3 id=s clean",
+            "suback id=1 unspecified_error",
+        ),
+        (
+            ProtocolVersion::V5,
+            "connect v5 id=s clean",
+            "suback id=1 not_authorized",
+        ),
+    ] {
+        struct Only;
+        impl Authorize for Only {
+            fn authorize(&self, subject: &Subject<'_>, action: Action<'_>) -> Decision {
+                match action {
+                    Action::Subscribe(filter) if subject.client_id == "s" && filter.as_str() == "t" => {
+                        Decision::Deny
+                    }
+                    _ => Decision::Allow,
+                }
+            }
+        }
+        let access = Access {
+            authorize: Some(Arc::new(Only)),
+            ..Access::allow_all()
+        };
+        let mut site = Site::new(BrokerConfig::default(), access, 2);
+        let other = join(&mut site, 1, "connect v5 id=other clean");
+        say(&mut site, other, "subscribe id=1 $share/g/t qos=1");
+        hears(&mut site, other, "suback id=1 granted_qos1");
+        let s = site.open(0, &Arc::new(ListenerPolicy::default()));
+        for (packet, answer) in [
+            (connect, "connack success ..."),
+            ("subscribe id=1 $share/g/t", answer),
+        ] {
+            site.send(s, &words::encode(version, packet).unwrap());
+            site.settle();
+            let came = site.next_packet(s, version).unwrap().expect("an answer");
+            assert!(came.matches(answer).unwrap(), "{came}");
+        }
+        for number in 0..4 {
+            let text = number.to_string();
+            site.publish("t", text.as_bytes(), QoS::AtLeastOnce, false)
+                .unwrap();
+            hears(&mut site, other, &format!("publish t \"{number}\" qos=1 id=?"));
+        }
+        assert_eq!(site.unread(s), 0);
+    }
+}
+
+/// Lets in when the test says so, for as long as the number is the one that it was then.
+#[derive(Default)]
+struct Numbered {
+    number: AtomicUsize,
+    logins: Mutex<Vec<Pending<Authentication>>>,
+}
+
+impl Authenticate for Numbered {
+    fn authenticate(&self, login: &Login<'_>) -> Authentication {
+        self.logins.lock().unwrap().extend(login.later());
+        Authentication::Later
+    }
+
+    fn credential(&self, _: &Login<'_>) -> Option<Credential> {
+        Some(Arc::new(self.number.load(Ordering::Relaxed)))
+    }
+
+    fn recheck(&self, client: &Known<'_>) -> Result<(), ReasonCode> {
+        let known = client.credential.and_then(|known| known.downcast_ref::<usize>());
+        if known == Some(&self.number.load(Ordering::Relaxed)) {
+            Ok(())
+        } else {
+            Err(ReasonCode::NotAuthorized)
+        }
+    }
+}
+
+#[test]
+fn what_a_later_answer_rests_on_is_asked_when_it_comes() {
+    let numbered = Arc::new(Numbered::default());
+    let access = Access {
+        authenticate: Arc::clone(&numbered) as Arc<dyn Authenticate>,
+        authorize: None,
+    };
+    let mut site = Site::new(BrokerConfig::default(), access, 1);
+    let a = open(&mut site, 0, "connect v5 id=a clean");
+    hears_nothing(&mut site, a);
+    // Known by the time of the answer only.
+    numbered.number.store(7, Ordering::Relaxed);
+    numbered
+        .logins
+        .lock()
+        .unwrap()
+        .remove(0)
+        .answer(Authentication::Accept);
+    hears(&mut site, a, "connack success ...");
+    site.recheck(a, &Arc::new(ListenerPolicy::default()));
+    hears_nothing(&mut site, a);
+    numbered.number.store(8, Ordering::Relaxed);
+    site.recheck(a, &Arc::new(ListenerPolicy::default()));
+    hears(&mut site, a, "disconnect not_authorized");
 }
