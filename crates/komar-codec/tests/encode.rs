@@ -710,6 +710,29 @@ fn a_received_publish_knows_what_is_passed_on() {
     assert_eq!(forwarded, [b"\x26\x00\x01k\x00\x01v"]);
 }
 
+/// The same of a Will: without its own delay and lifetime.
+#[test]
+fn a_received_will_knows_what_is_passed_on() {
+    let mut connect = connect(ProtocolVersion::V5);
+    connect.will = Some(Will {
+        topic_name: "w",
+        payload: b"",
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: WillProperties {
+            will_delay_interval: Some(5),
+            message_expiry_interval: Some(60),
+            content_type: Some("t"),
+            ..WillProperties::default()
+        },
+    });
+    let bytes = encode(&Packet::Connect(connect), ProtocolVersion::V5);
+    let options = DecodeOptions::new(ProtocolVersion::V5, Role::Server);
+    let connect = Connect::decode(common::whole(&bytes, &options).unwrap(), &options).unwrap();
+    let forwarded: Vec<&[u8]> = connect.will.unwrap().properties.forwarded().collect();
+    assert_eq!(forwarded, [b"\x03\x00\x01t"]);
+}
+
 /// The Remaining Length where its form changes, by the encoder of outgoing packets, which has an own way for short ones.
 #[test]
 fn outgoing_lengths_where_their_form_changes() {
