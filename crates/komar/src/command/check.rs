@@ -8,6 +8,7 @@ use komar_server::setup;
 use lexopt::prelude::*;
 
 use crate::output::Streams;
+use crate::process;
 
 const HELP: &str = "\
 komar check - read a configuration with every file that it names, and say what it means
@@ -15,7 +16,8 @@ komar check - read a configuration with every file that it names, and say what i
 Usage: komar check [-c] FILE
 
 Opens certificates, keys, ACL and password files, compares keys with their certificates, and prints for each
-listener what it will require of a client. Nothing is started and nothing is changed.
+listener what it will require of a client. Nothing is started and nothing is changed. Called by root it opens them as
+the user that the broker will run as.
 
 Exit status: 0 if the broker would start, otherwise the one that it would end with.
 ";
@@ -69,6 +71,15 @@ fn check(path: &std::path::Path, streams: &mut Streams) -> i32 {
     };
     for warning in &loaded.warnings {
         output.line(warning);
+    }
+    // As the broker does before it opens anything: a file that only root may read is of no use to it.
+    match process::drop_privileges(&loaded.config.user) {
+        Ok(None) => {}
+        Ok(Some(remark)) => output.line(format_args!("Warning: {remark}.")),
+        Err(error) => {
+            complaints.line(format_args!("Error: {error}."));
+            return error.exit_status();
+        }
     }
     match setup::prepare(&loaded.config) {
         Ok(setup) => {

@@ -65,6 +65,7 @@ fn folder() -> Folder {
     folder.write("bad.conf", BAD);
     folder.write("my.acl", "topic deny\n");
     std::fs::create_dir(folder.path().join("certificates")).unwrap();
+    folder.share();
     folder
 }
 
