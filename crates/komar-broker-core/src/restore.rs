@@ -261,7 +261,8 @@ impl Restoring<'_> {
         let expiry = Duration::from_secs(stored.session_expiry_interval.into());
         if stored.session_expiry_interval != u32::MAX {
             let timer = Timer::SessionExpiry(Arc::downgrade(&session), stored.lease);
-            self.timers.push((self.at(ended_at + expiry), timer));
+            self.timers
+                .push((self.at(ended_at.saturating_add(expiry)), timer));
         }
         let name = (Arc::clone(&session.client_id), stored.lease);
         if let Entry::Occupied(entry) = self.wills.entry(name)
@@ -269,7 +270,7 @@ impl Restoring<'_> {
         {
             let will = entry.remove().message;
             // It waits as long as its Session does. MQTT 5.0 §3.1.3.2.2.
-            let due = self.at(ended_at + will.delay.min(expiry));
+            let due = self.at(ended_at.saturating_add(will.delay.min(expiry)));
             let timer = Timer::WillDelay(Arc::downgrade(&session), stored.lease);
             self.timers.push((due, timer));
             session.lock().will = Some(Box::new(will));

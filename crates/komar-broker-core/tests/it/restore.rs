@@ -44,6 +44,15 @@ fn two_wills_of_one_name_and_lease_are_of_two_sessions() {
     assert!(broker.session("s").unwrap().has_will);
 }
 
+/// What a store says is not trusted to be a time that can be reached.
+#[test]
+fn a_session_that_was_left_at_the_end_of_time_does_not_expire() {
+    let mut contents = contents();
+    contents.sessions[0].unbound_at = Some(Duration::MAX);
+    let broker = restore(contents).unwrap();
+    assert!(broker.session("s").unwrap().has_will);
+}
+
 #[test]
 fn what_does_not_fit_is_named_with_its_place() {
     type Change = fn(&mut Contents);
