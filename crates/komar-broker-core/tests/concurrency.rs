@@ -53,16 +53,49 @@ fn no_edge_is_lost_and_no_link_stalls() {
         }
         // All publishers have gone: what is not on its way now never will be.
         while receiver.reads(&mut owner, &mut received) {}
-        let received = said(&received, ProtocolVersion::V3_1_1);
-        for number in [1, 2] {
-            let expected: Vec<String> = (1..=3)
-                .map(|turn| format!(r#"publish t "{number}{turn}""#))
-                .collect();
-            let mine = format!("\"{number}");
-            let of_one: Vec<&String> = received.iter().filter(|said| said.contains(&mine)).collect();
-            assert_eq!(of_one, expected.iter().collect::<Vec<_>>());
-        }
+        assert_all_in_order(&received);
     });
+}
+
+/// Two drivers ask for the output of one Connection whenever they like, and not when it is on their list: while one has it,
+/// the other gets nothing, or what came later would be written first.
+#[test]
+fn whoever_asks_one_thread_at_a_time_has_the_output() {
+    explore(|| {
+        let broker = broker();
+        let mut owner = worker(&broker);
+        let mut receiver = Client::join(&mut owner, "connect v3 id=r clean", ANY);
+        receiver.says(&mut owner, "subscribe id=1 t");
+        receiver.wire.take();
+        let publishers = [1, 2].map(|number| {
+            let (broker, outbox) = (broker.clone(), Arc::clone(receiver.link.outbox()));
+            thread::spawn(move || {
+                let mut worker = worker(&broker);
+                let mut publisher = Client::join(&mut worker, &format!("connect v3 id=p{number} clean"), ANY);
+                for turn in 1..=3 {
+                    publisher.says(&mut worker, &format!(r#"publish t "{number}{turn}""#));
+                    send(&mut worker, &outbox);
+                }
+            })
+        });
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
+        assert_all_in_order(&receiver.wire.take());
+    });
+}
+
+/// Three messages of each of two publishers, in the order of each.
+fn assert_all_in_order(received: &[u8]) {
+    let received = said(received, ProtocolVersion::V3_1_1);
+    for number in [1, 2] {
+        let expected: Vec<String> = (1..=3)
+            .map(|turn| format!(r#"publish t "{number}{turn}""#))
+            .collect();
+        let mine = format!("\"{number}");
+        let of_one: Vec<&String> = received.iter().filter(|said| said.contains(&mine)).collect();
+        assert_eq!(of_one, expected.iter().collect::<Vec<_>>());
+    }
 }
 
 /// A Connection is asked to be closed while others write to it: its driver is told to.
@@ -488,21 +521,26 @@ fn settle(worker: &mut Worker) {
 
 fn flush(worker: &mut Worker) {
     while let Some(outbox) = worker.next_dirty() {
-        let wire = outbox.handle().downcast_ref::<Arc<Wire>>().unwrap();
-        loop {
-            let next = match worker.take_output(&outbox) {
-                Take::Output(output) => write(worker, &outbox, wire, output),
-                Take::Close => Next::Close,
-                _ => Next::Idle,
-            };
-            match next {
-                Next::Again => {}
-                Next::Close => {
-                    wire.0.lock().unwrap().over = true;
-                    break;
-                }
-                _ => break,
+        send(worker, &outbox);
+    }
+}
+
+/// Writes what there is for a Connection.
+fn send(worker: &mut Worker, outbox: &Arc<Outbox>) {
+    let wire = outbox.handle().downcast_ref::<Arc<Wire>>().unwrap();
+    loop {
+        let next = match worker.take_output(outbox) {
+            Take::Output(output) => write(worker, outbox, wire, output),
+            Take::Close => Next::Close,
+            _ => Next::Idle,
+        };
+        match next {
+            Next::Again => {}
+            Next::Close => {
+                wire.0.lock().unwrap().over = true;
+                return;
             }
+            _ => return,
         }
     }
 }
