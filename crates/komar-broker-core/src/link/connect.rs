@@ -400,7 +400,7 @@ impl Worker {
                 answer.encode(version, buffer)
             });
             drop(out);
-            let was_durable = state.durable.is_some();
+            let was_durable = state.is_durable;
             // v3 [MQTT-3.2.0-1]
             let epoch = session.bind(&mut state, binding);
             fx.note_bound(session, &mut state, was_durable);
@@ -640,7 +640,7 @@ impl Effects {
     /// Notes that a Session has another Connection, and its Will Message. One that ends with this Connection does not
     /// survive the broker, so for the store it is over.
     fn note_bound(&mut self, session: &Session, state: &mut SessionState, was_durable: bool) {
-        if state.durable.is_some() {
+        if state.is_durable {
             self.record(|| Change::SessionBound {
                 identity: Arc::clone(&state.identity),
                 lease: state.epoch,

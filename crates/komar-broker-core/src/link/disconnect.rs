@@ -140,7 +140,7 @@ impl Worker {
         let remains = if ends {
             state.end(&mut self.fx)
         } else {
-            if let Some(client_id) = state.durable.clone() {
+            if let Some(client_id) = state.durable().cloned() {
                 let at = self.fx.unix;
                 self.fx.record(|| Change::SessionUnbound {
                     client_id,

@@ -197,7 +197,7 @@ impl Worker {
             if let Some(stripe) = stripe {
                 self.broker.changed(stripe);
             }
-            if let Some(client_id) = state.durable.clone() {
+            if let Some(client_id) = state.durable().cloned() {
                 self.fx.record(|| Change::Subscribed {
                     client_id,
                     filter: wanted.text.into(),
@@ -262,7 +262,7 @@ impl Worker {
                     .subscriptions
                     .remove(text)
                     .and_then(|handle| index.remove(handle));
-                if let (Some(_), Some(client_id)) = (&removed, state.durable.clone()) {
+                if let (Some(_), Some(client_id)) = (&removed, state.durable().cloned()) {
                     let filter = text.into();
                     self.fx.record(|| Change::Unsubscribed { client_id, filter });
                 }

@@ -63,7 +63,10 @@ impl<'b> Bound<'b> {
         body: Option<MessageBody>,
     ) -> Result<(), ProtocolError> {
         let limits = &self.config.limits;
-        let stored = state.durable.clone().map(|client_id| (client_id, body.clone()));
+        let stored = state
+            .durable()
+            .cloned()
+            .map(|client_id| (client_id, body.clone()));
         let (maximum, total) = (usize::from(self.messages), &self.broker.queued_bytes);
         match state
             .unreleased()
@@ -115,7 +118,7 @@ impl Worker {
             let mut state = established.session.lock();
             if state.epoch == established.epoch
                 && state.unreleased().release(identifier).is_some()
-                && let Some(client_id) = state.durable.clone()
+                && let Some(client_id) = state.durable().cloned()
             {
                 self.fx.record(|| Change::Released {
                     client_id,
@@ -252,7 +255,7 @@ impl Worker {
         together: &mut Option<Together>,
     ) -> Option<MessageBody> {
         let message = state.unreleased().release(identifier)?;
-        if let Some(client_id) = state.durable.clone() {
+        if let Some(client_id) = state.durable().cloned() {
             *together = self.fx.together();
             self.fx.record(|| Change::Released {
                 client_id,

@@ -55,8 +55,8 @@ pub(crate) struct SessionState {
     pub(crate) ended: bool,
     pub(crate) outbox: Option<Arc<Outbox>>,
     pub(crate) identity: Arc<Identity>,
-    /// The Client Identifier of a Session that survives the broker: its changes are stored.
-    pub(crate) durable: Option<Arc<str>>,
+    /// It survives the broker: its changes are stored.
+    pub(crate) is_durable: bool,
     /// See [`Session::identity_epoch`].
     identity_epoch: u32,
     /// Session Expiry Interval in seconds; `u32::MAX` for ever. MQTT 5.0 §3.1.2.11.2.
@@ -110,7 +110,7 @@ impl Session {
                 ended: false,
                 outbox: None,
                 identity,
-                durable: None,
+                is_durable: false,
                 identity_epoch: 0,
                 expiry: 0,
                 will: None,
@@ -129,7 +129,7 @@ impl Session {
         let mut state = session.lock();
         state.epoch = lease;
         state.expiry = expiry;
-        state.durable = durable.then(|| Arc::clone(&session.client_id));
+        state.is_durable = durable;
         drop(state);
         session
     }
@@ -155,7 +155,7 @@ impl Session {
         }
         state.epoch += 1;
         state.identity = binding.identity;
-        state.durable = binding.durable.then(|| Arc::clone(&self.client_id));
+        state.is_durable = binding.durable;
         state.expiry = binding.expiry;
         // v5 [MQTT-3.1.2-7]
         state.will = binding.will;
@@ -268,6 +268,11 @@ impl SessionState {
         (!self.ended).then_some(self.identity_epoch)
     }
 
+    /// The Client Identifier of a Session that survives the broker.
+    pub(crate) fn durable(&self) -> Option<&Arc<str>> {
+        self.is_durable.then_some(&self.identity.client_id)
+    }
+
     /// The Connection with its Outbox locked; `None` if there is none.
     pub(crate) fn sending(&mut self, config: &BrokerConfig) -> Option<Sending<'_>> {
         let outbox = self.outbox.as_ref()?;
@@ -276,7 +281,7 @@ impl SessionState {
             out: outbox.lock(),
             exchange: &mut self.exchange,
             quota: Quota::of(config, self.send_maximum),
-            durable: self.durable.as_ref(),
+            durable: self.is_durable.then_some(&self.identity.client_id),
         })
     }
 
@@ -301,10 +306,10 @@ impl SessionState {
         let queue = &mut self.exchange.get_or_insert_default().queue;
         match queue.push(queued, bounds, fx.now, fx.queued_bytes()) {
             Ok(()) => {
-                if let (Some(client_id), Some(newest)) = (&self.durable, queue.newest())
+                if let (true, Some(newest)) = (self.is_durable, queue.newest())
                     && newest.qos != QoS::AtMostOnce
                 {
-                    newest.stored = fx.enqueue(client_id, newest, delivery.share, None);
+                    newest.stored = fx.enqueue(&self.identity.client_id, newest, delivery.share, None);
                 }
                 Delivered::Queued
             }
@@ -319,7 +324,7 @@ impl SessionState {
             return;
         };
         let quota = Quota::of(config, self.send_maximum);
-        let durable = self.durable.as_ref();
+        let durable = self.is_durable.then_some(&self.identity.client_id);
         // Most acknowledgements make room that nobody waits for.
         if exchange.next_step(fx, quota, durable) == Step::Nothing {
             return;
@@ -427,11 +432,11 @@ impl SessionState {
             let exchange = self.exchange.get_or_insert_default();
             let quota = Quota::of(config, self.send_maximum);
             let store = ForStore {
-                durable: self.durable.as_ref(),
+                durable: self.is_durable.then_some(&self.identity.client_id),
                 share: None,
                 retained,
             };
-            if queued.qos == QoS::ExactlyOnce && self.durable.is_some() {
+            if queued.qos == QoS::ExactlyOnce && self.is_durable {
                 if !exchange.may_prepare(quota) || !exchange.queue.is_empty() {
                     return false;
                 }
@@ -451,7 +456,8 @@ impl SessionState {
     pub(crate) fn end(&mut self, fx: &mut Effects) -> Remains {
         self.ended = true;
         let mut together = None;
-        if let Some(client_id) = self.durable.take() {
+        if core::mem::take(&mut self.is_durable) {
+            let client_id = Arc::clone(&self.identity.client_id);
             // For the members of Shared Subscriptions that get its messages: either is stored with the other.
             together = fx.together().map(Arc::new);
             fx.record(|| Change::SessionEnded { client_id });
