@@ -105,10 +105,11 @@ impl Site {
         &mut self,
         config: BrokerConfig,
         access: Access,
+        hooks: Hooks,
         contents: Contents,
     ) -> Result<(), RestoreError> {
         let now = at(self.now);
-        self.broker = Broker::restore(config, access, Hooks::default(), 7, now, contents)?;
+        self.broker = Broker::restore(config, access, hooks, 7, now, contents)?;
         let count = self.workers.len();
         self.workers = (0..count)
             .map(|number| Worker::new(&self.broker, now, entropy(number)))

@@ -195,6 +195,11 @@ pub(crate) fn matches(filter: &str, name: &str) -> bool {
     below(&filter, &name)
 }
 
+/// What an embedder is to do with a message, and the Topic Name that it is about.
+pub(crate) fn ordered(topic: &str) -> Option<(&str, &str)> {
+    topic.strip_prefix("hook/")?.split_once('/')
+}
+
 /// The share name with the filter, and the filter, of a Shared Subscription.
 fn shared(filter: &str) -> Option<&str> {
     let rest = filter.strip_prefix("$share/")?;
@@ -572,9 +577,28 @@ impl Model {
         }
     }
 
-    /// PUBLISH from a client. Returns whether it is refused.
-    pub(crate) fn publish(&mut self, client: ClientNumber, identifier: u16, message: Message) -> bool {
-        let refused = !self.may(true, client, &message.topic);
+    /// PUBLISH from a client. Returns whether it is refused. A Topic Name `hook/what/topic` is an order for the embedder.
+    pub(crate) fn publish(&mut self, client: ClientNumber, identifier: u16, mut message: Message) -> bool {
+        let mut refused = !self.may(true, client, &message.topic);
+        if let Some((order, topic)) = ordered(&message.topic) {
+            let topic = topic.to_owned();
+            match order {
+                // Nobody asks whether the client may write there.
+                "rewrite" => message.topic = topic,
+                "publish" => {
+                    refused = true;
+                    self.route(Message {
+                        publisher: None,
+                        topic,
+                        qos: 1,
+                        retain: false,
+                        expires: None,
+                        ..message.clone()
+                    });
+                }
+                _ => refused = true,
+            }
+        }
         let Some(session) = self.sessions.get_mut(&client) else {
             return refused;
         };

@@ -47,10 +47,18 @@ pub(crate) enum Bug {
     StoresNoClearing,
     /// The store does not know that QoS 2 messages have been received.
     StoresNoReceipt,
+    /// The store has nothing of what hooks publish.
+    StoresNoPosts,
+    /// Some of what hooks publish goes nowhere.
+    LosesPosts,
+    /// A hook's Topic Name does not count.
+    IgnoresRewriting,
+    /// A hook's refusal does not count.
+    IgnoresRefusal,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 19] = [
+    pub(crate) const ALL: [Bug; 23] = [
         Bug::LosesQos1,
         Bug::DoublesQos2,
         Bug::SwapsMessages,
@@ -70,6 +78,10 @@ impl Bug {
         Bug::StoresNoRelease,
         Bug::StoresNoClearing,
         Bug::StoresNoReceipt,
+        Bug::StoresNoPosts,
+        Bug::LosesPosts,
+        Bug::IgnoresRewriting,
+        Bug::IgnoresRefusal,
     ];
 
     /// It shows only after a restart.
@@ -82,9 +94,21 @@ impl Bug {
                 | Bug::StoresNoRelease
                 | Bug::StoresNoClearing
                 | Bug::StoresNoReceipt
+                | Bug::StoresNoPosts
+        )
+    }
+
+    /// It shows only where there are hooks.
+    pub(crate) fn is_of_a_hook(self) -> bool {
+        matches!(
+            self,
+            Bug::StoresNoPosts | Bug::LosesPosts | Bug::IgnoresRewriting | Bug::IgnoresRefusal
         )
     }
 }
+
+/// What hooks publish ends with.
+pub(crate) const POSTED: &[u8] = b"posted";
 
 /// At most one bug, and how often it had a chance.
 pub(crate) struct Planted {
@@ -207,6 +231,9 @@ fn distorted(bug: Bug, mut change: Change) -> Option<Change> {
         (Bug::StoresNoRelease, Change::Released { .. })
         | (Bug::StoresNoClearing, Change::RetainedCleared { .. })
         | (Bug::StoresNoReceipt, Change::Received { .. }) => return None,
+        (Bug::StoresNoPosts, Change::Enqueued { message, .. }) if message.payload().ends_with(POSTED) => {
+            return None;
+        }
         _ => {}
     }
     Some(change)

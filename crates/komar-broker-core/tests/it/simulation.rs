@@ -201,13 +201,13 @@ impl Simulation {
         }
         let workers = *random.pick(&[1, 2, 3]);
         config.durable = random.chance(50) || bug.is_some_and(Bug::is_of_the_store);
-        let has_hooks = !config.durable && seed.is_multiple_of(3);
+        let has_hooks = seed.is_multiple_of(3) || bug.is_some_and(Bug::is_of_a_hook);
         let hooks = if has_hooks {
-            hooks::hooks()
+            hooks::hooks(bug)
         } else {
             Hooks::default()
         };
-        let broker = Broker::with_hooks(config.clone(), access(&Denied::new()), hooks, 7);
+        let broker = Broker::with_hooks(config.clone(), access(&Denied::new()), hooks.clone(), 7);
         let mut site = Site::with_broker(broker, workers);
         site.set_order(seed);
         let planted = Planted::new(bug);
@@ -216,7 +216,7 @@ impl Simulation {
             store.shuffle(seed);
             planted.store(&store);
             site.set_store(Box::new(store.clone()));
-            Power::new(store, config)
+            Power::new(store, config, hooks)
         });
         let clients = (0..CLIENTS)
             .map(|number| Client {
@@ -515,7 +515,13 @@ impl Simulation {
             };
             let mut packets = self.new_publishes(client, 3);
             // What is retained in the end would depend on the order.
-            packets.retain(|packet| !matches!(packet, Sent::Publish(_, _, message) if message.retain));
+            // So would what comes first of what hooks publish, which has no other publisher.
+            packets.retain(|packet| match packet {
+                Sent::Publish(_, _, message) => {
+                    !message.retain && !message.topic.starts_with("hook/publish/")
+                }
+                _ => true,
+            });
             self.note(|| format!("c{client}, among others, publishes {packets:?}"));
             for packet in packets {
                 let bytes = self.encode(client, &packet);
@@ -622,7 +628,8 @@ impl Simulation {
         let is_v5 = self.clients[client].is_v5;
         let mut packets = Vec::new();
         for _ in 0..count {
-            let message = self.message(Some(client), is_v5);
+            let mut message = self.message(Some(client), is_v5);
+            self.make_order(&mut message);
             let state = &mut self.clients[client];
             if message.qos == 0 {
                 packets.push(Sent::Publish(0, false, message));

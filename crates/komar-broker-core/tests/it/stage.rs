@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use komar_broker_core::store::Sequence;
-use komar_broker_core::{OverRate, Rate};
+use komar_broker_core::{Hooks, OverRate, Rate};
 use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 use komar_testkit::words::{self, Said};
 use komar_testkit::{DelayedStore, PeerId, Reading, Site};
@@ -182,7 +182,7 @@ impl Stage {
             return Err("a broker that is not durable does not come back".to_owned());
         }
         let contents = self.store.lose_power(Sequence(u64::MAX))?;
-        let restarted = self.site()?.restart(config, access, contents);
+        let restarted = self.site()?.restart(config, access, Hooks::default(), contents);
         restarted.map_err(|error| error.to_string())?;
         self.settle()
     }

@@ -72,6 +72,12 @@ impl DelayedStore {
         self.state().failure = Some(why.to_owned());
     }
 
+    /// Somebody has repaired the disk. What was on its way when it failed may be there or not: see
+    /// [`lose_power`](Self::lose_power).
+    pub fn repair(&self) {
+        self.state().failure = None;
+    }
+
     /// From now on batches arrive out of order: some of them only at the next commit.
     pub fn shuffle(&self, seed: u64) {
         self.state().shuffle = Some(seed | 1);

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use komar_broker_core::BrokerConfig;
 use komar_broker_core::store::{Sequence, Store as _};
+use komar_broker_core::{BrokerConfig, Hooks};
 use komar_testkit::DelayedStore;
 
 use super::{Outcome, Sent, Simulation, access};
@@ -14,6 +14,7 @@ use crate::model::{ClientNumber, Model, Received, Told};
 pub(crate) struct Power {
     pub(crate) store: DelayedStore,
     pub(crate) config: BrokerConfig,
+    hooks: Hooks,
     /// How things stood at the end of each step that may not be durable, oldest first; the first one is.
     moments: VecDeque<Moment>,
     pub(crate) told: Told,
@@ -28,10 +29,11 @@ struct Moment {
 }
 
 impl Power {
-    pub(crate) fn new(store: DelayedStore, config: BrokerConfig) -> Power {
+    pub(crate) fn new(store: DelayedStore, config: BrokerConfig, hooks: Hooks) -> Power {
         Power {
             store,
             config,
+            hooks,
             moments: VecDeque::new(),
             told: Told::default(),
         }
@@ -75,21 +77,57 @@ impl Power {
 }
 
 impl Simulation {
-    /// A step is over: the store may have it, and the power may go.
+    /// A step is over: the store may have it, it may fail, and the power may go.
     pub(super) fn end_step(&mut self) -> Outcome {
-        let Some(power) = &mut self.power else {
+        self.add_moment();
+        if self.power.is_none() {
             return Ok(());
-        };
-        power.moments.push_back(Moment {
-            last: power.store.submitted(),
-            model: self.model.clone(),
-            received: Vec::new(),
-        });
+        }
         match self.random.below(100) {
             0..=19 => self.commit_some(),
             20..=23 => self.lose_power(),
+            24 => self.fail(),
             _ => Ok(()),
         }
+    }
+
+    fn add_moment(&mut self) {
+        if let Some(power) = &mut self.power {
+            power.moments.push_back(Moment {
+                last: power.store.submitted(),
+                model: self.model.clone(),
+                received: Vec::new(),
+            });
+        }
+    }
+
+    /// The store fails. The clients do not know and go on; of all that they are told from now on nothing may rest on what is
+    /// not durable. Then the broker begins again from a disk that has some of it.
+    fn fail(&mut self) -> Outcome {
+        let Some(power) = &self.power else {
+            return Ok(());
+        };
+        let store = power.store.clone();
+        store.fail("no space left on device");
+        self.note(|| "the store fails".to_owned());
+        for _ in 0..self.random.below(8) {
+            let client = self.random.below(self.clients.len());
+            match self.random.below(8) {
+                0..=1 => self.publish(client)?,
+                2 => self.burst()?,
+                3..=4 => self.read(client, 4)?,
+                5 => self.answer(client, 4)?,
+                6 => self.subscribe(client)?,
+                _ => self.hang_up(client)?,
+            }
+            self.check()?;
+            self.add_moment();
+        }
+        for client in 0..self.clients.len() {
+            self.read(client, usize::MAX)?;
+        }
+        store.repair();
+        self.lose_power()
     }
 
     /// Everything becomes durable, and what waited for that happens.
@@ -170,9 +208,12 @@ impl Simulation {
         }
         kept.model.restart(&self.model);
         self.model = kept.model;
-        let restarted = self
-            .site
-            .restart(power.config.clone(), access(&self.model.denied), contents);
+        let restarted = self.site.restart(
+            power.config.clone(),
+            access(&self.model.denied),
+            power.hooks.clone(),
+            contents,
+        );
         restarted.map_err(|error| error.to_string())?;
         for client in 0..self.clients.len() {
             self.clients[client].peer = None;
