@@ -203,9 +203,17 @@ impl<'a> Arguments<'a> {
 
     /// An error about what is not there.
     pub(crate) fn missing(&self, column: u32) -> Problem {
+        let key = ["plugin_opt_", "auth_opt_"]
+            .iter()
+            .find_map(|prefix| self.name.strip_prefix(prefix));
+        let name = match (self.name, key) {
+            ("listener", _) => "listener port",
+            (_, Some(key)) => key,
+            (name, None) => name,
+        };
         Problem {
             kind: ErrorKind::MissingValue {
-                name: self.name.to_owned(),
+                name: name.to_owned(),
             },
             column,
             word: self.name.to_owned(),

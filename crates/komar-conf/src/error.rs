@@ -56,7 +56,7 @@ pub enum Needs {
     Plugin,
 }
 
-/// What is wrong.
+/// What is wrong. Displays as the words that Mosquitto has for it, where it has some, and what helps besides.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs)] // fields: the names of options, and values as written
@@ -65,7 +65,7 @@ pub enum ErrorKind {
     #[error("cannot read '{}': {error}", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
     /// No option has this name.
-    #[error("unknown option '{name}'{}", Nearest(*nearest))]
+    #[error("Unknown configuration variable '{name}'{}", Nearest(*nearest))]
     UnknownOption {
         name: String,
         nearest: Option<&'static str>,
@@ -83,16 +83,16 @@ pub enum ErrorKind {
     #[error("the line contains a byte 0")]
     NulByte,
     /// The option needs a value.
-    #[error("'{name}' has no value")]
+    #[error("Empty '{name}' value in configuration.")]
     MissingValue { name: String },
     /// Not `true`, `false`, `1` or `0`.
-    #[error("'{name}' is true or false, not '{value}'")]
+    #[error("Invalid '{name}' value ({value}). It is true or false")]
     NotBoolean { name: String, value: String },
     /// Not a whole number as C writes it.
-    #[error("'{name}' is a whole number, not '{value}'")]
+    #[error("'{name}' value not a number. It is a whole number, not '{value}'")]
     NotNumber { name: String, value: String },
     /// A number outside of what is allowed.
-    #[error("'{name}' is a number from {minimum} to {maximum}, not {value}")]
+    #[error("{} It is a number from {minimum} to {maximum}, not {value}", OutOfRange { name, value })]
     OutOfRange {
         name: String,
         value: String,
@@ -100,14 +100,14 @@ pub enum ErrorKind {
         maximum: i64,
     },
     /// Not one of the option's words.
-    #[error("'{value}' is not a value of '{name}'{}", Nearest(*nearest))]
+    #[error("Invalid '{name}' value ({value}).{}", NearestWord(*nearest))]
     UnknownWord {
         name: String,
         value: String,
         nearest: Option<&'static str>,
     },
     /// Another value that the option does not take.
-    #[error("'{name}' is {expected}, not '{value}'")]
+    #[error("Invalid '{name}' value ({value}). It is {expected}")]
     InvalidValue {
         name: String,
         value: String,
@@ -117,23 +117,33 @@ pub enum ErrorKind {
     #[error("the value of '{name}' is not UTF-8 without control characters")]
     InvalidText { name: String },
     /// Text that is too long.
-    #[error("the value of '{name}' has {length} bytes, at most {maximum} are allowed")]
+    #[error("'{name}' length must be <= {maximum}. It has {length} bytes")]
     TextTooLong {
         name: String,
         length: usize,
         maximum: usize,
     },
     /// A quoted topic without its second quote.
-    #[error("'{name}' has a quote that is not closed")]
-    UnclosedQuote { name: String },
+    #[error("Missing closing quote in {name} value ({behind}).")]
+    UnclosedQuote {
+        name: String,
+        /// What follows the first blank.
+        behind: String,
+    },
+    /// `mount_point` with a wildcard.
+    #[error("Invalid '{name}' value ({value}). Does it contain a wildcard character?")]
+    Wildcard { name: String, value: String },
+    /// `plugin_opt_` without the name of an option behind it.
+    #[error("Invalid '{name}' config option. The name of the plugin's option follows it without a blank")]
+    PluginOption { name: String },
     /// Given twice, where only once is allowed.
-    #[error("'{name}' is given twice, first at {}:{}", first.file.display(), first.line)]
+    #[error("Duplicate '{name}' value in configuration. It is given first at {}:{}", first.file.display(), first.line)]
     Duplicate { name: String, first: Position },
     /// Given again, where only once is allowed.
     #[error("'{name}' is given a second time")]
     OnlyOnce { name: &'static str },
     /// The option belongs to something that no line before it defines.
-    #[error("'{name}' needs {needs} before it")]
+    #[error("The '{name}' option requires {needs} to be defined first.")]
     Requires { name: String, needs: Needs },
     /// `per_listener_settings true` after an option that it concerns.
     #[error("'per_listener_settings' must stand before '{earlier}'")]
@@ -145,7 +155,7 @@ pub enum ErrorKind {
     #[error("'{name}' needs a 'listener' line before it, or no listener has TLS")]
     TlsWithoutListener { name: &'static str },
     /// `listener 0` without a path.
-    #[error("'listener 0' needs the path of a Unix socket")]
+    #[error("A listener with port 0 must provide a Unix socket path.")]
     UnixPathMissing,
     /// Of two options that need each other, one is missing.
     #[error("'{given}' needs '{missing}' too")]
@@ -171,7 +181,10 @@ pub enum ErrorKind {
     )]
     NeedsIdentity { given: &'static str },
     /// A `connection` that lacks something.
-    #[error("the connection '{bridge}' has no '{missing}'")]
+    #[error(
+        "Invalid bridge configuration: no {} defined. The connection '{bridge}' has no '{missing}'",
+        PartOfBridge(missing)
+    )]
     IncompleteBridge { bridge: String, missing: &'static str },
     /// Two bridges with one local client identifier.
     #[error("the connections '{bridge}' and '{other}' have the same 'local_clientid'")]
@@ -249,16 +262,15 @@ impl fmt::Display for ConfigErrors {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Error: {}", self.kind)?;
+        let text = self.kind.to_string();
+        let end = if text.ends_with(['.', '?']) { "" } else { "." };
         match &self.position {
-            Some(Position { file, line, column }) => {
-                write!(
-                    f,
-                    " (column {column}).\nError found at {}:{line}.",
-                    file.display()
-                )
-            }
-            None => f.write_str("."),
+            Some(Position { file, line, column }) => write!(
+                f,
+                "Error: {text} (column {column}){end}\nError found at {}:{line}.",
+                file.display()
+            ),
+            None => write!(f, "Error: {text}{end}"),
         }
     }
 }
@@ -266,9 +278,9 @@ impl fmt::Display for ConfigError {
 impl fmt::Display for Needs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Needs::Listener => "a 'listener' line",
-            Needs::Bridge => "a 'connection' line",
-            Needs::Plugin => "a 'plugin', 'global_plugin' or 'plugin_load' line",
+            Needs::Listener => "a listener",
+            Needs::Bridge => "a bridge",
+            Needs::Plugin => "plugin/global_plugin/plugin_load",
         })
     }
 }
@@ -282,5 +294,55 @@ impl fmt::Display for Nearest {
             Some(word) => write!(f, "; the nearest known one is '{word}'"),
             None => Ok(()),
         }
+    }
+}
+
+/// The same as a sentence of its own.
+struct NearestWord(Option<&'static str>);
+
+impl fmt::Display for NearestWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(word) => write!(f, " The nearest known one is '{word}'"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Mosquitto's words for a number outside of what is allowed; some options have their own.
+struct OutOfRange<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+impl fmt::Display for OutOfRange<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OutOfRange { name, value } = self;
+        match *name {
+            "max_qos" | "maximum_qos" => f.write_str("'max_qos' must be between 0 and 2 inclusive."),
+            "max_inflight_messages" => f.write_str("'max_inflight_messages' must be <= 65535."),
+            "max_packet_size" => f.write_str("'max_packet_size' must be >= 20."),
+            "max_topic_alias" | "max_topic_alias_broker" => {
+                write!(f, "Invalid '{name}' value in configuration.")
+            }
+            "packet_buffer_size" | "websockets_headers_size" => {
+                f.write_str("Packet buffer size must be between 0 and 65535 inclusive.")
+            }
+            "listener" => write!(f, "Invalid 'port' value ({value})."),
+            _ => write!(f, "Invalid '{name}' value ({value})."),
+        }
+    }
+}
+
+/// What an option of a bridge gives it.
+struct PartOfBridge<'a>(&'a str);
+
+impl fmt::Display for PartOfBridge<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            "address" => "remote addresses",
+            "topic" => "topics",
+            other => other,
+        })
     }
 }

@@ -26,7 +26,7 @@
 //! assert_eq!(errors.errors.len(), 2);
 //! assert_eq!(
 //!     errors.errors[0].to_string(),
-//!     "Error: unknown option 'listner'; the nearest known one is 'listener' (column 1).\n\
+//!     "Error: Unknown configuration variable 'listner'; the nearest known one is 'listener' (column 1).\n\
 //!      Error found at mosquitto.conf:1."
 //! );
 //! # Ok::<(), komar_conf::ConfigErrors>(())

@@ -482,7 +482,10 @@ fn pattern(arguments: &mut Arguments<'_>) -> Result<String, Problem> {
         .filter(|(_, byte)| **byte == b'"')
         .map(|(index, _)| index);
     let (Some(open), Some(close)) = (quotes.next(), quotes.next()) else {
-        return Err(arguments.at(word, |name, _| ErrorKind::UnclosedQuote { name }));
+        let mut words = before;
+        words.next_word();
+        let behind = words.rest().map(|rest| rest.shown()).unwrap_or_default();
+        return Err(arguments.at(word, |name, _| ErrorKind::UnclosedQuote { name, behind }));
     };
     let start = open.saturating_add(1);
     let inside = word.of_line(unread.get(start..close).unwrap_or_default(), 1);

@@ -11,7 +11,7 @@ use crate::directive::Support::{NoEffect, Refused};
 use crate::directive::{Action, Directive, Group, Keyword, Scope, Structure};
 use crate::draft::ListenerDraft;
 use crate::structure;
-use crate::{Protocol, ProtocolVersions, ProxyVersion, RateAction, SocketDomain, WarningKind};
+use crate::{ErrorKind, Protocol, ProtocolVersions, ProxyVersion, RateAction, SocketDomain, WarningKind};
 
 const NO_HTTP: &str = "the HTTP API is not available yet";
 const NO_PSK: &str = "TLS-PSK is not available";
@@ -528,7 +528,7 @@ fn protocol_versions(draft: &mut ListenerDraft, arguments: &mut Arguments<'_>) -
 fn mount_point(draft: &mut ListenerDraft, arguments: &mut Arguments<'_>) -> Result<(), Problem> {
     let (word, text) = arguments.text_word()?;
     if text.contains(['+', '#']) {
-        return Err(arguments.unexpected(word, "the beginning of a topic, without + and #"));
+        return Err(arguments.at(word, |name, value| ErrorKind::Wildcard { name, value }));
     }
     draft.listener.mount_point = Some(text.to_owned());
     Ok(())

@@ -167,10 +167,8 @@ fn plugin_option(draft: &mut PluginDraft, arguments: &mut Arguments<'_>) -> Resu
         .strip_prefix("plugin_opt_")
         .or_else(|| arguments.name.strip_prefix("auth_opt_"));
     let Some(key) = key.filter(|key| !key.is_empty()) else {
-        return Err(arguments.at_name(ErrorKind::InvalidValue {
+        return Err(arguments.at_name(ErrorKind::PluginOption {
             name: arguments.name.to_owned(),
-            value: arguments.name.to_owned(),
-            expected: "followed by the name of an option without a blank",
         }));
     };
     let value = arguments.text()?;
