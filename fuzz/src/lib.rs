@@ -28,6 +28,7 @@ targets! {
     filter,
     websocket,
     proxy,
+    conf,
 }
 
 mod packets;

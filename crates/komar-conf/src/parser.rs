@@ -8,7 +8,7 @@ use crate::arguments::{Apply, Arguments, Problem};
 use crate::directive::{Action, BeforeListener, Directive, Repeat, Support, directive, nearest_name};
 use crate::draft::{Draft, ListenerDraft, PluginDraft, SecurityDraft};
 use crate::error::Needs;
-use crate::lexer::{Line, Word, Words, lines};
+use crate::lexer::{Line, Word, Words, forbidden_character, lines};
 use crate::source::FileSource;
 use crate::{Bridge, ConfigError, ConfigErrors, ErrorKind, Position, Warning, WarningKind};
 
@@ -160,7 +160,9 @@ impl<'a> Parser<'a> {
             }
         }
         let text = std::str::from_utf8(name.bytes).unwrap_or_default();
-        let Some(row) = directive(text) else {
+        // `plugin_opt_` takes any word behind it, but a tab there was meant to separate.
+        let row = directive(text).filter(|_| forbidden_character(text).is_none());
+        let Some(row) = row else {
             return self.unknown(name);
         };
         let mut arguments = Arguments {

@@ -150,7 +150,7 @@ pub(super) fn rows() -> Vec<Directive> {
             Error,
             "message_rate_action",
             "pause",
-            "too many messages: pause (the client is not read), refuse (0x97), or disconnect (0x96)",
+            "too many messages: pause (PINGREQ is not read either), refuse (0x97), disconnect (0x96)",
             Word(RATE_ACTIONS, |draft, word| {
                 draft.listener.rates.action = match word {
                     "refuse" => RateAction::Refuse,
