@@ -111,7 +111,8 @@ pub struct Limits {
     pub maximum_inflight_bytes: Option<usize>,
     /// Messages that wait for a Session beyond those under way. Default: 1000 (`max_queued_messages`).
     pub maximum_queued_messages: Option<usize>,
-    /// Bytes of messages that wait for a Session. Default: none (`max_queued_bytes`).
+    /// Bytes of payloads that wait for a Session beyond those under way; the message that reaches the limit is still kept.
+    /// Default: none (`max_queued_bytes`).
     pub maximum_queued_bytes: Option<usize>,
     /// Bytes of messages that wait for all Sessions together, inbound QoS 2 messages that are not released included. At
     /// the mark the newest are dropped, and a Connection that publishes more at QoS 2 ends. Default: 1 GiB.

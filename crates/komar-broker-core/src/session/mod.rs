@@ -293,13 +293,21 @@ impl SessionState {
         online: bool,
     ) -> Delivered {
         let limits = &config.limits;
-        // As Mosquitto counts: while connected, one more quota of messages may wait.
-        let quota = if online { usize::from(self.send_maximum) } else { 0 };
+        // As Mosquitto counts: while connected, one more quota of messages, and of bytes, may wait.
+        let (quota, quota_bytes) = match online {
+            true => (
+                usize::from(self.send_maximum),
+                limits.maximum_inflight_bytes.unwrap_or(0),
+            ),
+            false => (0, 0),
+        };
         let bounds = Bounds {
             messages: limits
                 .maximum_queued_messages
                 .map(|limit| limit.saturating_add(quota)),
-            bytes: limits.maximum_queued_bytes,
+            payload: limits
+                .maximum_queued_bytes
+                .map(|limit| limit.saturating_add(quota_bytes)),
             total: limits.maximum_total_queued_bytes,
         };
         let queued = delivery.queued(&mut fx.scratch);

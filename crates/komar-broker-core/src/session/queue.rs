@@ -15,6 +15,8 @@ use crate::sync::{AtomicUsize, Ordering};
 pub(crate) struct Queue {
     messages: VecDeque<Queued>,
     bytes: Counted,
+    /// Bytes of their payloads.
+    payload: usize,
     /// How many of them are QoS 0.
     qos0: usize,
     /// None expires before this moment.
@@ -48,6 +50,7 @@ impl Queue {
     /// Adds a message whatever the bounds: it was there before.
     pub(crate) fn restore(&mut self, message: Queued, total: &Arc<AtomicUsize>) {
         self.bytes.add(message.body.len(), total);
+        self.payload = self.payload.saturating_add(message.body.payload_len());
         self.qos0 += usize::from(message.qos == QoS::AtMostOnce);
         let expires = message.body.message().expires;
         if self.messages.is_empty() || expires < self.earliest_expiry {
@@ -61,6 +64,7 @@ impl Queue {
         let Queue {
             messages,
             bytes,
+            payload,
             qos0,
             ..
         } = self;
@@ -68,6 +72,7 @@ impl Queue {
             let kept = keep(message);
             if !kept {
                 bytes.subtract(message.body.len());
+                *payload = payload.saturating_sub(message.body.payload_len());
                 *qos0 -= usize::from(message.qos == QoS::AtMostOnce);
             }
             kept
@@ -77,9 +82,7 @@ impl Queue {
     fn has_room(&self, message: &Queued, bounds: Bounds, total: &AtomicUsize) -> bool {
         let with_it = |bytes: usize| bytes.saturating_add(message.body.len());
         bounds.messages.is_none_or(|limit| self.messages.len() < limit)
-            && bounds
-                .bytes
-                .is_none_or(|limit| with_it(self.bytes.bytes()) <= limit)
+            && bounds.payload.is_none_or(|limit| self.payload < limit)
             && with_it(total.load(Ordering::Relaxed)) <= bounds.total
     }
 
@@ -115,6 +118,7 @@ impl Queue {
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let message = self.messages.pop_front()?;
         self.bytes.subtract(message.body.len());
+        self.payload = self.payload.saturating_sub(message.body.payload_len());
         self.qos0 -= usize::from(message.qos == QoS::AtMostOnce);
         self.full = false;
         Some(message)
@@ -150,7 +154,8 @@ impl Queue {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) messages: Option<usize>,
-    pub(crate) bytes: Option<usize>,
-    /// Of all Sessions.
+    /// As Mosquitto counts: bytes of payloads, and the message that reaches the limit is still taken.
+    pub(crate) payload: Option<usize>,
+    /// Of all Sessions, with what comes with a payload.
     pub(crate) total: usize,
 }
