@@ -26,6 +26,8 @@ pub enum Event {
         clean_start: bool,
         /// Its keep alive in seconds, as agreed; 0 for none.
         keep_alive: u16,
+        /// Whether it says that it is the bridge of another broker: Mosquitto's bit of the protocol level, 3.x only.
+        bridge: bool,
     },
     /// A client was refused.
     Refused {

@@ -26,13 +26,14 @@ pub(crate) fn log(event: &Event) {
             version,
             clean_start,
             keep_alive,
+            bridge,
         } => {
             let level = match version {
                 ProtocolVersion::V3_1 => 3,
                 ProtocolVersion::V3_1_1 => 4,
                 ProtocolVersion::V5 => 5,
             };
-            let clean = u8::from(*clean_start);
+            let (clean, kind) = (u8::from(*clean_start), if *bridge { "bridge" } else { "client" });
             let user = username
                 .as_ref()
                 .map(|name| format!(", u'{}'", printable(name)))
@@ -44,7 +45,7 @@ pub(crate) fn log(event: &Event) {
                 address,
                 client_id,
                 user = username.as_deref().map(printable),
-                "New client connected from {address} as {client_id} (p{level}, c{clean}, k{keep_alive}{user}).",
+                "New {kind} connected from {address} as {client_id} (p{level}, c{clean}, k{keep_alive}{user}).",
             );
         }
         Event::Refused {

@@ -334,6 +334,7 @@ impl Worker {
             version: accepted.version,
             clean_start,
             keep_alive,
+            bridge: accepted.bridge,
         });
         link.certificate = None;
         link.phase = Phase::Established(Box::new(accepted));
