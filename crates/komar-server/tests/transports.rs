@@ -295,6 +295,90 @@ fn a_storm_of_handshakes_is_served_to_its_end() {
     });
 }
 
+/// Many connections at once all get their answer, and a pair is served meanwhile by the same reactor.
+#[test]
+fn a_storm_of_connections_is_served_to_its_end() {
+    const STORM: usize = 300;
+    let server = Server::builder().listener(tcp()).start().unwrap();
+    let address = server.local_addresses()[0];
+    let mut pair = Plain(Client(dial(address)));
+    pair.send(&[&connect('p')[..], SUBSCRIBE].concat());
+    pair.expect(&[CONNACK, SUBACK].concat());
+    let mut storm = Vec::new();
+    for _ in 0..STORM {
+        let mut client = Client(dial(address));
+        // Without an identifier, so that none takes over from another.
+        client.send(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00");
+        storm.push(client);
+        pair.send(&publish(200));
+        pair.expect(&publish(200));
+    }
+    for client in &mut storm {
+        client.expect(CONNACK);
+    }
+    assert_eq!(server.broker().statistics().connected, STORM + 1);
+    server.stop();
+}
+
+/// What comes in single bytes costs its sender only: between any two of them a pair exchanges a message.
+#[test]
+fn single_bytes_delay_nobody() {
+    const SLOW: usize = 50;
+    let server = Server::builder().listener(tcp()).start().unwrap();
+    let address = server.local_addresses()[0];
+    let mut pair = Plain(Client(dial(address)));
+    pair.send(&[&connect('p')[..], SUBSCRIBE].concat());
+    pair.expect(&[CONNACK, SUBACK].concat());
+    let mut slow: Vec<_> = (0..SLOW).map(|_| Client(dial(address))).collect();
+    for byte in b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00" {
+        for client in &mut slow {
+            client.send(&[*byte]);
+        }
+        pair.send(&publish(200));
+        pair.expect(&publish(200));
+    }
+    for client in &mut slow {
+        client.expect(CONNACK);
+    }
+    server.stop();
+}
+
+/// A client that never reads costs itself only: what waits for it is bounded and dropped, others get everything.
+#[test]
+fn who_never_reads_delays_nobody() {
+    const MESSAGES: usize = 400;
+    const LENGTH: usize = 65_536;
+    let mut config = BrokerConfig::default();
+    config.limits.maximum_outbox_bytes = 4 * LENGTH;
+    let server = Server::builder().config(config).listener(tcp()).start().unwrap();
+    let address = server.local_addresses()[0];
+    let mut deaf: Vec<_> = ['a', 'b', 'c']
+        .into_iter()
+        .map(|name| {
+            let mut client = Plain(Client(dial(address)));
+            client.send(&[&connect(name)[..], SUBSCRIBE].concat());
+            client.expect(&[CONNACK, SUBACK].concat());
+            client
+        })
+        .collect();
+    let mut pair = Plain(Client(dial(address)));
+    pair.send(&[&connect('p')[..], SUBSCRIBE].concat());
+    pair.expect(&[CONNACK, SUBACK].concat());
+    for _ in 0..MESSAGES {
+        pair.send(&publish(LENGTH));
+        pair.expect(&publish(LENGTH));
+        // What may wait, one message above it, and what its Connection is being sent.
+        let waiting = server.broker().statistics().waiting_bytes;
+        assert!(waiting <= deaf.len() * 6 * LENGTH, "{waiting} bytes wait");
+    }
+    assert!(server.broker().statistics().dropped_messages > 0);
+    // And they are clients as before, who get what was kept.
+    for client in &mut deaf {
+        client.expect(&publish(LENGTH));
+    }
+    server.stop();
+}
+
 fn certificate() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
