@@ -1,5 +1,7 @@
 //! Certificates of today: version 3, with the names that clients look for. The tutorial has others.
 
+use std::ops::Range;
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
@@ -10,7 +12,8 @@ use crate::broker::Folder;
 
 /// Writes `ca.crt`, and certificates with keys for `broker`, the clients in [`CLIENTS`] and a `stranger`: a client
 /// of another authority with the same name, who calls himself `writer`. `expired-ca.crt` is what it says, and so is
-/// the client `expired`. `device` has names of every kind, `twice` has two common names.
+/// the client `expired`; `early` is not yet valid, `foreign` is of an authority with another name, `self-signed` of
+/// none, `revoked` is nothing special. `device` has names of every kind, `twice` has two common names.
 pub(crate) fn write(folder: &Folder) {
     let authority = Authority::new("interop CA", 2020, 2120);
     folder.write("ca.crt", &authority.certificate);
@@ -24,13 +27,10 @@ pub(crate) fn write(folder: &Folder) {
     for client in CLIENTS {
         authority.issue(folder, client, client, ExtendedKeyUsagePurpose::ClientAuth);
     }
-    authority.issue_until(
-        folder,
-        "expired",
-        "expired",
-        ExtendedKeyUsagePurpose::ClientAuth,
-        2021,
-    );
+    authority.issue(folder, "revoked", "revoked", ExtendedKeyUsagePurpose::ClientAuth);
+    for (name, years) in [("expired", 2020..2021), ("early", 2110..2120)] {
+        authority.issue_for(folder, name, name, ExtendedKeyUsagePurpose::ClientAuth, years);
+    }
     let mut device = params("device", 2020, 2120);
     device.distinguished_name.push(DnType::OrganizationName, "acme");
     device.subject_alt_names = vec![
@@ -49,6 +49,13 @@ pub(crate) fn write(folder: &Folder) {
     authority.write(folder, "twice", &twice);
     let other = Authority::new("interop CA", 2020, 2120);
     other.issue(folder, "stranger", WRITER, ExtendedKeyUsagePurpose::ClientAuth);
+    let foreign = Authority::new("foreign CA", 2020, 2120);
+    foreign.issue(folder, "foreign", "foreign", ExtendedKeyUsagePurpose::ClientAuth);
+    let mut alone = params("self-signed", 2020, 2120);
+    alone.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate().unwrap();
+    folder.write("self-signed.crt", alone.self_signed(&key).unwrap().pem());
+    folder.write("self-signed.key", key.serialize_pem());
     folder.write(
         "expired-ca.crt",
         &Authority::new("expired CA", 2001, 2002).certificate,
@@ -100,18 +107,18 @@ impl Authority {
     }
 
     fn issue(&self, folder: &Folder, file: &str, common_name: &str, usage: ExtendedKeyUsagePurpose) {
-        self.issue_until(folder, file, common_name, usage, 2120);
+        self.issue_for(folder, file, common_name, usage, 2020..2120);
     }
 
-    fn issue_until(
+    fn issue_for(
         &self,
         folder: &Folder,
         file: &str,
         common_name: &str,
         usage: ExtendedKeyUsagePurpose,
-        last_year: i32,
+        years: Range<i32>,
     ) {
-        let mut params = params(common_name, 2020, last_year);
+        let mut params = params(common_name, years.start, years.end);
         params.serial_number = Some(serial_number(file));
         if usage == ExtendedKeyUsagePurpose::ServerAuth {
             let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
