@@ -112,7 +112,11 @@ fn violations() -> String {
         let [name, packet, v5, v3] = fields[..] else {
             panic!("four columns: {fields:?}")
         };
-        let v5 = mosquittos.get(packet).copied().filter(|_| v5 != "-").unwrap_or(v5);
+        let v5 = mosquittos
+            .get(packet)
+            .copied()
+            .filter(|_| v5 != "-")
+            .unwrap_or(v5);
         for (version, word, expected) in [("5.0", "v5", v5), ("3.1.1", "v3", v3)] {
             let end = match expected {
                 "-" => continue,
