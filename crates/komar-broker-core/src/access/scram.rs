@@ -266,6 +266,33 @@ mod tests {
         );
     }
 
+    /// What two sides of another implementation (scramp 1.5.0 for Python) said to each other: a name that has to be escaped, and
+    /// a password that is not ASCII.
+    #[test]
+    fn an_exchange_of_another_implementation() {
+        struct Other;
+        impl ScramCredentials for Other {
+            fn find(&self, username: &str) -> Option<ScramCredential> {
+                let password = "p\u{e4}ssw\u{f6}rd \u{2013} \u{5bc6}\u{7801}";
+                (username == "a,b=c")
+                    .then(|| ScramCredential::derive(password.as_bytes(), b"0123456789abcdef", 5000))
+            }
+        }
+        let scram = Scram::new(Arc::new(Other), [7; 32], 4096);
+        let first = "n,,n=a=2Cb=3Dc,r=CLIENTnonce";
+        let (challenge, message) = scram.challenge(first, "SERVERnonce/1+").unwrap();
+        assert_eq!(
+            message,
+            "r=CLIENTnonceSERVERnonce/1+,s=MDEyMzQ1Njc4OWFiY2RlZg==,i=5000"
+        );
+        assert_eq!(
+            challenge
+                .verify("c=biws,r=CLIENTnonceSERVERnonce/1+,p=9GLypozLcaMptFr5G9nt4HChTqhG5ZU+X5Z+dwAW3EE=")
+                .as_deref(),
+            Some("v=OD89BMqCd+5cNnEpwAoe43rQLIG4l7CJdtKbPa9/AXc=")
+        );
+    }
+
     #[test]
     fn whatever_else_is_said_is_no_proof() {
         let (challenge, _) = scram().challenge(FIRST, NONCE).unwrap();
