@@ -401,6 +401,7 @@ impl Model {
                 }
             }
         }
+        self.forget_shares_without_members();
     }
 
     /// Its receiver, or one that may have been it, is gone.
@@ -575,6 +576,20 @@ impl Model {
                 message.must = false;
             }
         }
+        self.forget_shares_without_members();
+    }
+
+    /// When nobody is subscribed any more, a Shared Subscription is over: who subscribes later makes another one and does not
+    /// inherit what those of the first one did not take. MQTT 5.0 §4.8.2.
+    fn forget_shares_without_members(&mut self) {
+        let sessions = &self.sessions;
+        let is_over = |share: &String| {
+            let mut sessions = sessions.values();
+            !sessions.any(|session| session.subscriptions.contains_key(share))
+        };
+        for message in self.for_groups.iter_mut().filter(|message| message.must) {
+            message.must = !is_over(&message.share);
+        }
     }
 
     /// PUBLISH from a client. Returns whether it is refused. A Topic Name `hook/what/topic` is an order for the embedder.
@@ -685,11 +700,7 @@ impl Model {
                 }
             }
             copies.retain(|(qos, ..)| *qos > 0 || session.connected || settings.queue_qos0);
-            let of_groups = self
-                .for_groups
-                .iter()
-                .filter(|message| session.was_member.contains(&message.share));
-            let open = session.expected.len() + session.held.len() + of_groups.count();
+            let open = open(session, &self.for_groups);
             // In which order the copies come is not said, so there has to be room for the last one.
             let is_full = settings.queued.is_some_and(|limit| open + copies.len() > limit);
             for (qos, retain, mut identifiers) in copies {
@@ -729,6 +740,27 @@ impl Model {
                 holder: None,
                 held_at: 0,
             });
+        }
+    }
+
+    /// The last order of a message that was routed.
+    pub(crate) fn last_order(&self) -> u64 {
+        self.order
+    }
+
+    /// The broker has read what was routed after `order` in an order of its own, so there has to be room for all of it.
+    pub(crate) fn came_in_any_order(&mut self, order: u64) {
+        let Some(limit) = self.settings.queued else {
+            return;
+        };
+        for session in self.sessions.values_mut() {
+            if open(session, &self.for_groups) > limit {
+                let since = session
+                    .expected
+                    .iter_mut()
+                    .filter(|expected| expected.order > order);
+                since.for_each(|expected| expected.must = false);
+            }
         }
     }
 
@@ -1013,6 +1045,14 @@ impl Model {
     }
 }
 
+/// How many messages may be under way to a client or wait for it.
+fn open(session: &Session, for_groups: &[ForGroup]) -> usize {
+    let of_groups = for_groups
+        .iter()
+        .filter(|message| session.was_member.contains(&message.share));
+    session.expected.len() + session.held.len() + of_groups.count()
+}
+
 /// What is in order among itself.
 fn key(expected: &Expected, came: &Received) -> (Option<ClientNumber>, String, u8, Vec<u32>) {
     (
@@ -1105,6 +1145,60 @@ fn which_copy_finds_room_is_not_said() {
     model.disconnect(0, true);
     model.route(message);
     assert_eq!(model.check_end(), Ok(()));
+}
+
+/// Seed 29599, once: the broker read another publisher first.
+#[test]
+fn which_of_a_burst_finds_room_is_not_said() {
+    let (mut model, message) = some(Settings {
+        queued: Some(1),
+        ..PLAIN
+    });
+    model.subscribe(0, "a/b", at(1));
+    model.disconnect(0, true);
+    let before = model.last_order();
+    model.route(message.clone());
+    assert!(model.check_end().is_err(), "the first one finds room");
+    model.route(Message { number: 2, ..message });
+    model.came_in_any_order(before);
+    assert_eq!(model.check_end(), Ok(()));
+}
+
+/// Seeds 12781, 15941, 22813, 26571, once: the last member gave the Subscription up with a message under way and ended after
+/// another one had made a Shared Subscription of that name.
+#[test]
+fn what_a_shared_subscription_that_is_over_leaves_is_nobodys() {
+    for comes_back_in_time in [true, false] {
+        let (mut model, message) = some(PLAIN);
+        let share = "$share/g/a/#";
+        let member = |identifier| Options { identifier, ..at(1) };
+        for client in [1, 2] {
+            model.connect(client, true, false, Some(0), 100, None);
+        }
+        model.subscribe(1, share, member(1));
+        model.route(message.clone());
+        let came = Received {
+            identifier: Some(1),
+            dup: false,
+            qos: 1,
+            retain: false,
+            topic: message.topic.clone(),
+            number: 1,
+            identifiers: vec![1],
+            expiry: None,
+            arrived: 0,
+        };
+        assert_eq!(model.received(1, &came), Ok(()));
+        if comes_back_in_time {
+            model.subscribe(2, share, member(2));
+            model.unsubscribe(1, share);
+        } else {
+            model.unsubscribe(1, share);
+            model.subscribe(2, share, member(2));
+        }
+        model.disconnect(1, true);
+        assert_eq!(model.check_end().is_err(), comes_back_in_time);
+    }
 }
 
 /// Seed 342, once: retained, published again with the same text, and subscribed to before and after that.
