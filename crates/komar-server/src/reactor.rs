@@ -2,10 +2,11 @@
 
 mod accept;
 mod spread;
+mod surplus;
 mod write;
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -85,6 +86,7 @@ pub(crate) struct Listening {
 
 use spread::Window;
 pub(crate) use spread::{Load, Moving};
+use surplus::Surplus;
 
 pub(crate) struct Reactor {
     number: usize,
@@ -99,6 +101,8 @@ pub(crate) struct Reactor {
     accepting: Vec<ListenerId>,
     /// Do not accept before: descriptors have run out.
     accept_after: Option<Instant>,
+    /// Connections above a limit, in the order in which they came.
+    surplus: VecDeque<Surplus>,
     /// That they have run out is in the log.
     accept_failed: bool,
     /// Connections that may have more to read.
@@ -137,6 +141,7 @@ impl Reactor {
             sockets: HashMap::new(),
             accepting: Vec::new(),
             accept_after: None,
+            surplus: VecDeque::new(),
             accept_failed: false,
             reading: Vec::new(),
             over: Vec::new(),
@@ -663,9 +668,13 @@ impl Reactor {
             self.submit(request);
         }
         let wait = self.end_turn();
-        match self.accept_after {
-            Some(after) => {
-                let pause = after.saturating_duration_since(Instant::now());
+        let due = [self.accept_after, self.surplus_until()]
+            .into_iter()
+            .flatten()
+            .min();
+        match due {
+            Some(due) => {
+                let pause = due.saturating_duration_since(Instant::now());
                 Some(wait.map_or(pause, |wait| wait.min(pause)))
             }
             None => wait,

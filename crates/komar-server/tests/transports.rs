@@ -320,6 +320,39 @@ fn a_storm_of_connections_is_served_to_its_end() {
     server.stop();
 }
 
+/// Who comes when another has just left finds its place; who comes when all are taken is refused.
+#[test]
+fn a_place_that_is_left_is_free() {
+    for limited in [
+        Server::builder().listener(tcp().maximum_connections(2)),
+        Server::builder().listener(tcp()).maximum_connections(2),
+    ] {
+        let server = limited.reactors(1).start().unwrap();
+        let address = server.local_addresses()[0];
+        for _ in 0..50 {
+            let mut guests: Vec<_> = (0..2).map(|_| Client(dial(address))).collect();
+            for guest in &mut guests {
+                guest.send(&connect('g'));
+                guest.expect(CONNACK);
+            }
+        }
+        let mut guests: Vec<_> = ['a', 'b'].map(|name| (Client(dial(address)), name)).into();
+        for (guest, name) in &mut guests {
+            guest.send(&connect(*name));
+            guest.expect(CONNACK);
+        }
+        for _ in 0..100 {
+            // The last ones come while as many wait as may wait.
+            guests.push((Client(dial(address)), 'x'));
+        }
+        for (guest, _) in &mut guests[2..] {
+            guest.expect_end();
+        }
+        assert_eq!(server.broker().statistics().connected, 2);
+        server.stop();
+    }
+}
+
 /// What comes in single bytes costs its sender only: between any two of them a pair exchanges a message.
 #[test]
 fn single_bytes_delay_nobody() {

@@ -23,6 +23,7 @@ use crate::transport::socket::{Peer, Socket};
 impl Reactor {
     /// Accepts a few Connections, so that a storm of them leaves time for those that are there.
     pub(super) fn accept(&mut self) {
+        self.admit_surplus();
         if self.accept_after.is_some_and(|after| Instant::now() < after) {
             return;
         }
@@ -42,7 +43,7 @@ impl Reactor {
             };
             let open = Arc::clone(open);
             match socket.accept() {
-                Ok((socket, peer)) => self.place(socket, peer, &open),
+                Ok((socket, peer)) => self.admit(socket, peer, &open),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.accept_failed = false;
                     return false;
@@ -64,8 +65,8 @@ impl Reactor {
         true
     }
 
-    /// Chooses the reactor for a new Connection.
-    fn place(&mut self, socket: Socket, peer: Peer, open: &Arc<OpenListener>) {
+    /// Lets a new Connection in, if it may come and there is room.
+    fn admit(&mut self, socket: Socket, peer: Peer, open: &Arc<OpenListener>) {
         let settings = open.settings();
         if !is_trusted(&settings, &peer) {
             tracing::info!(
@@ -74,26 +75,15 @@ impl Reactor {
             );
             return;
         }
-        let all = self.common.loads.iter().map(|load| load.load(Ordering::Relaxed));
-        if all.sum::<usize>() >= self.common.maximum_connections.load(Ordering::Relaxed) {
-            tracing::info!(
-                target: event_log::NOTICE,
-                "Client connection from {peer} denied: max_connections exceeded (global_max_connections)."
-            );
-            return;
+        match self.take_place(open) {
+            Ok(()) => self.place(socket, peer, open),
+            Err(limit) => self.wait_for_place(socket, peer, open, limit),
         }
-        let count = open.connections.fetch_add(1, Ordering::Relaxed);
-        if settings
-            .maximum_connections
-            .is_some_and(|maximum| count >= maximum)
-        {
-            open.connections.fetch_sub(1, Ordering::Relaxed);
-            tracing::info!(
-                target: event_log::NOTICE,
-                "Client connection from {peer} denied: max_connections exceeded."
-            );
-            return;
-        }
+    }
+
+    /// Chooses the reactor for a Connection that has its place.
+    pub(super) fn place(&mut self, socket: Socket, peer: Peer, open: &Arc<OpenListener>) {
+        let settings = open.settings();
         // Of a proxy's client the address is not known yet.
         let address = settings.proxy.is_none().then(|| peer.address()).flatten();
         let Some(turned_away) = self.is_turned_away(&settings, &peer, |rates, now| {
