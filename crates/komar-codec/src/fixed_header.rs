@@ -217,8 +217,8 @@ pub enum Framing<'a> {
     Complete(Frame<'a>),
     /// The beginning of a packet.
     Incomplete {
-        /// So many bytes more are needed, at the least, before it is worth looking again; at least 1, and exact once
-        /// the fixed header is whole.
+        /// So many bytes more are needed, at the least, before it is worth looking again; at least 1. With them the packet
+        /// is whole, once the fixed header is (but for a CONNECT with flags, whose version is looked at before).
         needed: usize,
     },
 }
@@ -230,9 +230,10 @@ pub enum Framing<'a> {
 ///
 /// # Errors
 ///
-/// As soon as the bytes are there that show it: a reserved packet type, one that is sent in the other direction only,
-/// wrong flags, QoS 3 or DUP at QoS 0 in a PUBLISH (with the first byte; wrong flags of a CONNECT, which 3.1 allows, with
-/// its version); a Remaining Length that is too long, longer than necessary, or announces more than [`DecodeOptions::maximum_packet_size`]. MQTT 5.0 §2.1, MQTT 3.1.1 §2.2.
+/// The same for all pieces in which the bytes may come: a Remaining Length that is too long or longer than necessary, before
+/// anything else; then a reserved packet type, one that is sent in the other direction only, wrong flags, QoS 3 or DUP at QoS 0
+/// in a PUBLISH; then a packet of more than [`DecodeOptions::maximum_packet_size`]. Wrong flags of a CONNECT, which 3.1 allows,
+/// are told with its version, nine bytes behind the fixed header. MQTT 5.0 §2.1, MQTT 3.1.1 §2.2.
 #[inline(always)]
 pub fn frame<'a>(input: &'a [u8], options: &DecodeOptions) -> Result<Framing<'a>, DecodeError> {
     let (header, total) = match short_header(input, options) {
@@ -289,38 +290,36 @@ fn any_header(input: &[u8], options: &DecodeOptions) -> Result<Header, DecodeErr
     let is_right = check_first_byte(*first, options);
     let (length, behind) = match variable_byte_integer(rest) {
         Ok(Some(found)) => found,
-        Ok(None) => match is_right {
-            Err(kind)
-                if kind != DecodeErrorKind::FixedHeaderFlags || packet_type != Some(PacketType::Connect) =>
-            {
-                return Err(error(0, kind));
-            }
-            _ => return Ok(Header::Incomplete { needed: 1 }),
-        },
+        // Nothing is said before the fixed header is whole, so that the pieces in which it comes make no difference.
+        Ok(None) => return Ok(Header::Incomplete { needed: 1 }),
         // Then nothing is known to be a packet, and that comes first.
         Err(kind) => return Err(error(1, kind)),
     };
     let header = input.len().saturating_sub(behind.len());
+    let total = header.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+    let is_connect = packet_type == Some(PacketType::Connect);
     match is_right {
-        Ok(()) => {}
+        Err(DecodeErrorKind::FixedHeaderFlags) if is_connect => {}
         Err(DecodeErrorKind::WrongDirection) if length > 0 && packet_type == Some(PacketType::PingResp) => {
             return Err(error(header, DecodeErrorKind::TrailingBytes));
         }
-        Err(DecodeErrorKind::FixedHeaderFlags) if packet_type == Some(PacketType::Connect) => {
-            // What 3.1 calls unused is ignored; whether it is 3.1 is said behind the fixed header.
-            let mut start = behind.iter().zip(V3_1_START);
-            if usize::try_from(length).is_ok_and(|length| length < V3_1_START.len())
-                || start.any(|(byte, expected)| byte != expected)
-            {
-                return Err(error(0, DecodeErrorKind::FixedHeaderFlags));
-            }
-        }
         Err(kind) => return Err(error(0, kind)),
+        Ok(()) => {}
     }
-    let total = header.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
     // v5 §3.1.2.11.4: the whole packet counts.
     if total > usize::try_from(options.maximum_packet_size).unwrap_or(usize::MAX) {
         return Err(error(1, DecodeErrorKind::PacketTooLarge));
+    }
+    if is_right.is_err() {
+        // What 3.1 calls unused is ignored; whether it is 3.1 is said behind the fixed header.
+        let missing = V3_1_START.len().saturating_sub(behind.len());
+        if total.saturating_sub(header) < V3_1_START.len() || missing == 0 && !behind.starts_with(V3_1_START)
+        {
+            return Err(error(0, DecodeErrorKind::FixedHeaderFlags));
+        }
+        if missing > 0 {
+            return Ok(Header::Incomplete { needed: missing });
+        }
     }
     Ok(Header::Whole {
         // Five at the most.
@@ -484,12 +483,8 @@ impl Framer {
         // Also after an error: the caller may go on with other bytes.
         self.wanted = 0;
         let framing = frame(input, options)?;
-        match framing {
-            // The first byte of a packet is looked at by itself: it may be wrong.
-            Framing::Incomplete { needed } if !input.is_empty() => {
-                self.wanted = input.len().saturating_add(needed);
-            }
-            _ => {}
+        if let Framing::Incomplete { needed } = framing {
+            self.wanted = input.len().saturating_add(needed);
         }
         Ok(framing)
     }
@@ -499,14 +494,21 @@ impl Framer {
 mod tests {
     use super::*;
 
-    /// Also after an empty buffer, where two bytes are missing.
+    /// Flags of a CONNECT are right or wrong once its version is there, however long it says it is.
     #[test]
-    fn a_framer_reports_a_wrong_first_byte_as_soon_as_it_is_there() {
+    fn a_framer_does_not_wait_for_the_rest_of_a_connect_with_wrong_flags() {
         let options = DecodeOptions::new(ProtocolVersion::V5, Role::Server);
         let mut framer = Framer::new();
-        assert_eq!(framer.frame(&[], &options), Ok(Framing::Incomplete { needed: 2 }));
-        assert_eq!(framer.frame(&[0], &options), frame(&[0], &options));
-        assert!(framer.frame(&[0], &options).is_err());
+        let bytes = b"\x11\xFF\x7F\x00\x06MQIsdp\x04";
+        for have in 3..bytes.len() {
+            let needed = bytes.len() - have;
+            assert_eq!(
+                framer.frame(&bytes[..have], &options),
+                Ok(Framing::Incomplete { needed })
+            );
+        }
+        let error = framer.frame(bytes, &options).unwrap_err();
+        assert_eq!(error.kind(), DecodeErrorKind::FixedHeaderFlags);
     }
 
     /// What comes behind an error is looked at from its own beginning.

@@ -615,12 +615,12 @@ fn owned_packets_outlive_the_buffer() {
     assert_eq!(format!("{publish:?}"), format!("{:?}", publish.get()));
     assert_eq!(ping.get(), Packet::PingReq);
 
-    let mut buffer = BytesMut::from(&[0xC0, 0, 0x36][..]);
+    let mut buffer = BytesMut::from(&[0xC0, 0, 0x36, 0][..]);
     let kind = OwnedPublish::split_from(&mut buffer, &options)
         .unwrap_err()
         .kind();
     assert_eq!(kind, DecodeErrorKind::UnexpectedPacketType);
-    assert_eq!(buffer.len(), 3);
+    assert_eq!(buffer.len(), 4);
     assert!(OwnedPacket::split_from(&mut buffer, &options).unwrap().is_some());
     assert!(OwnedPacket::split_from(&mut buffer, &options).is_err());
 }

@@ -51,6 +51,36 @@ fn for_client(version: ProtocolVersion) -> impl Strategy<Value = Packet<'static>
     })
 }
 
+/// Packets with a few bytes replaced, and bytes that look like a fixed header with something behind.
+fn damaged() -> impl Strategy<Value = (ProtocolVersion, Vec<u8>)> {
+    let odd = || prop::sample::select(vec![0_u8, 1, 4, 6, 9, 0x7F, 0x80, 0x81, 0xFF]);
+    let replaced = (
+        packets(),
+        prop::collection::vec((0_usize..12, prop_oneof![odd(), any::<u8>()]), 1..4),
+    )
+        .prop_map(|((version, packet), places)| {
+            let mut bytes = encode(&packet, version);
+            bytes.truncate(300);
+            for (place, byte) in places {
+                if let Some(old) = bytes.get_mut(place) {
+                    *old = byte;
+                }
+            }
+            (version, bytes)
+        });
+    let starts = prop::sample::select(vec![
+        &b"\x00\x06MQIsdp\x03\x02\x00\x00"[..],
+        b"\x00\x04MQTT\x05",
+        b"",
+    ]);
+    let headers =
+        (any::<u8>(), prop::collection::vec(odd(), 0..6), starts).prop_map(|(first, length, start)| {
+            let first = if first < 0x80 { first } else { 0x10 | first & 0x0F };
+            [&[first][..], &length, start].concat()
+        });
+    prop_oneof![replaced, (prop::sample::select(VERSIONS.to_vec()), headers)]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
@@ -111,6 +141,25 @@ proptest! {
             buffer.drain(..begin);
         }
         prop_assert_eq!((found, buffer.len()), (packets.len(), 0));
+    }
+
+    /// Wrong bytes are told the same in whatever pieces they come.
+    #[test]
+    fn a_drip_of_damaged_bytes_is_as_bad_as_the_whole(
+        (version, bytes) in damaged(),
+        limit in prop::sample::select(vec![8_u32, 64, 268_435_455]),
+    ) {
+        for role in [Role::Server, Role::Client] {
+            let options = DecodeOptions { maximum_packet_size: limit, ..DecodeOptions::new(version, role) };
+            let mut framer = Framer::new();
+            let dripped = (1..=bytes.len())
+                .map(|have| framer.frame(&bytes[..have], &options))
+                .find(|framing| !matches!(framing, Ok(Framing::Incomplete { .. })));
+            match frame(&bytes, &options) {
+                Ok(Framing::Incomplete { .. }) => prop_assert_eq!(dripped, None),
+                whole => prop_assert_eq!(dripped, Some(whole)),
+            }
+        }
     }
 
     /// An owned packet is the borrowed one, and is still that when the buffer is gone: the buffer is filled with other
