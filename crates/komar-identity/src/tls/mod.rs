@@ -34,6 +34,7 @@ mod authority;
 mod cipher;
 mod error;
 mod pem;
+mod purpose;
 mod refusal;
 mod revocation;
 mod server;

@@ -23,7 +23,7 @@ use super::revocation::{Issuer, RevocationLists};
 use super::signature::verify_raw;
 use super::undated::{self, UndatedChain};
 use super::version_one::{check_dates, is_version_one, time};
-use super::{TlsError, TlsWarning, version_one};
+use super::{TlsError, TlsWarning, purpose, version_one};
 use crate::Certificate;
 
 /// Most bytes of authority names that are sent to clients as a hint; above it none are sent.
@@ -33,7 +33,7 @@ const MAXIMUM_HINTS: usize = 32 * 1024;
 ///
 /// Certificates of version 3 are verified by webpki. One of version 1 is accepted if a configured authority signed it
 /// directly, and never as an authority itself. Beyond webpki, the authorities' own dates, path lengths and purposes
-/// count, as they do for OpenSSL. Revocation lists are consulted for the client's own certificate; with any list
+/// count, and the key usage and Netscape certificate type of the client's own, as they do for OpenSSL. Revocation lists are consulted for the client's own certificate; with any list
 /// configured, a client whose issuer has no current one is refused.
 #[derive(Debug)]
 pub struct ClientVerifier {
@@ -144,6 +144,7 @@ impl ClientVerifier {
         } else {
             self.verify_chain(leaf, intermediates, now).map_err(translate)?
         };
+        purpose::check_client(&certificate)?;
         self.lists
             .check(&certificate, &issuer, self.algorithms.all, now)?;
         Ok(())
@@ -163,13 +164,6 @@ impl ClientVerifier {
                 },
                 now,
             )?;
-        }
-        let purposes = certificate
-            .inner
-            .extended_key_usage()
-            .map_err(|_| CertificateError::BadEncoding)?;
-        if purposes.is_some_and(|found| !found.value.any && !found.value.client_auth) {
-            return Err(CertificateError::InvalidPurpose);
         }
         Ok(issuer_facts(certificate))
     }

@@ -26,6 +26,22 @@ extendedKeyUsage = clientAuth
 basicConstraints = CA:false
 extendedKeyUsage = serverAuth
 subjectAltName = DNS:localhost,IP:127.0.0.1
+[encipher]
+keyUsage = critical,keyEncipherment
+[sign-lists]
+keyUsage = critical,cRLSign
+[ns-server]
+nsCertType = server
+[ns-both]
+nsCertType = server,client
+[agree]
+keyUsage = critical,keyAgreement
+nsCertType = client
+[sign]
+keyUsage = critical,digitalSignature,keyEncipherment
+[listed-ca]
+basicConstraints = critical,CA:true
+keyUsage = critical,keyCertSign
 [ca]
 default_ca = here
 [here]
@@ -105,6 +121,13 @@ ec wrong-purpose; request wrong-purpose; sign wrong-purpose ca -extfile ca.cnf -
 ec marked-ca; request marked-ca; sign marked-ca ca -extfile ca.cnf -extensions v3_ca
 ec self-signed; root self-signed /CN=self-signed v3_client
 
+# Clients of version 3 by what their keys and they are for
+ec ca-uses; root ca-uses /CN=Uses_CA
+for use in encipher sign-lists ns-server ns-both agree sign; do
+  ec $use; request $use; sign $use ca-uses -extfile ca.cnf -extensions $use
+done
+ec listed-ca; root listed-ca /CN=listed listed-ca
+
 # Intermediates: a real one, one of version 1, and one that its root's path length forbids
 ec sub; request sub; sign sub ca -extfile ca.cnf -extensions v3_sub
 ec of-sub; request of-sub; sign of-sub sub
@@ -135,4 +158,4 @@ openssl ca -config ca.cnf -gencrl -cert same-name.crt -keyfile same-name.key -ou
   -crl_lastupdate 20270301000000Z -crl_nextupdate 21200101000000Z 2>/dev/null
 # The tests need the keys of brokers and clients only.
 rm -r work ca.cnf ca.key same-name.key ca-ec.key unrelated.key short.key sub.key sub-v1.key sub-short.key \
-  eras.key era.key
+  eras.key era.key ca-uses.key

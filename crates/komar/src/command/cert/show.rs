@@ -255,7 +255,9 @@ fn reason(error: &rustls::Error) -> String {
         Cause::Other(inner) => return inner.0.to_string(),
         Cause::UnknownIssuer => "none of these authorities has signed it",
         Cause::BadSignature => "an authority has the issuer's name, but has not signed it",
-        Cause::InvalidPurpose => "its extended key usage is not for TLS clients",
+        Cause::InvalidPurpose => {
+            "its key usage, extended key usage or Netscape certificate type is not for TLS clients"
+        }
         Cause::NotValidYet | Cause::NotValidYetContext { .. } => "it, or its authority, is not valid yet",
         Cause::Expired | Cause::ExpiredContext { .. } => "it, or its authority, has expired",
         Cause::Revoked => "it is revoked",
