@@ -3,6 +3,7 @@
 mod never_deciding;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -136,6 +137,20 @@ pub enum LintKind {
         /// Where it stands, from 1.
         by_line: usize,
     },
+    /// A rule about both kinds of access, of which one rule always decides reading and another one writing.
+    #[error(
+        "this decides nothing: {reading:?} on line {reading_line} decides reading, {writing:?} on line {writing_line} writing"
+    )]
+    DecidedByTwo {
+        /// The rule that decides whether it may be read.
+        reading: Box<str>,
+        /// Where it stands, from 1.
+        reading_line: usize,
+        /// The rule that decides whether it may be written.
+        writing: Box<str>,
+        /// Where it stands, from 1.
+        writing_line: usize,
+    },
     /// The file is too hard: this rule and those behind it were not looked at for whether another always wins. Files with
     /// many thousand filters of many levels can be, in which `+` stands at ever different places.
     #[error(
@@ -179,6 +194,7 @@ impl LintKind {
             Self::WildcardInUserName { .. } => "wildcard-in-user-name",
             Self::Shadowed { .. } => "shadowed",
             Self::Redundant { .. } => "redundant",
+            Self::DecidedByTwo { .. } => "decided-by-two",
             Self::NotCompared { .. } => "not-compared",
             Self::UnknownUser { .. } => "unknown-user",
             Self::EmptyGroup { .. } => "empty-group",
@@ -196,11 +212,9 @@ pub(crate) fn whole_file(file: &AclFile, known_users: Option<&dyn Fn(&str) -> bo
             strangers.map(|(name, line)| Lint::new(line, 1, LintKind::UnknownUser { name: name.into() })),
         );
     }
-    let empty = file
-        .groups
-        .iter()
-        .zip(0_u32..)
-        .filter(|(_, id)| !file.members.iter().any(|(group, _)| group == id));
+    let with_members: BTreeSet<u32> = file.members.iter().map(|(group, _)| *group).collect();
+    let groups = file.groups.iter().zip(0_u32..);
+    let empty = groups.filter(|(_, id)| !with_members.contains(id));
     lints.extend(
         empty.map(|((name, line), _)| Lint::new(line, 1, LintKind::EmptyGroup { name: name.into() })),
     );

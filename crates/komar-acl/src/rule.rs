@@ -85,11 +85,6 @@ impl Effect {
         Self(self.0 | other.0)
     }
 
-    /// Whether it does all that `other` does.
-    pub(crate) const fn includes(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
     pub(crate) const NONE: Self = Self(0);
     pub(crate) const ALL: Self = Self(1 | 2 | 4 | 8);
 

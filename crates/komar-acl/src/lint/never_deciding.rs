@@ -1,6 +1,7 @@
 //! Rules that can never decide: another rule of every list that they are in is always asked before, and says as much or
 //! more.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::Cell;
@@ -9,7 +10,7 @@ use komar_topic::TopicFilter;
 
 use super::{Lint, LintKind, begins_with_placeholder, has_placeholder};
 use crate::compile::Substitution;
-use crate::rule::{AclFile, Effect, Kind, Owner, Rule, Scope};
+use crate::rule::{AclFile, Effect, Kind, Owner, Permission, Rule, Scope};
 use crate::table::Levels;
 use crate::tree::FilterTree;
 
@@ -38,15 +39,32 @@ pub(super) fn find(file: &AclFile, maximum_steps: usize, lints: &mut Vec<Lint>) 
             let rules = rules.len().saturating_sub(number);
             return lints.push(Lint::new(rule.line, 1, LintKind::NotCompared { rules }));
         }
-        let (earlier, shadowing) = if rule.permission.is_deny() {
-            (&mut earlier_denies, None)
+        let earlier = if rule.permission.is_deny() {
+            &mut earlier_denies
         } else {
-            let by = |owner| search.first(&denies, owner, rule);
-            let shadowing = by(*owner).or_else(|| members.common(*owner, by));
-            (&mut earlier_grants, shadowing)
+            &mut earlier_grants
         };
-        let winner = shadowing.or_else(|| search.first(earlier, *owner, rule));
-        lints.extend(winner.map(|winner| Lint::new(rule.line, 1, lost_to(&winner, rule))));
+        let winner = |kinds: &[Kind]| {
+            let by = |owner| search.first(&denies, owner, rule, kinds);
+            let shadowing = match rule.permission.is_deny() {
+                true => None,
+                false => by(*owner).or_else(|| members.common(*owner, by)),
+            };
+            shadowing.or_else(|| search.first(earlier, *owner, rule, kinds))
+        };
+        let lint = match kinds_of(rule) {
+            kinds @ [reading, writing] => winner(kinds).map(|winner| lost_to(&winner, rule)).or_else(|| {
+                let (reading, writing) = (winner(&[*reading])?, winner(&[*writing])?);
+                Some(LintKind::DecidedByTwo {
+                    reading: text(&reading),
+                    reading_line: reading.line,
+                    writing: text(&writing),
+                    writing_line: writing.line,
+                })
+            }),
+            kinds => winner(kinds).map(|winner| lost_to(&winner, rule)),
+        };
+        lints.extend(lint.map(|kind| Lint::new(rule.line, 1, kind)));
         earlier.insert(&rules, number, *owner);
     }
 }
@@ -81,12 +99,13 @@ struct Search<'f> {
 }
 
 impl<'f> Search<'f> {
-    /// The first in a list's tree that always wins over `rule`: mostly the widest.
-    fn first(&self, trees: &ListTrees, owner: Owner, rule: &Rule<'f>) -> Option<Rule<'f>> {
+    /// The first in a list's tree that always wins over `rule` in these kinds of access: mostly the widest.
+    fn first(&self, trees: &ListTrees, owner: Owner, rule: &Rule<'f>, kinds: &[Kind]) -> Option<Rule<'f>> {
         let mut winner = None;
         let mut visit = |number, wanted: &mut Effect| {
-            let wins =
-                |other: &Rule<'f>| always_wins(other, rule) && holds_replaced(self.substitution, other, rule);
+            let wins = |other: &Rule<'f>| {
+                always_wins(other, rule, kinds) && holds_replaced(self.substitution, other, rule)
+            };
             if winner.is_none() {
                 winner = rule_of(self.rules, number).filter(wins);
             }
@@ -151,18 +170,36 @@ impl Members {
     }
 }
 
-/// Whether `other` is asked before `rule` and decides whatever `rule` could.
-fn always_wins(other: &Rule<'_>, rule: &Rule<'_>) -> bool {
-    let wins = match (other.permission.is_deny(), rule.permission.is_deny()) {
-        (true, false) => return covers(other, rule),
-        (false, true) => false,
-        _ => other.line < rule.line && other.permission.effect().includes(rule.permission.effect()),
+/// Whether `other` is asked before `rule` and decides whatever `rule` could in these kinds of access.
+fn always_wins(other: &Rule<'_>, rule: &Rule<'_>, kinds: &[Kind]) -> bool {
+    let effect = other.permission.effect();
+    let (denies, grants) = (other.permission.is_deny(), !other.permission.is_deny());
+    let comes_first = match rule.permission.is_deny() {
+        false => denies || other.line < rule.line,
+        true => denies && other.line < rule.line,
     };
-    wins && TopicFilter::from_checked(other.filter).covers(TopicFilter::from_checked(rule.filter))
+    let decides = |kind: &Kind| (denies && effect.denies(*kind)) || (grants && effect.grants(*kind));
+    // A placeholder is a level like another here: `a/+` covers `a/%u`, `a/%u/#` covers `a/%u/b`.
+    comes_first
+        && kinds.iter().all(decides)
+        && TopicFilter::from_checked(other.filter).covers(TopicFilter::from_checked(rule.filter))
+}
+
+/// Those that a rule is about.
+fn kinds_of(rule: &Rule<'_>) -> &'static [Kind] {
+    match rule.permission {
+        Permission::Read | Permission::ReadDeny => &[Kind::Read],
+        Permission::Write | Permission::WriteDeny => &[Kind::Write],
+        Permission::ReadWrite | Permission::Deny => &[Kind::Read, Kind::Write],
+    }
+}
+
+fn text(rule: &Rule<'_>) -> Box<str> {
+    alloc::format!("{rule}").into()
 }
 
 fn lost_to(winner: &Rule<'_>, rule: &Rule<'_>) -> LintKind {
-    let text = alloc::format!("{winner}").into();
+    let text = text(winner);
     if winner.permission.is_deny() && !rule.permission.is_deny() {
         LintKind::Shadowed {
             deny: text,
@@ -174,15 +211,6 @@ fn lost_to(winner: &Rule<'_>, rule: &Rule<'_>) -> LintKind {
             by_line: winner.line,
         }
     }
-}
-
-fn covers(deny: &Rule<'_>, rule: &Rule<'_>) -> bool {
-    let (forbidden, granted) = (deny.permission.effect(), rule.permission.effect());
-    let all = [Kind::Read, Kind::Write]
-        .iter()
-        .all(|kind| !granted.grants(*kind) || forbidden.denies(*kind));
-    // A placeholder is a level like another here: `a/+` covers `a/%u`, `a/%u/#` covers `a/%u/b`.
-    all && TopicFilter::from_checked(deny.filter).covers(TopicFilter::from_checked(rule.filter))
 }
 
 /// Whether what covers the text of a pattern covers all that comes of it too: text put in anywhere may be several levels,

@@ -100,6 +100,19 @@ fn groups_are_linted_too() {
     assert_eq!(lints("group g\nmember u\ntopic a\n"), [""; 0]);
     assert_eq!(lints("topic readdeny a/#\ntopic read a/b\n"), ["shadowed"]);
     assert_eq!(lints("topic readdeny a/#\ntopic a/b\n"), [""; 0]);
+    let two = ["decided-by-two"];
+    assert_eq!(lints("topic readdeny a/#\ntopic writedeny a/#\ntopic a/b\n"), two);
+    assert_eq!(lints("topic read a/#\ntopic write a/+\ntopic a/b\n"), two);
+    assert_eq!(lints("topic writedeny a/#\ntopic read a/+\ntopic a/b\n"), two);
+    assert_eq!(
+        lints("topic readdeny a/#\ntopic writedeny a/#\ntopic deny a/b\n"),
+        two
+    );
+    assert_eq!(
+        lints("topic readdeny a/#\ntopic writedeny a/c\ntopic a/b\n"),
+        [""; 0]
+    );
+    assert_eq!(lints("topic a/b\ntopic read a/#\ntopic write a/#\n"), [""; 0]);
     assert_eq!(lints("topic writedeny a/#\ntopic read a/b\n"), [""; 0]);
 }
 
