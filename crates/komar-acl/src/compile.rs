@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use crate::decide::{Subject, Verdict};
 use crate::lint::Lint;
 use crate::rule::{AclFile, Kind, Owner, Rule};
+use crate::strict::ReadGrants;
 use crate::substitute::{LevelPattern, TextPattern};
 use crate::table::{Levels, NewRule, RuleTable};
 
@@ -18,7 +19,8 @@ pub struct Options {
     /// Where `%u` and `%c` are replaced. Default: [`Substitution::WholeLevel`].
     pub substitution: Substitution,
     /// Whether a subscription to a filter under which nothing may be read is refused. Default: `false`: as in
-    /// Mosquitto every subscription succeeds, and what may not be read is not delivered.
+    /// Mosquitto every subscription succeeds, and what may not be read is not delivered. A filter is accepted, too, if more
+    /// rules than some hundred would have to be compared with it.
     pub strict_subscribe: bool,
 }
 
@@ -71,6 +73,8 @@ pub struct Acl {
     /// The groups of each user, by number; empty if the file has no members.
     groups: Vec<Vec<u32>>,
     pub(crate) patterns: Patterns,
+    /// For strict subscriptions, and only if they are.
+    pub(crate) read_grants: Option<ReadGrants>,
 }
 
 impl Acl {
@@ -95,14 +99,17 @@ impl Acl {
         }
         let patterns = Patterns::new(lists.of(&file, Owner::Pattern), options.substitution, &mut table);
         let groups = groups_of_users(&file);
-        Self {
+        let mut acl = Self {
             options,
             file,
             lists,
             table,
             groups,
             patterns,
-        }
+            read_grants: None,
+        };
+        acl.read_grants = acl.read_grants();
+        acl
     }
 
     /// What the `topic` rules for this subject that match say about a kind of access.
@@ -137,21 +144,19 @@ impl Acl {
         match &self.patterns {
             Patterns::None => {}
             Patterns::Levels(patterns) => {
-                let list = self
-                    .file
-                    .users()
-                    .len()
-                    .saturating_add(self.file.groups.iter().len())
-                    .saturating_add(1);
-                self.table
-                    .visit(list, levels, &mut verdict.wanted, |found, wanted| {
+                self.table.visit(
+                    self.pattern_list(),
+                    levels,
+                    &mut verdict.wanted,
+                    |found, wanted| {
                         if patterns
                             .get(widen(found.pattern))
                             .is_some_and(|pattern| pattern.fits(subject, levels.text()))
                         {
                             Verdict::hear(kind, found.effect, wanted);
                         }
-                    });
+                    },
+                );
             }
             Patterns::Text(patterns) => {
                 for pattern in patterns {
@@ -162,6 +167,16 @@ impl Acl {
             }
         }
         verdict
+    }
+
+    /// Behind those of everybody else.
+    pub(crate) fn pattern_list(&self) -> usize {
+        let owners = self
+            .file
+            .users()
+            .len()
+            .saturating_add(self.file.groups.iter().len());
+        owners.saturating_add(1)
     }
 
     pub(crate) fn groups_of(&self, user: u32) -> &[u32] {
@@ -291,10 +306,19 @@ impl Lists {
     }
 
     pub(crate) fn of<'f>(&self, file: &'f AclFile, owner: Owner) -> impl Iterator<Item = Rule<'f>> {
+        self.places_of(file, owner).map(|(_, rule)| rule)
+    }
+
+    /// With their places in the order of the file.
+    pub(crate) fn places_of<'f>(
+        &self,
+        file: &'f AclFile,
+        owner: Owner,
+    ) -> impl Iterator<Item = (usize, Rule<'f>)> {
         let start = self.rules.partition_point(|(other, _)| *other < owner);
         let rest = self.rules.get(start..).unwrap_or_default();
         let places = rest.iter().take_while(move |(other, _)| *other == owner);
-        places.filter_map(|(_, place)| file.rule_at(*place))
+        places.filter_map(|(_, place)| Some((*place, file.rule_at(*place)?)))
     }
 }
 

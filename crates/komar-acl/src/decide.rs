@@ -3,12 +3,12 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use komar_topic::{SubscriptionFilter, TopicFilter, TopicName};
+use komar_topic::{TopicFilter, TopicName};
 
-use crate::compile::{Acl, Patterns, Substitution};
+use crate::compile::{Acl, Patterns};
 use crate::rule::{Effect, Kind, Owner, Rule};
 use crate::substitute::expand;
-use crate::table::{Levels, NewRule, RuleTable};
+use crate::table::Levels;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,56 +93,12 @@ impl Acl {
             .unwrap_or(Decision::Deny)
     }
 
-    /// Whether there can be a topic that matches `filter` and that the subject may read.
-    ///
-    /// `filter` is as it stands in SUBSCRIBE (`$share/..` too). `true` if in doubt: only a deny rule
-    /// that covers all of a grant, or all of `filter`, rules it out. Allocates, and looks at all rules of the subject: for a
-    /// SUBSCRIBE, not for a message.
-    #[must_use]
-    pub fn may_read_something_under(&self, subject: Subject<'_>, filter: &str) -> bool {
-        let Some(filter) = received_filter(filter) else {
-            return false;
-        };
-        let lists = self.own_lists(subject);
-        let own_denies = |filter: TopicFilter<'_>| {
-            let levels = Levels::of(filter.as_str());
-            lists.clone().any(|list| denies_all(&self.table, list, &levels))
-        };
-        let own = self.own_rules(subject);
-        let grants = own
-            .iter()
-            .filter(|rule| rule.permission.effect().grants(Kind::Read));
-        if has_readable(grants.map(|rule| rule.filter), own_denies, filter) {
-            return true;
-        }
-        let patterns = self.patterns_of(&subject);
-        let mut table = RuleTable::default();
-        let denies = patterns
-            .iter()
-            .map(|(rule, filter)| (rule.permission.effect(), filter));
-        let denies = denies.filter(|(effect, _)| effect.denies(Kind::Read));
-        table.push_list(denies.map(|(effect, filter)| NewRule {
-            filter,
-            effect,
-            pattern: 0,
-            class: 0,
-        }));
-        // What the own list denies never gets as far as the patterns.
-        let denied = |filter: TopicFilter<'_>| {
-            denies_all(&table, 0, &Levels::of(filter.as_str())) || own_denies(filter)
-        };
-        let grants = patterns
-            .iter()
-            .filter(|(rule, _)| rule.permission.effect().grants(Kind::Read));
-        has_readable(grants.map(|(_, filter)| filter.as_str()), denied, filter)
-    }
-
     /// The patterns as they are for the subject, replaced; none if it is refused by its name.
     pub(crate) fn patterns_of(&self, subject: &Subject<'_>) -> Vec<(Rule<'_>, String)> {
         if has_wildcard_name(subject) {
             return Vec::new();
         }
-        let anywhere = self.options.substitution == Substitution::Anywhere;
+        let anywhere = self.substitutes_anywhere();
         let rules = self.rules_of(Owner::Pattern).into_iter();
         rules
             .filter_map(|rule| Some((rule, expand(rule.filter, subject, anywhere)?)))
@@ -177,15 +133,6 @@ impl Acl {
     pub(crate) fn rules_of(&self, owner: Owner) -> Vec<Rule<'_>> {
         self.lists.of(&self.file, owner).collect()
     }
-}
-
-/// What messages of a subscription match; `None` if nothing can be subscribed to so.
-pub(crate) fn received_filter(filter: &str) -> Option<TopicFilter<'_>> {
-    let filter = match SubscriptionFilter::parse(filter).ok()? {
-        SubscriptionFilter::Plain(filter) => filter,
-        SubscriptionFilter::Shared(shared) => shared.filter(),
-    };
-    (!filter.as_str().starts_with("$share")).then_some(filter)
 }
 
 /// What clients may write below `$SYS`: the state of bridges.
@@ -246,30 +193,4 @@ impl Verdict {
             None
         }
     }
-}
-
-/// Whether one of `grants` overlaps `filter`, and nothing that is known of `denied` rules it out.
-fn has_readable<'a>(
-    mut grants: impl Iterator<Item = &'a str>,
-    denied: impl Fn(TopicFilter<'_>) -> bool,
-    filter: TopicFilter<'_>,
-) -> bool {
-    !denied(filter)
-        && grants.any(|grant| {
-            let grant = TopicFilter::from_checked(grant);
-            grant.overlaps(filter) && !denied(grant)
-        })
-}
-
-/// Whether a rule of this list denies reading whatever the filter `levels` matches.
-///
-/// What covers a filter matches its text, so that the table finds it as if the filter were a name.
-fn denies_all(table: &RuleTable, list: usize, levels: &Levels<'_>) -> bool {
-    let mut wanted = Effect::denial(Kind::Read);
-    table.visit(list, levels, &mut wanted, |found, wanted| {
-        if TopicFilter::from_checked(found.filter).covers(TopicFilter::from_checked(levels.text())) {
-            *wanted = Effect::NONE;
-        }
-    });
-    wanted == Effect::NONE
 }

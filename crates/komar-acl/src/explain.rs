@@ -11,8 +11,9 @@ use core::fmt;
 use komar_topic::{TopicFilter, TopicName};
 
 use crate::compile::{Acl, Patterns, Substitution};
-use crate::decide::{Access, Decision, Subject, has_wildcard_name, is_name, is_reserved, received_filter};
+use crate::decide::{Access, Decision, Subject, has_wildcard_name, is_name, is_reserved};
 use crate::rule::{Kind, Owner, Rule, Scope};
+use crate::strict::{Readable, received_filter};
 use crate::substitute::{LevelPattern, TextPattern};
 
 /// A decision, the rule or principle that made it, and the rules that were looked at on the way.
@@ -50,6 +51,8 @@ pub enum Reason {
     SubscribeIsAllowed,
     /// [`strict_subscribe`](crate::Options::strict_subscribe): whether something under the filter may be read.
     StrictSubscribe,
+    /// The same, but too many rules would have to be compared with the filter: it is accepted.
+    StrictSubscribeInDoubt,
     /// There is a pattern, and the user name contains `+` or `#`.
     WildcardInUserName,
     /// There is a pattern, and the client id contains `+` or `#`.
@@ -126,8 +129,17 @@ impl Acl {
             Access::Read => Kind::Read,
             Access::Write => Kind::Write,
             Access::Subscribe if self.options().strict_subscribe => {
-                considered.extend(self.strict_line(subject, topic));
-                return (self.decide(subject, access, topic), Reason::StrictSubscribe);
+                return match self.readable_under(subject, topic) {
+                    Readable::InDoubt => (Decision::Allow, Reason::StrictSubscribeInDoubt),
+                    Readable::Something => {
+                        considered.extend(self.strict_line(subject, topic));
+                        (Decision::Allow, Reason::StrictSubscribe)
+                    }
+                    Readable::Nothing => {
+                        considered.extend(self.strict_line(subject, topic));
+                        (Decision::Deny, Reason::StrictSubscribe)
+                    }
+                };
             }
             Access::Subscribe | Access::Unsubscribe => return (Decision::Allow, Reason::SubscribeIsAllowed),
         };
@@ -186,37 +198,34 @@ impl Acl {
         let filter = received_filter(filter)?;
         let own = self.own_rules(subject).into_iter();
         let own: Vec<_> = own.map(|rule| (rule, rule.filter.to_owned())).collect();
-        let mut denies = Vec::new();
+        let lists = [own, self.patterns_of(&subject)];
+        let grants_it = |rule: &Rule<'_>| rule.permission.effect().grants(Kind::Read);
+        // Looked up: comparing each with all would take their square.
+        let is_denied = |filter, patterns: bool| {
+            self.own_denies(subject, filter) || (patterns && self.patterns_deny(&subject, filter))
+        };
+        let deny_of = |filter: TopicFilter<'_>| {
+            let denies = |rule: &Rule<'_>| rule.permission.effect().denies(Kind::Read);
+            let mut all = lists.iter().flatten().filter(|(rule, _)| denies(rule));
+            all.find(|(_, deny)| TopicFilter::from_checked(deny).covers(filter))
+                .map(|(rule, _)| Considered::new(rule, Outcome::Denies))
+        };
         let mut lost = None;
-        for list in [own, self.patterns_of(&subject)] {
-            let of_kind = |rule: &Rule<'_>, deny: bool| {
-                let effect = rule.permission.effect();
-                if deny {
-                    effect.denies(Kind::Read)
-                } else {
-                    effect.grants(Kind::Read)
-                }
-            };
-            denies.extend(list.iter().filter(|(rule, _)| of_kind(rule, true)).cloned());
-            let deny_of = |filter: TopicFilter<'_>| {
-                let mut all = denies.iter();
-                all.find(|(_, deny)| TopicFilter::from_checked(deny).covers(filter))
-                    .map(|(rule, _)| *rule)
-            };
-            if let Some(deny) = deny_of(filter) {
-                return Some(Considered::new(&deny, Outcome::Denies));
+        for (list, patterns) in lists.iter().zip([false, true]) {
+            if is_denied(filter, patterns) {
+                return deny_of(filter);
             }
-            for (rule, grant) in list.iter().filter(|(rule, _)| of_kind(rule, false)) {
+            for (rule, grant) in list.iter().filter(|(rule, _)| grants_it(rule)) {
                 let grant = TopicFilter::from_checked(grant);
                 if grant.overlaps(filter) {
-                    match deny_of(grant) {
-                        None => return Some(Considered::new(rule, Outcome::Allows)),
-                        deny => lost = lost.or(deny),
+                    if !is_denied(grant, patterns) {
+                        return Some(Considered::new(rule, Outcome::Allows));
                     }
+                    lost = lost.or(Some(grant));
                 }
             }
         }
-        lost.map(|deny| Considered::new(&deny, Outcome::Denies))
+        lost.and_then(deny_of)
     }
 
     /// One list, denies first.
@@ -363,6 +372,10 @@ impl fmt::Display for Reason {
                 "every subscription is accepted; what may not be read is not delivered"
             }
             Self::StrictSubscribe => "of acl_strict_subscribe: something under the filter must be readable",
+            Self::StrictSubscribeInDoubt => {
+                "too many rules would have to be compared with the filter for acl_strict_subscribe; what may not be read \
+                 is not delivered"
+            }
             Self::WildcardInUserName => "the user name contains + or #, and the file has patterns",
             Self::WildcardInClientId => "the client id contains + or #, and the file has patterns",
             Self::NoSection => "the file has no section for this user and no pattern",

@@ -59,6 +59,7 @@ mod grammar;
 mod lint;
 mod parse;
 mod rule;
+mod strict;
 mod substitute;
 mod table;
 mod tree;

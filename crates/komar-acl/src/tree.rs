@@ -5,6 +5,8 @@
 //! them twice.
 
 use alloc::vec::Vec;
+use core::cell::Cell;
+use core::ops::ControlFlow;
 
 use hashbrown::HashTable;
 
@@ -22,6 +24,9 @@ pub(crate) struct FilterTree {
 
 struct Node {
     plus: u32,
+    /// The last of those with a literal more, and the one before this among those of the node above.
+    child: u32,
+    sibling: u32,
     /// The first of the filters that end here, and of those that have `#` more.
     here: u32,
     multi: u32,
@@ -99,6 +104,57 @@ impl FilterTree {
         walk.entered
     }
 
+    /// Calls `visit` with every rule that may overlap this filter, until it breaks, or until there are no more `steps`:
+    /// entering a node takes one.
+    pub(crate) fn visit_overlapping(
+        &self,
+        root: u32,
+        filter: &str,
+        steps: &Steps,
+        visit: &mut impl FnMut(u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.overlap(root, 0, Some(filter), steps, visit)
+    }
+
+    /// `rest` is what follows the levels behind, if any does. As deep as filters are, 201 levels at the most.
+    fn overlap(
+        &self,
+        number: u32,
+        depth: u16,
+        rest: Option<&str>,
+        steps: &Steps,
+        visit: &mut impl FnMut(u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let Some(node) = self.nodes.get(widen(number)) else {
+            return ControlFlow::Continue(());
+        };
+        steps.take(1)?;
+        self.rules(node.multi).try_for_each(&mut *visit)?;
+        let (level, further) = match rest.map(|rest| rest.split_once('/')) {
+            None => return self.rules(node.here).try_for_each(visit),
+            Some(None) => (rest.unwrap_or_default(), None),
+            Some(Some((level, further))) => (level, Some(further)),
+        };
+        let is_open = level == "#";
+        if is_open {
+            self.rules(node.here).try_for_each(&mut *visit)?;
+        }
+        // Behind `#` everything is below another one.
+        let further = if is_open { rest } else { further };
+        let below = depth.saturating_add(1);
+        self.overlap(node.plus, below, further, steps, visit)?;
+        if !is_open && level != "+" {
+            let next = self.below(number, hash_of(level.as_bytes(), depth));
+            return self.overlap(next, below, further, steps, visit);
+        }
+        let mut next = node.child;
+        while let Some(child) = self.nodes.get(widen(next)) {
+            self.overlap(next, below, further, steps, visit)?;
+            next = child.sibling;
+        }
+        ControlFlow::Continue(())
+    }
+
     /// From a first leaf on.
     fn rules(&self, first: u32) -> impl Iterator<Item = u32> {
         let leaf = |number: u32| self.leaves.get(widen(number));
@@ -109,6 +165,8 @@ impl FilterTree {
         let number = place(self.nodes.len());
         self.nodes.push(Node {
             plus: NONE,
+            child: NONE,
+            sibling: NONE,
             here: NONE,
             multi: NONE,
             effect: Effect::default(),
@@ -142,6 +200,12 @@ impl FilterTree {
             return known;
         }
         let node = self.node();
+        if let Some(above) = self.nodes.get_mut(widen(number)) {
+            let sibling = core::mem::replace(&mut above.child, node);
+            if let Some(new) = self.nodes.get_mut(widen(node)) {
+                new.sibling = sibling;
+            }
+        }
         let key = mix(number.into(), level);
         self.literals
             .insert_unique(key, Literal { key, node }, |literal| literal.key);
@@ -194,6 +258,31 @@ impl<F: FnMut(u32, &mut Effect)> Walk<'_, F> {
         self.tree
             .rules(first)
             .for_each(|rule| (self.visit)(rule, self.wanted));
+    }
+}
+
+/// How much work is left.
+pub(crate) struct Steps(Cell<usize>);
+
+impl Steps {
+    pub(crate) const fn new(most: usize) -> Self {
+        Self(Cell::new(most))
+    }
+
+    /// Breaks if there are not so many.
+    pub(crate) fn take(&self, count: usize) -> ControlFlow<()> {
+        let left = self.0.get();
+        self.0.set(left.saturating_sub(count));
+        if left < count {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn left(&self) -> usize {
+        self.0.get()
     }
 }
 

@@ -163,11 +163,13 @@ fn check(
     let idle = lints.iter().filter(|lint| {
         matches!(
             lint.kind(),
-            LintKind::Shadowed { .. } | LintKind::Redundant { .. }
+            LintKind::Shadowed { .. } | LintKind::Redundant { .. } | LintKind::DecidedByTwo { .. }
         )
     });
     let idle: Vec<usize> = idle.map(Lint::line).collect();
-    let acl = Acl::compile(&file, Options::default().substitution(substitution));
+    let options = Options::default().substitution(substitution);
+    let acl = Acl::compile(&file, options);
+    let strict = Acl::compile(&file, options.strict_subscribe(true));
     for (user, client, write, topic) in questions {
         let question = Question {
             user: user.as_deref(),
@@ -197,6 +199,30 @@ fn check(
                 explanation
             );
         }
+        // What the trees of grants say, and what going through the rules one by one does.
+        for filter in [
+            topic.clone(),
+            format!("{topic}/#"),
+            format!("+/{topic}"),
+            "a/+/#".into(),
+            "+/+".into(),
+        ] {
+            let explanation = strict.explain(subject, Access::Subscribe, &filter);
+            let last = explanation.considered.last().map(|rule| rule.outcome);
+            if explanation.reason != Reason::StrictSubscribeInDoubt {
+                prop_assert_eq!(
+                    explanation.decision.is_allow(),
+                    last == Some(Outcome::Allows),
+                    "{}{}",
+                    text,
+                    explanation
+                );
+            }
+            prop_assert_eq!(
+                strict.decide(subject, Access::Subscribe, &filter),
+                explanation.decision
+            );
+        }
         // Never refused if something under the filter may be read.
         if acl.decide(subject, Access::Read, topic).is_allow() {
             let levels = topic.split('/').collect::<Vec<_>>();
@@ -213,7 +239,7 @@ fn check(
             }
             for filter in wild {
                 prop_assert!(
-                    acl.may_read_something_under(subject, &filter),
+                    strict.may_read_something_under(subject, &filter),
                     "{text}{subject:?} {filter}"
                 );
             }
