@@ -8,6 +8,7 @@ use std::sync::Arc;
 use komar_broker_core::ListenerPolicy;
 use komar_identity::tls::ClientVerifier;
 
+use crate::open_listener::Siblings;
 use crate::rates::{RateLimits, Rates};
 use crate::transport::websocket;
 
@@ -21,6 +22,8 @@ pub struct Listener {
     pub(crate) websocket: Option<Arc<websocket::Settings>>,
     pub(crate) proxy: Option<ProxyProtocol>,
     pub(crate) maximum_connections: Option<usize>,
+    /// Shared with the listeners that the maximum holds for together.
+    pub(crate) siblings: Siblings,
     pub(crate) rates: Option<Arc<Rates>>,
     pub(crate) no_delay: bool,
     /// That it cannot be opened is a warning.
@@ -102,6 +105,7 @@ impl Listener {
             websocket: None,
             proxy: None,
             maximum_connections: None,
+            siblings: Siblings::default(),
             rates: None,
             no_delay: true,
             optional: false,
@@ -147,7 +151,8 @@ impl Listener {
         self
     }
 
-    /// Connections at a time; more are closed at once. Default: no limit (`max_connections`).
+    /// Connections at a time; more are closed at once. Copies of this listener share the bound, as do the addresses of one
+    /// `listener` of a configuration file. Default: no limit (`max_connections`).
     #[must_use]
     pub fn maximum_connections(mut self, maximum: usize) -> Listener {
         self.maximum_connections = Some(maximum);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use komar_broker_core::{ListenerId, ListenerPolicy};
 use komar_identity::tls::ClientVerifier;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::listener::{ListenAddress, Listener, ProxyProtocol};
 use crate::rates::Rates;
@@ -19,9 +19,25 @@ pub(crate) struct OpenListener {
     pub(crate) asked: ListenAddress,
     /// Where it listens, with the port that was chosen.
     pub(crate) local: ListenAddress,
-    pub(crate) connections: AtomicUsize,
+    pub(crate) connections: Arc<AtomicUsize>,
     closed: AtomicBool,
     settings: RwLock<Arc<ListenerSettings>>,
+}
+
+/// How many Connections there are on each socket of one listener of the configuration, which has one for each address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Siblings(Arc<Mutex<Vec<Arc<AtomicUsize>>>>);
+
+impl Siblings {
+    pub(crate) fn join(&self, connections: &Arc<AtomicUsize>) {
+        self.0.lock().push(Arc::clone(connections));
+    }
+
+    /// On all of them.
+    pub(crate) fn connections(&self) -> usize {
+        let counts = self.0.lock();
+        counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
 }
 
 /// What is asked of clients.
@@ -31,21 +47,28 @@ pub(crate) struct ListenerSettings {
     pub(crate) client_verifier: Option<Arc<ClientVerifier>>,
     pub(crate) websocket: Option<Arc<websocket::Settings>>,
     pub(crate) proxy: Option<ProxyProtocol>,
-    pub(crate) maximum_connections: Option<usize>,
+    maximum_connections: Option<usize>,
+    siblings: Siblings,
     pub(crate) rates: Option<Arc<Rates>>,
     pub(crate) no_delay: bool,
 }
 
 impl OpenListener {
     pub(crate) fn new(id: ListenerId, local: ListenAddress, wanted: Listener) -> OpenListener {
+        let connections = Arc::default();
         OpenListener {
             id,
             asked: wanted.address.clone(),
             local,
-            connections: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
-            settings: RwLock::new(Arc::new(ListenerSettings::new(id, wanted))),
+            settings: RwLock::new(Arc::new(ListenerSettings::new(id, wanted, &connections))),
+            connections,
         }
+    }
+
+    /// What `wanted` asks of this one's clients.
+    pub(crate) fn settings_of(&self, wanted: Listener) -> ListenerSettings {
+        ListenerSettings::new(self.id, wanted, &self.connections)
     }
 
     /// What holds now.
@@ -69,7 +92,8 @@ impl OpenListener {
 }
 
 impl ListenerSettings {
-    pub(crate) fn new(id: ListenerId, wanted: Listener) -> ListenerSettings {
+    fn new(id: ListenerId, wanted: Listener, connections: &Arc<AtomicUsize>) -> ListenerSettings {
+        wanted.siblings.join(connections);
         let mut policy = wanted.policy;
         policy.id = id;
         ListenerSettings {
@@ -79,9 +103,16 @@ impl ListenerSettings {
             websocket: wanted.websocket,
             proxy: wanted.proxy,
             maximum_connections: wanted.maximum_connections,
+            siblings: wanted.siblings,
             rates: wanted.rates,
             no_delay: wanted.no_delay,
         }
+    }
+
+    /// Whether there is room for one Connection more.
+    pub(crate) fn has_room(&self) -> bool {
+        let maximum = self.maximum_connections;
+        maximum.is_none_or(|maximum| self.siblings.connections() < maximum)
     }
 
     /// Whether Connections that came in under `self` could come in the same way under `new`: what they speak before MQTT

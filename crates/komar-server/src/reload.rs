@@ -117,7 +117,8 @@ impl Server {
             if let Some(place) = left.iter().position(|open| open.asked == listener.address) {
                 let same = left.remove(place);
                 ids.push(same.id);
-                kept.push((Arc::clone(&same), ListenerSettings::new(same.id, listener)));
+                let settings = same.settings_of(listener);
+                kept.push((Arc::clone(&same), settings));
                 all.push(same);
                 continue;
             }

@@ -45,12 +45,11 @@ impl Reactor {
         if all.sum::<usize>() >= self.common.maximum_connections.load(Ordering::Relaxed) {
             return Err(Limit::Server);
         }
-        let count = listener.connections.fetch_add(1, Ordering::Relaxed);
-        let maximum = listener.settings().maximum_connections;
-        if maximum.is_some_and(|maximum| count >= maximum) {
-            listener.connections.fetch_sub(1, Ordering::Relaxed);
+        // Only one reactor accepts: nobody takes the place in between.
+        if !listener.settings().has_room() {
             return Err(Limit::Listener);
         }
+        listener.connections.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

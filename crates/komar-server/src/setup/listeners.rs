@@ -10,6 +10,7 @@ use komar_conf::{
 
 use super::{ListenerSummary, SetupError, identity, tls};
 use crate::listener::{Listener, ProxyProtocol, ProxyVersion, WebSocketOptions};
+use crate::open_listener::Siblings;
 use crate::rates::{RateLimits, Rates};
 
 /// The sockets of one `listener`: one for each address that it stands for.
@@ -39,6 +40,7 @@ pub(super) fn open(
         maximum_head: limits.packet_buffer_size.into(),
     });
     let (proxy, rates) = (proxy(given), Rates::of(&rates(given)));
+    let siblings = Siblings::default();
     for listener in &mut listeners {
         *listener = listener.clone().policy(policy.clone()).no_delay(no_delay);
         if let Some(options) = &websocket {
@@ -50,6 +52,7 @@ pub(super) fn open(
         }
         listener.proxy.clone_from(&proxy);
         listener.rates.clone_from(&rates);
+        listener.siblings = siblings.clone();
         listener.maximum_connections = given
             .max_connections
             .and_then(|maximum| usize::try_from(maximum).ok());

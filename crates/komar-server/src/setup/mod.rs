@@ -133,6 +133,23 @@ fn broker_config(config: &Config) -> BrokerConfig {
 mod tests {
     use super::*;
 
+    /// Not every machine has addresses of both families.
+    #[test]
+    fn max_connections_holds_for_all_addresses_of_a_listener() {
+        let text = "listener 1883\nmax_connections 3\nlistener 1884\n";
+        let loaded = komar_conf::parse_str(text, "mosquitto.conf").unwrap();
+        let setup = prepare(&loaded.config).unwrap();
+        let listeners = setup.builder.listeners();
+        for (listener, connections) in listeners.iter().zip([1, 2, 4, 8]) {
+            listener.siblings.join(&std::sync::Arc::new(connections.into()));
+        }
+        let counts: Vec<usize> = listeners
+            .iter()
+            .map(|listener| listener.siblings.connections())
+            .collect();
+        assert_eq!(counts, [3, 3, 12, 12]);
+    }
+
     /// No client sees this from outside.
     #[test]
     fn small_packets_are_sent_at_once_unless_switched_off() {
