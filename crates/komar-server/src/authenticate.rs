@@ -28,22 +28,28 @@ struct Waiting {
     requests: VecDeque<PasswordRequest>,
     /// Calls of `submit` since those of closed Connections were sorted out.
     submitted: usize,
+    /// For each thread, whether it is within a check.
+    checking: Vec<bool>,
     stopped: bool,
 }
 
 impl PasswordPool {
     pub(crate) fn start(threads: usize, maximum: usize, deliver: Deliver) -> std::io::Result<PasswordPool> {
+        let threads = threads.max(1);
         let queue = Arc::new(Queue {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Waiting {
+                checking: vec![false; threads],
+                ..Waiting::default()
+            }),
             maximum,
             arrived: Condvar::new(),
         });
-        let threads = (0..threads.max(1))
+        let threads = (0..threads)
             .map(|number| {
                 let (queue, deliver) = (Arc::clone(&queue), Arc::clone(&deliver));
                 std::thread::Builder::new()
                     .name(format!("komar-password-{number}"))
-                    .spawn(move || run(&queue, &deliver))
+                    .spawn(move || run(number, &queue, &deliver))
             })
             .collect::<Result<_, _>>()?;
         Ok(PasswordPool { queue, threads })
@@ -68,24 +74,35 @@ impl PasswordPool {
 }
 
 impl Drop for PasswordPool {
+    /// Threads within a check, which takes as long as the hash asks for, end by themselves: nobody wants their verdict any
+    /// more, and the end of the process must not wait for it.
     fn drop(&mut self) {
-        {
+        let checking = {
             let mut waiting = self.queue.waiting.lock();
             waiting.stopped = true;
             waiting.requests.clear();
-        }
+            core::mem::take(&mut waiting.checking)
+        };
         self.queue.arrived.notify_all();
-        for thread in self.threads.drain(..) {
-            // A check that panicked has been reported by its thread; there is nothing to add.
-            let _ = thread.join();
+        for (thread, checking) in self.threads.drain(..).zip(checking) {
+            if !checking {
+                // One that panicked has been reported by its thread; there is nothing to add.
+                let _ = thread.join();
+            }
         }
     }
 }
 
-fn run(queue: &Queue, deliver: &Deliver) {
+fn run(number: usize, queue: &Queue, deliver: &Deliver) {
+    let note = |waiting: &mut Waiting, checking| {
+        if let Some(noted) = waiting.checking.get_mut(number) {
+            *noted = checking;
+        }
+    };
     loop {
         let request = {
             let mut waiting = queue.waiting.lock();
+            note(&mut waiting, false);
             loop {
                 if waiting.stopped {
                     return;
@@ -96,6 +113,7 @@ fn run(queue: &Queue, deliver: &Deliver) {
                     if !request.outbox.is_open() {
                         continue;
                     }
+                    note(&mut waiting, true);
                     break request;
                 }
                 queue.arrived.wait(&mut waiting);
@@ -124,6 +142,30 @@ mod tests {
             outbox: Arc::clone(link.outbox()),
             check: PasswordFile::parse(b"").unwrap().check("nobody", b"secret"),
         }
+    }
+
+    #[test]
+    fn an_end_does_not_wait_for_a_check() {
+        let broker = Broker::new(BrokerConfig::default(), Access::allow_all(), 1);
+        let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+        let link = worker.open(Box::new(()), &Arc::new(ListenerPolicy::default()));
+        let (verdict, verdicts) = mpsc::sync_channel(0);
+        let deliver: Deliver = Arc::new(move |outbox, _| drop(verdict.send(outbox)));
+        let pool = PasswordPool::start(2, 10, deliver).unwrap();
+        pool.submit(request(&link)).unwrap();
+        while !pool.queue.waiting.lock().requests.is_empty() {
+            std::thread::yield_now();
+        }
+        // One thread is busy until its verdict is taken, the other one has nothing to do.
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || {
+            drop(pool);
+            ended.send(())
+        });
+        end.recv_timeout(Duration::from_secs(60)).unwrap();
+        let outbox = verdicts.recv().unwrap();
+        assert!(Arc::ptr_eq(&outbox, link.outbox()));
+        assert!(verdicts.recv().is_err(), "the thread has ended");
     }
 
     /// Were those checked too, one that tries again would never be reached: a storm of logins would not end.

@@ -204,7 +204,8 @@ impl Server {
         &self.common.mailboxes[0]
     }
 
-    /// Stops in order: Will Messages are published, Connections closed, threads ended.
+    /// Stops in order: Will Messages are published, Connections closed, threads ended. A thread that checks a password ends
+    /// with its check, which is not waited for.
     pub fn stop(mut self) {
         self.end();
     }
