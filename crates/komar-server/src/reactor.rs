@@ -56,6 +56,8 @@ pub(crate) struct Common {
     pub(crate) turned_away: Arc<AtomicU64>,
     /// Of all listeners together.
     pub(crate) maximum_connections: AtomicUsize,
+    /// Of each reactor.
+    pub(crate) maximum_handshake_bytes: usize,
     pub(crate) passwords: PasswordPool,
     /// `None`: nothing survives.
     pub(crate) store: Option<Arc<dyn Store>>,
@@ -109,6 +111,8 @@ pub(crate) struct Reactor {
     reading: Vec<usize>,
     /// Connections that are over; taken out at the end of the turn, so that no event of the turn meets a successor.
     over: Vec<(usize, CloseCause)>,
+    /// Memory that unfinished messages of TLS handshakes take.
+    handshake_bytes: usize,
     buffer: Box<[u8]>,
     scratch: Scratch,
     letters: Vec<Mail>,
@@ -145,6 +149,7 @@ impl Reactor {
             accept_failed: false,
             reading: Vec::new(),
             over: Vec::new(),
+            handshake_bytes: 0,
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             scratch: Scratch::default(),
             letters: Vec::new(),
@@ -570,7 +575,11 @@ impl Reactor {
             self.worker.input(&mut connection.link, bytes);
             return true;
         };
+        let held = layers.handshake_bytes();
         let arrived = layers.receive(&connection.socket, bytes, &mut self.scratch);
+        let holds = layers.handshake_bytes();
+        self.handshake_bytes = self.handshake_bytes - held + holds;
+        let too_many = holds > held && self.handshake_bytes > self.common.maximum_handshake_bytes;
         if arrived.handshake_done
             && let Some(tls) = layers.tls()
         {
@@ -585,6 +594,7 @@ impl Reactor {
         }
         self.scratch.shrink();
         let (what, error): (_, &dyn core::fmt::Display) = match &arrived.end {
+            None if too_many => ("TLS", &"too many unfinished handshakes"),
             None => return true,
             Some(End::Closed) => {
                 self.over.push((key, CloseCause::ConnectionClosed));
@@ -694,6 +704,9 @@ impl Reactor {
                 continue;
             };
             self.worker.close(&mut connection.link, cause);
+            if let Some(layers) = &connection.layers {
+                self.handshake_bytes -= layers.handshake_bytes();
+            }
             self.common.loads[self.number].fetch_sub(1, Ordering::Relaxed);
             connection.listener.connections.fetch_sub(1, Ordering::Relaxed);
             // An Outbox may outlive its Connection in a Session's or another thread's hands, and the socket with it.

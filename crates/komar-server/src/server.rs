@@ -77,6 +77,7 @@ pub struct ServerBuilder {
     placement: Placement,
     password_threads: usize,
     maximum_connections: usize,
+    maximum_handshake_bytes: usize,
     inherited: InheritedSockets,
     maximum_waiting_logins: usize,
     sys_interval: Option<Duration>,
@@ -131,6 +132,7 @@ impl Server {
             placement: Placement::default(),
             password_threads: 1,
             maximum_connections: usize::MAX,
+            maximum_handshake_bytes: MAXIMUM_HANDSHAKE_BYTES,
             inherited: InheritedSockets::default(),
             maximum_waiting_logins: MAXIMUM_WAITING_LOGINS,
             sys_interval: None,
@@ -313,6 +315,17 @@ impl ServerBuilder {
         self
     }
 
+    /// Memory that unfinished messages of TLS handshakes may take, in bytes, for each reactor; whoever sends more is closed.
+    /// Default: 16 MiB.
+    ///
+    /// A handshake's messages mostly arrive whole and take nothing. A ClientHello has at most 16 KiB, and what follows it 64
+    /// KiB.
+    #[must_use]
+    pub fn maximum_handshake_bytes(mut self, maximum: usize) -> Self {
+        self.maximum_handshake_bytes = maximum;
+        self
+    }
+
     /// Listening sockets that the process was started with: listeners take them instead of opening their own. Default:
     /// none.
     #[must_use]
@@ -461,6 +474,7 @@ impl ServerBuilder {
             placed: AtomicUsize::new(0),
             turned_away: Arc::default(),
             maximum_connections: AtomicUsize::new(self.maximum_connections),
+            maximum_handshake_bytes: self.maximum_handshake_bytes,
             passwords,
             started,
         });
@@ -515,6 +529,9 @@ fn random_u64() -> Result<u64, StartError> {
     getrandom::fill(&mut bytes).map_err(|error| StartError::Entropy(error.to_string()))?;
     Ok(u64::from_ne_bytes(bytes))
 }
+
+/// As many ClientHellos of full length as no storm of honest clients leaves unfinished at a time.
+const MAXIMUM_HANDSHAKE_BYTES: usize = 16 << 20;
 
 /// Fills from the system's source, which has answered once at the start and then always answers.
 fn fill_random(bytes: &mut [u8]) {

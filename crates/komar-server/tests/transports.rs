@@ -249,6 +249,59 @@ fn slow_beginners_are_closed() {
     }
 }
 
+#[test]
+fn copies_of_a_listener_share_their_maximum() {
+    let listener = tcp().maximum_connections(2);
+    let server = Server::builder()
+        .listener(listener.clone())
+        .listener(listener)
+        .start()
+        .unwrap();
+    let addresses = server.local_addresses();
+    let mut clients = Vec::new();
+    for (address, client_id) in addresses.iter().zip(['a', 'b']) {
+        let mut client = Client(dial(*address));
+        client.send(&connect(client_id));
+        client.expect(CONNACK);
+        clients.push(client);
+    }
+    for address in addresses {
+        Client(dial(address)).expect_end();
+    }
+}
+
+/// What is not whole of a ClientHello is kept only as long as all of them together are not too much; clients that shake
+/// hands as usual do not notice.
+#[test]
+fn unfinished_handshakes_are_bounded() {
+    /// The first 12,005 bytes of a ClientHello of 15,000.
+    fn begin(address: SocketAddr) -> Client<TcpStream> {
+        let mut client = Client(dial(address));
+        client.send(&[&b"\x16\x03\x01\x2e\xe0\x01\x00\x3a\x98"[..], &[0; 11_996]].concat());
+        client
+    }
+    let (certificate, key) = certificate();
+    let server = Server::builder()
+        .maximum_handshake_bytes(16 << 10)
+        .listener(tcp().tls(server_tls(certificate.clone(), key)))
+        .start()
+        .unwrap();
+    let address = server.local_addresses()[0];
+    let mut first = begin(address);
+    begin(address).expect_end();
+    let mut usual = Client(tls_client(address, certificate));
+    usual.send(&connect('u'));
+    usual.expect(CONNACK);
+    // An alert within a message is one of the many ways in which it can go wrong.
+    first.send(b"\x15\x03\x03\x00\x02\x01\x5a");
+    first.expect(b"\x15\x03\x03\x00\x02\x02\x0a");
+    first.expect_end();
+    // There is room again.
+    let mut second = begin(address);
+    second.send(b"\x15\x03\x03\x00\x02\x01\x5a");
+    second.expect(b"\x15\x03\x03\x00\x02\x02\x0a");
+}
+
 /// Many handshakes at once all come to their end, and a plain pair is served meanwhile by the same reactor.
 #[test]
 fn a_storm_of_handshakes_is_served_to_its_end() {
@@ -430,6 +483,24 @@ fn server_tls(
         .with_single_cert(vec![certificate], key)
         .unwrap();
     Arc::new(config)
+}
+
+/// A client that trusts this certificate.
+fn tls_client(
+    address: SocketAddr,
+    trusted: CertificateDer<'static>,
+) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    rustls::StreamOwned::new(session, dial(address))
 }
 
 fn dial(address: SocketAddr) -> TcpStream {

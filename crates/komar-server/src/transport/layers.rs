@@ -88,6 +88,11 @@ impl Layers {
         self.tls.as_ref().is_some_and(Tls::is_handshaking)
     }
 
+    /// Memory that an unfinished message of a TLS handshake takes.
+    pub(crate) fn handshake_bytes(&self) -> usize {
+        self.tls.as_ref().map_or(0, Tls::handshake_bytes)
+    }
+
     /// Whether nothing is left to be agreed on before MQTT begins.
     pub(crate) fn is_settled(&self) -> bool {
         !self.awaits_proxy_header() && !self.is_handshaking()

@@ -220,6 +220,15 @@ impl Tls {
         matches!(self.phase, Phase::New | Phase::Handshaking)
     }
 
+    /// Memory that an unfinished handshake message takes.
+    pub(crate) fn handshake_bytes(&self) -> usize {
+        if self.is_handshaking() {
+            self.kept.capacity()
+        } else {
+            0
+        }
+    }
+
     /// The client's own certificate (DER), verified; `None` before the end of the handshake or if none was
     /// asked for.
     ///
@@ -258,6 +267,10 @@ impl Tls {
         plaintext: &mut Vec<u8>,
         outgoing: &mut Vec<u8>,
     ) -> Result<Phase, TlsError> {
+        // Whoever has sent a ClientHello waits for the answer, so that all there is belongs to it.
+        if !self.answered && self.kept.len().saturating_add(ciphertext.len()) > HELLO_MAX {
+            return Err(TlsError::HandshakeTooLarge { limit: HELLO_MAX });
+        }
         let mut rest = ciphertext;
         while !self.kept.is_empty() && !rest.is_empty() {
             let incomplete = self.kept.get(self.settled..).unwrap_or_default();
@@ -606,6 +619,9 @@ const RECORD_OVERHEAD: usize = RECORD_HEADER + 8 + 1 + 16;
 /// Bytes of whole records kept for one handshake message (a long chain of client certificates): as much as
 /// rustls accepts in a message, headers included.
 const HANDSHAKE_KEPT_MAX: usize = 0xffff;
+/// Longest ClientHello, with the headers of its records: ten times what clients send that offer keys of post-quantum
+/// methods. Nothing is known of the client by then.
+const HELLO_MAX: usize = 16 * 1024;
 const HANDSHAKE_RECORD: u8 = 0x16;
 const ALERT_RECORD: u8 = 0x15;
 const ALERT_FATAL: u8 = 2;

@@ -106,6 +106,13 @@ fn no_common_version_is_told() {
 fn what_is_not_a_handshake_gets_an_alert() {
     let oversized = fragmented_handshake(0xff_ffff, 4);
     let dripped = fragmented_handshake(0xfff0, 12_000);
+    let long = [
+        &[22, 3, 1, 0x40, 0, 1, 0, 0x60, 0][..],
+        &[0; 0x3ffc],
+        &[22, 3, 1, 0x20, 4],
+        &[0; 0x2004],
+    ]
+    .concat();
     let mut interleaved = fragmented_handshake(100, 8);
     interleaved.extend([ALERT_RECORD, 3, 3, 0, 2, 1, 90]);
     let connect = b"\x10\x0e\0\x04MQTT\x04\x02\0<\0\x02ab";
@@ -135,7 +142,13 @@ fn what_is_not_a_handshake_gets_an_alert() {
         (&oversized, "HandshakePayloadTooLarge", decode_error),
         (
             &dripped,
-            "handshake message needs more than 65535 bytes",
+            "handshake message needs more than 16384 bytes",
+            decode_error,
+        ),
+        // As long as it is, it would be a message that is allowed.
+        (
+            &long,
+            "handshake message needs more than 16384 bytes",
             decode_error,
         ),
         (&interleaved, "MessageInterleaved", unexpected),
