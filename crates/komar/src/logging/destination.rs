@@ -72,13 +72,30 @@ impl Destination {
     }
 }
 
+/// Opens a file, or makes it. What is no file, a pipe for example, is an error: it could make the broker wait.
 fn open_file(path: &Path) -> Result<File, String> {
-    OpenOptions::new()
+    let opened = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
+        // Opening a pipe that nobody reads would wait. It means nothing to a file.
+        .custom_flags(nix::libc::O_NONBLOCK)
         .open(path)
-        .map_err(|error| format!("cannot open log_dest file '{}': {error}", path.display()))
+        .and_then(|file| Ok((file.metadata()?.is_file(), file)));
+    let problem = match opened {
+        Ok((true, file)) => return Ok(file),
+        Ok((false, _)) => "it is not a regular file".to_owned(),
+        Err(error) if is_no_file(path) => format!("it is not a regular file ({error})"),
+        Err(error) => error.to_string(),
+    };
+    Err(format!(
+        "cannot open log_dest file '{}': {problem}",
+        path.display()
+    ))
+}
+
+fn is_no_file(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
 
 fn publish(kind: Kind, text: &str) {
