@@ -94,8 +94,6 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
     if options.background {
         process::go_to_background()?;
     }
-    // Held until the end, and removed then.
-    let _pid_file = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     logging::install(&config.logging, options.log);
     tracing::info!("komar version {} starting", env!("CARGO_PKG_VERSION"));
     match &options.config {
@@ -119,6 +117,9 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
         None => None,
     };
     let server = start(&config, options, key_log.as_ref())?;
+    // Not before: a second start that fails for a listener leaves the first one's file as it is. Held until the end, and
+    // removed then.
+    let _pid_file = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     tracing::info!("komar version {} running", env!("CARGO_PKG_VERSION"));
     service::ready(&server);
     loop {

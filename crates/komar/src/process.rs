@@ -107,7 +107,7 @@ pub(crate) fn go_to_background() -> Result<(), ProcessError> {
     daemon(true, false).map_err(ProcessError::Background)
 }
 
-/// A file that holds the number of this process. Dropping it removes the file.
+/// A file that holds the number of this process. Dropping it removes the file, unless it holds another's by then.
 pub(crate) struct PidFile(PathBuf);
 
 impl PidFile {
@@ -126,6 +126,10 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
+        let number = std::process::id().to_string();
+        if fs::read_to_string(&self.0).is_ok_and(|text| text.trim_end() != number) {
+            return;
+        }
         if let Err(error) = fs::remove_file(&self.0) {
             tracing::warn!("cannot remove pid_file '{}': {error}", self.0.display());
         }

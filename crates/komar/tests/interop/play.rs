@@ -3,7 +3,7 @@
 //! | line | what happens |
 //! | --- | --- |
 //! | `mosquitto.conf:` | a file; the lines behind it that are indented by four blanks are its contents |
-//! | `folder conf.d`, `remove FILE` | a folder is made; a file goes |
+//! | `folder conf.d`, `fifo FILE`, `remove FILE` | a folder is made, a named pipe; a file goes |
 //! | `copy FROM TO`, `revoke writer crl.pem` | a copy; a revocation list of `ca.crt` |
 //! | `as root fails 1`, `runs as nobody` | a step only for root; whom the process belongs to |
 //! | `certificates` | certificates of `ca.crt` for `broker`, `reader`, `writer`, `device`, `twice`, and of another authority for `stranger` |
@@ -11,6 +11,7 @@
 //! | `env NAME VALUE` | for the next start |
 //! | `start`, `start -v` | the broker starts and is waited for |
 //! | `fails 3 check mosquitto.conf` | the program ends with this status |
+//! | `also fails 1 -c mosquitto.conf` | the same for another one, while the broker runs |
 //! | `signal hup`, `ends 0` | a signal; the broker has ended with this status |
 //! | `says WORDS`, `then WORDS` | a line of the log holds these words; a line behind the one that was found last. ` ... ` stands for anything |
 //! | `unsaid WORDS` | no line until now holds these words |
@@ -263,6 +264,11 @@ impl Stage {
         match (first, rest) {
             ("says" | "then" | "unsaid" | "shows" | "hides", _) if self.other.is_some() => Ok(()),
             ("folder", name) => std::fs::create_dir(self.folder.path().join(name)).map_err(text),
+            ("fifo", name) => {
+                let status = Command::new("mkfifo").arg(self.folder.path().join(name)).status();
+                let status = status.map_err(text)?;
+                status.success().then_some(()).ok_or_else(|| status.to_string())
+            }
             ("remove", name) => {
                 self.files.remove(name);
                 std::fs::remove_file(self.folder.path().join(name)).map_err(text)
@@ -351,6 +357,13 @@ impl Stage {
                 Ok(())
             }
             ("fails", rest) => self.fails(rest),
+            ("also", rest) => {
+                let running = self.program.take();
+                let rest = rest.strip_prefix("fails ").ok_or("also fails")?;
+                let outcome = self.fails(rest);
+                self.program = running;
+                outcome
+            }
             ("signal", name) => {
                 match name {
                     "rtmin" => self.program()?.signal_number(nix::libc::SIGRTMIN()),
