@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     KeyLog(std::io::Error),
     Inherited(std::io::Error),
     Process(ProcessError),
+    /// What is wrong with each destination of the log.
+    Log(Vec<String>),
 }
 
 impl From<ProcessError> for Failure {
@@ -189,10 +191,18 @@ fn reload(
 ) -> Result<Config, Failure> {
     let (mut config, warnings) = load(options).map_err(Failure::Config)?;
     tell_warnings(&warnings);
-    let reloaded = server
-        .reload(prepare(&config, key_log)?)
-        .map_err(Failure::Reload)?;
-    logging::apply(&config.logging, options.log);
+    let (builder, log) = (
+        prepare(&config, key_log),
+        logging::Log::open(&config.logging, options.log),
+    );
+    if let (Err(_), Err(problems)) = (&builder, &log) {
+        for problem in problems {
+            tracing::error!("{problem}.");
+        }
+    }
+    let (builder, log) = (builder?, log.map_err(Failure::Log)?);
+    let reloaded = server.reload(builder).map_err(Failure::Reload)?;
+    log.apply();
     reloaded.added.iter().for_each(tell_opening);
     for address in &reloaded.removed {
         tracing::info!("Closing the listen socket {address}; its clients are disconnected.");
@@ -300,6 +310,13 @@ impl std::fmt::Display for Failure {
             Failure::Start(error) => write!(f, "Error: {error}."),
             Failure::Reload(error) => write!(f, "Error: {error}."),
             Failure::Process(error) => write!(f, "Error: {error}."),
+            Failure::Log(problems) => {
+                let lines: Vec<String> = problems
+                    .iter()
+                    .map(|problem| format!("Error: {problem}."))
+                    .collect();
+                f.write_str(&lines.join("\n"))
+            }
             Failure::Inherited(error) => {
                 write!(
                     f,

@@ -57,38 +57,62 @@ struct Output {
 pub(crate) fn install(logging: &Logging, wishes: Wishes) {
     // A second broker in one process has the first one's subscriber.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Lines));
-    apply(logging, wishes);
-}
-
-/// As [`install`], later on.
-pub(crate) fn apply(logging: &Logging, wishes: Wishes) {
-    let mut problems = Vec::new();
-    let mut destinations = Vec::new();
-    for wanted in logging.destinations.iter().filter(|_| !wishes.quiet) {
-        destinations.push(
-            Destination::open(wanted, logging.facility).unwrap_or_else(|problem| {
-                problems.push(problem);
-                Destination::Stderr
-            }),
-        );
-    }
-    let output = Output {
-        destinations,
-        types: if wishes.verbose {
-            LogTypes::ALL
-        } else {
-            logging.types
-        },
-        connections: logging.connection_messages,
-        clock: logging
-            .timestamp
-            .then(|| Clock::new(logging.timestamp_format.clone())),
-        json: wishes.json,
-    };
-    *LOG.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(output));
-    tracing::callsite::rebuild_interest_cache();
+    let (log, problems) = Log::open_or_stderr(logging, wishes);
+    log.apply();
     for problem in problems {
         tracing::error!("{problem}; its lines go to standard error.");
+    }
+}
+
+/// A log that is open, and not yet the one that lines go to.
+pub(crate) struct Log(Output);
+
+impl Log {
+    /// Opens all destinations for a reload.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with each of those that cannot be had.
+    pub(crate) fn open(logging: &Logging, wishes: Wishes) -> Result<Log, Vec<String>> {
+        let (log, problems) = Log::open_or_stderr(logging, wishes);
+        if problems.is_empty() {
+            Ok(log)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Sends what is logged from now on there.
+    pub(crate) fn apply(self) {
+        *LOG.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(self.0));
+        tracing::callsite::rebuild_interest_cache();
+    }
+
+    fn open_or_stderr(logging: &Logging, wishes: Wishes) -> (Log, Vec<String>) {
+        let mut problems = Vec::new();
+        let mut destinations = Vec::new();
+        for wanted in logging.destinations.iter().filter(|_| !wishes.quiet) {
+            destinations.push(
+                Destination::open(wanted, logging.facility).unwrap_or_else(|problem| {
+                    problems.push(problem);
+                    Destination::Stderr
+                }),
+            );
+        }
+        let output = Output {
+            destinations,
+            types: if wishes.verbose {
+                LogTypes::ALL
+            } else {
+                logging.types
+            },
+            connections: logging.connection_messages,
+            clock: logging
+                .timestamp
+                .then(|| Clock::new(logging.timestamp_format.clone())),
+            json: wishes.json,
+        };
+        (Log(output), problems)
     }
 }
 
