@@ -152,6 +152,9 @@ pub struct Limits {
     /// [`verdict_timeout`](Self::verdict_timeout) and its keep alive ends. What the embedder itself publishes counts and does
     /// not wait. Default: 64 MiB.
     pub maximum_undurable_bytes: usize,
+    /// Events that wait to be taken ([`Worker::next_event`](crate::Worker::next_event)) before packets are counted instead of
+    /// noted ([`Worker::note_packets`](crate::Worker::note_packets)). Default: 65,536.
+    pub maximum_noted_packets: usize,
     /// Time from the opening of a Connection to its CONNECT. Default: 30 s.
     pub connect_timeout: Duration,
     /// How long an answer of the embedder ([`Pending`](crate::Pending)) is waited for before it counts as a refusal.
@@ -185,6 +188,7 @@ impl Default for Limits {
             maximum_topic_levels: 201,
             maximum_cached_targets: 1 << 18,
             maximum_undurable_bytes: 64 << 20,
+            maximum_noted_packets: 1 << 16,
             connect_timeout: Duration::from_secs(30),
             verdict_timeout: Duration::from_secs(30),
             maximum_paused_bytes: 256 << 10,

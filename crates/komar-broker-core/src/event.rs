@@ -5,6 +5,7 @@ use std::sync::Arc;
 use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 
 use crate::error::CloseCause;
+use crate::note::{NotedClient, NotedPacket, NotedPublish};
 use crate::outbox::Outbox;
 use crate::rate::OverRate;
 
@@ -91,7 +92,36 @@ pub enum Event {
     PublishDenied {
         /// The publisher's Client Identifier.
         client_id: Arc<str>,
-        /// Where it wanted to publish.
-        topic_name: String,
+        /// What it wanted to publish, or its Will Message.
+        publish: NotedPublish,
+    },
+    /// A packet has come and is not refused for what it is. Only where
+    /// [`Worker::note_packets`](crate::Worker::note_packets) asks for it, as those that follow.
+    PacketReceived {
+        /// Whose it is.
+        client: NotedClient,
+        /// What it is.
+        packet: NotedPacket,
+    },
+    /// A packet goes out, at once or when the store has what it rests on.
+    PacketSent {
+        /// Whom it goes to.
+        client: NotedClient,
+        /// What it is.
+        packet: NotedPacket,
+    },
+    /// A message was not routed because it is larger than
+    /// [`Limits::maximum_payload_size`](crate::Limits::maximum_payload_size).
+    PublishTooLarge {
+        /// The publisher's Client Identifier.
+        client_id: Arc<str>,
+        /// What it wanted to publish.
+        publish: NotedPublish,
+    },
+    /// There were more packets than [`Limits::maximum_noted_packets`](crate::Limits::maximum_noted_packets) since events were
+    /// taken last.
+    PacketsNotNoted {
+        /// How many more.
+        packets: u64,
     },
 }

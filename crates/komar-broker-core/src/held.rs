@@ -60,6 +60,12 @@ impl Held {
         self.marks.push_back((sequence.max(behind), self.bytes.len()));
     }
 
+    /// The last bytes that were added.
+    fn last(&self, count: usize) -> &[u8] {
+        let start = self.bytes.len().saturating_sub(count);
+        self.bytes.get(start..).unwrap_or_default()
+    }
+
     fn is_empty(&self) -> bool {
         self.marks.is_empty()
     }
@@ -211,8 +217,13 @@ impl Effects {
         let held = out.held.get_or_insert_default();
         let before = held.len();
         held.add(sequence, |buffer| encode(version, buffer).is_ok());
+        let added = held.len() - before;
         self.counts.packets_sent += 1;
-        if held.len() - before > maximum {
+        if self.notes_packets {
+            let encoded = held.last(added).to_vec();
+            self.note_encoded(out.noted(outbox), &encoded, version);
+        }
+        if added > maximum {
             out.close(crate::error::CloseCause::PacketTooLarge);
             self.mark_dirty(outbox, &mut out);
         }

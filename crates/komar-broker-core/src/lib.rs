@@ -62,6 +62,7 @@ mod link;
 #[cfg(feature = "in-process")]
 mod local;
 mod message;
+mod note;
 mod now;
 mod outbox;
 mod output;
@@ -97,6 +98,7 @@ pub use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 pub use link::{Link, LinkState, Progress};
 #[cfg(feature = "in-process")]
 pub use local::{LocalClient, LocalError, LocalEvent, LocalMessage, LocalOptions};
+pub use note::{NotedClient, NotedPacket, NotedPublish};
 pub use now::Now;
 pub use outbox::{Next, Outbox, Sent, Take};
 pub use output::Output;

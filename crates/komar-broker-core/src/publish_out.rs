@@ -53,7 +53,7 @@ pub(crate) fn append_publish(
         && message.payload.len() < SHARE_FROM
         && out.topic_aliases.is_none();
     let sent = if plain && fx.encoded.active {
-        append_copy(out, fx, message, copy)
+        append_copy(out, fx, message, &copy)
     } else {
         append_encoded(out, fx, message, body, &copy)
     };
@@ -61,6 +61,11 @@ pub(crate) fn append_publish(
         fx.counts.packets_sent += 1;
         fx.counts.publish_sent += 1;
         fx.counts.publish_bytes_sent += message.payload.len() as u64;
+        if fx.notes_packets
+            && let Some(session) = out.session()
+        {
+            fx.note_delivery(&session, message, &copy);
+        }
     }
     sent
 }
@@ -110,12 +115,12 @@ fn append_encoded(
 }
 
 /// Appends the packet that was encoded for an earlier receiver of the same message, with what differs put in.
-fn append_copy(out: &mut State, fx: &mut Effects, message: Message<'_>, copy: Copy<'_>) -> bool {
+fn append_copy(out: &mut State, fx: &mut Effects, message: Message<'_>, copy: &Copy<'_>) -> bool {
     let place = usize::from(out.version == ProtocolVersion::V5) | usize::from(copy.identifier.is_some()) << 1;
     let Some(known) = fx.encoded.packets.get_mut(place) else {
         return false;
     };
-    if known.bytes.is_empty() && !known.encode(fx.now, message, &copy, out.version) {
+    if known.bytes.is_empty() && !known.encode(fx.now, message, copy, out.version) {
         return false;
     }
     if known.bytes.len() > out.maximum_packet_size as usize {

@@ -97,6 +97,11 @@ pub(crate) struct Effects {
     pub(crate) pool: Pool,
     dirty: VecDeque<Arc<Outbox>>,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) notes_packets: bool,
+    /// [`Limits::maximum_noted_packets`].
+    pub(crate) maximum_noted_packets: usize,
+    /// Packets that there was no room for among the events.
+    pub(crate) not_noted: u64,
     pub(crate) scratch: Vec<u8>,
     bounds: OutputBounds,
     /// [`Limits::maximum_undurable_bytes`].
@@ -146,6 +151,7 @@ impl Worker {
         let bounds = OutputBounds::from(&rules.config.limits);
         let maximum_undurable_bytes = rules.config.limits.maximum_undurable_bytes;
         let maximum_waiting_bytes = rules.config.limits.maximum_waiting_bytes;
+        let maximum_noted_packets = rules.config.limits.maximum_noted_packets;
         let restored = shared.restored.lock().take().unwrap_or_default();
         let mut timers = Timers::new(now_millis);
         for (due, timer) in restored.timers {
@@ -186,6 +192,9 @@ impl Worker {
                 pool: Pool::default(),
                 dirty: VecDeque::new(),
                 events: VecDeque::new(),
+                notes_packets: false,
+                maximum_noted_packets,
+                not_noted: 0,
                 scratch: Vec::new(),
                 bounds,
                 maximum_undurable_bytes,
@@ -313,7 +322,7 @@ impl Worker {
 
     /// What happened, oldest first.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.fx.events.pop_front()
+        self.fx.events.pop_front().or_else(|| self.fx.not_noted())
     }
 
     /// A password to be checked off the turn.
@@ -414,6 +423,7 @@ impl Worker {
             self.fx.bounds = OutputBounds::from(&self.config.limits);
             self.fx.maximum_undurable_bytes = self.config.limits.maximum_undurable_bytes;
             self.fx.maximum_waiting_bytes = self.config.limits.maximum_waiting_bytes;
+            self.fx.maximum_noted_packets = self.config.limits.maximum_noted_packets;
             self.access = CurrentAccess {
                 epoch,
                 access: rules.access,

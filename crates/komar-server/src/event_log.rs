@@ -1,7 +1,9 @@
 //! Events of the core as log lines, in the shapes that Mosquitto's log scrapers know.
 
-use komar_broker_core::{CloseCause, Event, Outbox, OverRate};
-use komar_codec::{ProtocolVersion, ReasonCode};
+use core::fmt;
+
+use komar_broker_core::{CloseCause, Event, NotedClient, NotedPacket, NotedPublish, Outbox, OverRate};
+use komar_codec::{PacketType, ProtocolVersion, ReasonCode};
 
 use crate::connection::Address;
 
@@ -15,6 +17,8 @@ pub const SUBSCRIBE: &str = "komar::subscribe";
 pub const UNSUBSCRIBE: &str = "komar::unsubscribe";
 /// Target of lines that Mosquitto logs at its level `debug`.
 pub const DEBUG: &str = "komar::debug";
+/// Target of lines about single packets; of the same level. Packets are handled one by one while these are wanted.
+pub const PACKET: &str = "komar::packet";
 
 /// Writes the line for an event.
 pub(crate) fn log(event: &Event) {
@@ -146,19 +150,160 @@ pub(crate) fn log(event: &Event) {
             let (client_id, filter) = (printable(client_id), printable(filter));
             tracing::info!(target: UNSUBSCRIBE, event = "unsubscribed", client_id, "{client_id} {filter}");
         }
-        Event::PublishDenied {
-            client_id,
-            topic_name,
-        } => {
-            tracing::debug!(
-                target: DEBUG,
-                "Denied PUBLISH from {} to '{}'.",
-                printable(client_id),
-                printable(topic_name)
-            );
+        Event::PublishDenied { client_id, publish } => {
+            let client_id = printable(client_id);
+            tracing::debug!(target: DEBUG, "Denied PUBLISH from {client_id} {}", Brief(publish));
+        }
+        Event::PublishTooLarge { client_id, publish } => {
+            let client_id = printable(client_id);
+            tracing::debug!(target: PACKET, "Dropped too large PUBLISH from {client_id} {}", Brief(publish));
+        }
+        Event::PacketReceived { client, packet } => log_received(client, packet),
+        Event::PacketSent { client, packet } => log_sent(client, packet),
+        Event::PacketsNotNoted { packets } => {
+            tracing::debug!(target: PACKET, "{packets} more packets, too many at once for the log.");
         }
         _ => {}
     }
+}
+
+fn log_received(client: &NotedClient, packet: &NotedPacket) {
+    let client = named(client);
+    match packet {
+        NotedPacket::Connect { will: None } => tracing::debug!(target: PACKET, "No will message specified."),
+        NotedPacket::Connect { will: Some(will) } => {
+            let (bytes, retain, qos) = (will.payload_len, u8::from(will.retain), will.qos.as_u8());
+            tracing::debug!(target: PACKET, "Will message specified ({bytes} bytes) (r{retain}, q{qos}).");
+            tracing::debug!(target: PACKET, "\t{}", printable(&will.topic_name));
+        }
+        NotedPacket::Publish(publish) => {
+            tracing::debug!(target: PACKET, "Received PUBLISH from {client} {}", Brief(publish));
+        }
+        NotedPacket::Acknowledgement {
+            packet_type,
+            packet_identifier,
+            reason_code,
+        } => {
+            let (name, identifier) = (name_of(*packet_type), packet_identifier.get());
+            let code = match packet_type {
+                PacketType::PubAck | PacketType::PubComp => format!(", RC:{}", reason_code.as_u8()),
+                _ => String::new(),
+            };
+            tracing::debug!(target: PACKET, "Received {name} from {client} (Mid: {identifier}{code})");
+        }
+        NotedPacket::Subscribe { filters } => {
+            tracing::debug!(target: PACKET, "Received SUBSCRIBE from {client}");
+            for (filter, code) in filters {
+                let filter = printable(filter);
+                if code.is_error() {
+                    tracing::debug!(target: PACKET, "\t{filter} (denied)");
+                } else {
+                    tracing::debug!(target: PACKET, "\t{filter} (QoS {})", code.as_u8());
+                }
+            }
+        }
+        NotedPacket::Unsubscribe { filters } => {
+            tracing::debug!(target: PACKET, "Received UNSUBSCRIBE from {client}");
+            for filter in filters {
+                tracing::debug!(target: PACKET, "\t{}", printable(filter));
+            }
+        }
+        NotedPacket::Auth { reason_code, method } => {
+            let (code, method) = (
+                reason_code.as_u8(),
+                method.as_deref().map(printable).unwrap_or_default(),
+            );
+            tracing::debug!(target: PACKET, "Received AUTH from {client} (rc{code}, {method})");
+        }
+        NotedPacket::Disconnect { .. } => {
+            tracing::debug!(target: PACKET, "Received DISCONNECT from {client}");
+        }
+        NotedPacket::Other(packet_type) => {
+            tracing::debug!(target: PACKET, "Received {} from {client}", name_of(*packet_type));
+        }
+        _ => {}
+    }
+}
+
+fn log_sent(client: &NotedClient, packet: &NotedPacket) {
+    let client = named(client);
+    match packet {
+        NotedPacket::ConnAck {
+            session_present,
+            code,
+        } => {
+            let present = u8::from(*session_present);
+            tracing::debug!(target: PACKET, "Sending CONNACK to {client} ({present}, {code})");
+        }
+        NotedPacket::Publish(publish) => {
+            tracing::debug!(target: PACKET, "Sending PUBLISH to {client} {}", Brief(publish));
+        }
+        NotedPacket::Acknowledgement {
+            packet_type,
+            packet_identifier,
+            reason_code,
+        } => {
+            let (name, identifier) = (name_of(*packet_type), packet_identifier.get());
+            let code = match packet_type {
+                PacketType::PubAck | PacketType::PubRec => format!(", rc{}", reason_code.as_u8()),
+                _ => String::new(),
+            };
+            tracing::debug!(target: PACKET, "Sending {name} to {client} (m{identifier}{code})");
+        }
+        NotedPacket::Disconnect { reason_code } => {
+            let code = reason_code.as_u8();
+            tracing::debug!(target: PACKET, "Sending DISCONNECT to {client} (rc{code})");
+        }
+        NotedPacket::Auth { reason_code, method } => {
+            let (code, method) = (
+                reason_code.as_u8(),
+                method.as_deref().map(printable).unwrap_or_default(),
+            );
+            tracing::debug!(target: PACKET, "Sending AUTH to {client} (rc{code}, {method})");
+        }
+        NotedPacket::Other(packet_type) => {
+            tracing::debug!(target: PACKET, "Sending {} to {client}", name_of(*packet_type));
+        }
+        _ => {}
+    }
+}
+
+/// What stands behind the client in a line about a PUBLISH.
+struct Brief<'a>(&'a NotedPublish);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Brief(publish) = self;
+        write!(
+            f,
+            "(d{}, q{}, r{}, m{}, '{}', ... ({} bytes))",
+            u8::from(publish.dup),
+            publish.qos.as_u8(),
+            u8::from(publish.retain),
+            publish.packet_identifier.map_or(0, |identifier| identifier.get()),
+            printable(&publish.topic_name),
+            publish.payload_len
+        )
+    }
+}
+
+/// Its Client Identifier, or its address as long as it has none.
+fn named(client: &NotedClient) -> String {
+    match client {
+        NotedClient::Named(client_id) => printable(client_id),
+        NotedClient::Unnamed(outbox) => peer(outbox),
+        _ => String::new(),
+    }
+}
+
+/// As the specification writes it.
+fn name_of(packet_type: PacketType) -> String {
+    format!("{packet_type:?}").to_ascii_uppercase()
+}
+
+/// Whether anybody wants lines about packets.
+pub(crate) fn wants_packets() -> bool {
+    tracing::enabled!(target: PACKET, tracing::Level::DEBUG)
 }
 
 /// Whether anybody wants lines about subscriptions.

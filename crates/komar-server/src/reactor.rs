@@ -121,6 +121,8 @@ pub(crate) struct Reactor {
     window: Window,
     /// Connections that were read from in this window.
     active: Vec<usize>,
+    /// Each packet is logged.
+    notes_packets: bool,
     stopping: bool,
 }
 
@@ -156,6 +158,7 @@ impl Reactor {
             durable: Sequence::default(),
             window: Window::default(),
             active: Vec::new(),
+            notes_packets: false,
             stopping: false,
         };
         reactor.listen_on(sockets);
@@ -192,6 +195,8 @@ impl Reactor {
             }
             self.mailbox.awake();
             self.worker.note_subscriptions(event_log::wants_subscriptions());
+            self.notes_packets = event_log::wants_packets();
+            self.worker.note_packets(self.notes_packets);
             let time = now(self.common.started);
             self.worker.turn_begin(time);
             if !self.look_at_store() {
@@ -400,6 +405,10 @@ impl Reactor {
                 if again {
                     self.reading.push(key);
                 }
+            }
+            // Of every packet, and all of one read are enough at once.
+            if self.notes_packets {
+                self.log_events();
             }
         }
     }

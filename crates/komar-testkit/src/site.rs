@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use komar_broker_core::store::{Contents, RestoreError, Store};
 use komar_broker_core::{
-    Access, Broker, BrokerConfig, CloseCause, Event, Hooks, Link, LinkState, ListenerPolicy, Next, Now,
-    Outbox, OverRate, PasswordRequest, Rate, ReasonCode, Sent, Take, Worker,
+    Access, Broker, BrokerConfig, CloseCause, Event, Hooks, Link, LinkState, ListenerPolicy, Next,
+    NotedClient, Now, Outbox, OverRate, PasswordRequest, Rate, ReasonCode, Sent, Take, Worker,
 };
 use komar_codec::{DecodeOptions, Framing, ProtocolVersion, QoS, Role, frame};
 
@@ -121,6 +121,13 @@ impl Site {
             peer.inbound.clear();
         }
         Ok(())
+    }
+
+    /// Whether each packet is a notice, too.
+    pub fn note_packets(&mut self, wanted: bool) {
+        for worker in &mut self.workers {
+            worker.note_packets(wanted);
+        }
     }
 
     /// Where persist batches go from now on; without one they are forgotten.
@@ -566,12 +573,22 @@ fn notice(event: &Event) -> Notice {
         Event::Abandoned { cause, .. } => format!("abandoned: {cause}"),
         Event::QueueFull { client_id } => format!("queue full {client_id}"),
         Event::RateExceeded { client_id, .. } => format!("rate exceeded {client_id}"),
-        Event::PublishDenied {
-            client_id,
-            topic_name,
-        } => format!("denied {client_id} {topic_name}"),
+        Event::PublishDenied { client_id, publish } => format!("denied {client_id} {}", publish.topic_name),
+        Event::PublishTooLarge { client_id, publish } => {
+            format!("too large {client_id} {}", publish.topic_name)
+        }
+        Event::PacketReceived { client, packet } => format!("received from {}: {packet:?}", named(client)),
+        Event::PacketSent { client, packet } => format!("sent to {}: {packet:?}", named(client)),
+        Event::PacketsNotNoted { packets } => format!("not noted: {packets}"),
         _ => "something new".to_owned(),
     })
+}
+
+fn named(client: &NotedClient) -> &str {
+    match client {
+        NotedClient::Named(client_id) => client_id,
+        _ => "nobody",
+    }
 }
 
 /// Bytes as a test table has them; long ones are cut.

@@ -156,7 +156,7 @@ impl Kind {
     fn of(metadata: &Metadata<'_>) -> Option<Kind> {
         Some(match metadata.target() {
             event_log::NOTICE | event_log::CONNECTION => Kind::Notice,
-            event_log::DEBUG => Kind::Debug,
+            event_log::DEBUG | event_log::PACKET => Kind::Debug,
             event_log::SUBSCRIBE => Kind::Subscribe,
             event_log::UNSUBSCRIBE => Kind::Unsubscribe,
             _ => match *metadata.level() {

@@ -88,9 +88,14 @@ impl Worker {
         });
     }
 
-    /// How many packets are handled under one lock: none but one where each answer rests on what is stored.
+    /// How many packets are handled under one lock: none but one where each answer rests on what is stored, or
+    /// each packet is noted.
     pub(super) fn longest_run(&self) -> usize {
-        if self.fx.journal.is_some() { 1 } else { RUN }
+        if self.fx.journal.is_some() || self.fx.notes_packets {
+            1
+        } else {
+            RUN
+        }
     }
 
     pub(super) fn refuse_packet(&mut self, link: &mut Link, error: DecodeError) {

@@ -21,6 +21,7 @@ use crate::hooks::Connecting;
 use crate::link::phase::{Enhanced, PendingConnect, Proof, WriteVerdicts};
 use crate::link::publish::check_depth;
 use crate::message::{Message, MessageBody};
+use crate::note::{NotedClient, NotedPacket, NotedPublish};
 use crate::now::Millis;
 use crate::outbox::Outbox;
 use crate::session::will::WillMessage;
@@ -283,7 +284,7 @@ impl Worker {
             send_maximum: client_maximum.min(config.limits.receive_maximum()),
             durable: expiry > 0 && self.fx.journal.is_some(),
         };
-        let Some((session, epoch)) = self.bind(link, connect, binding, properties) else {
+        let Some((session, epoch, session_present)) = self.bind(link, connect, binding, properties) else {
             return self.refuse(link, connect, no_room(connect.version));
         };
         self.start_keep_alive(link, keep_alive);
@@ -303,6 +304,16 @@ impl Worker {
             enhanced: Enhanced::of(connect),
         };
         self.establish(link, accepted, connect.clean_start, keep_alive);
+        if self.fx.notes_packets {
+            let will = connect.will.as_ref().map(NotedPublish::of_will);
+            self.fx.note_received(link.noted(), NotedPacket::Connect { will });
+            self.fx.note_connack(
+                link.noted(),
+                connect.version,
+                session_present,
+                ReasonCode::Success,
+            );
+        }
         self.review(&session, epoch);
         self.pump(&session);
     }
@@ -341,14 +352,14 @@ impl Worker {
     }
 
     /// The Session for the Connection: the one that exists, or a new one. CONNACK is encoded before the Session
-    /// knows the Connection, so that nothing can come before it. `None`: there are too many Sessions.
+    /// knows the Connection, so that nothing can come before it. With them comes whether it existed. `None`: there are too many Sessions.
     fn bind(
         &mut self,
         link: &Link,
         connect: &Connect<'_>,
         binding: Binding,
         properties: ConnAckProperties<'_>,
-    ) -> Option<(Arc<Session>, u64)> {
+    ) -> Option<(Arc<Session>, u64, bool)> {
         let broker = Arc::clone(&self.broker);
         let client_id = Arc::clone(&binding.identity.client_id);
         let maximum_packet_size = connect
@@ -408,7 +419,7 @@ impl Worker {
             fx.hold_connection(&link.outbox);
             drop(state);
             let session = Arc::clone(session);
-            (fresh, (Some((session, epoch)), superseded))
+            (fresh, (Some((session, epoch, !is_new)), superseded))
         })?;
         self.dismiss(superseded);
         bound
@@ -571,6 +582,9 @@ impl Worker {
         };
         if let Some((version, reason_code)) = answer {
             link.outbox.lock().version = version;
+            if self.fx.notes_packets {
+                self.fx.note_connack(link.noted(), version, false, reason_code);
+            }
             self.fx.reply(&link.outbox, |version, buffer| {
                 refusal_packet(reason_code).encode(version, buffer)
             });
@@ -581,6 +595,13 @@ impl Worker {
     fn refuse(&mut self, link: &mut Link, connect: &Connect<'_>, refusal: Refusal) {
         let reason_code = error::refusal(refusal.reason_code, PacketType::ConnAck);
         if connect.version == ProtocolVersion::V5 || has_return_code(reason_code) {
+            if self.fx.notes_packets {
+                let client = match connect.client_id {
+                    "" => link.noted(),
+                    client_id => NotedClient::Named(client_id.into()),
+                };
+                self.fx.note_connack(client, connect.version, false, reason_code);
+            }
             self.fx.reply(&link.outbox, |version, buffer| {
                 refusal_packet(reason_code).encode(version, buffer)
             });

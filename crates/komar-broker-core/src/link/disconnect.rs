@@ -10,6 +10,7 @@ use crate::access::{Action, Identity};
 use crate::config::ReasonCodes;
 use crate::error::{CloseCause, ProtocolError};
 use crate::event::Event;
+use crate::note::NotedPublish;
 use crate::router::Origin;
 use crate::session::will::WillMessage;
 use crate::session::{Remains, Session};
@@ -70,13 +71,11 @@ impl Worker {
             && established.version == ProtocolVersion::V5
             && let Some(reason_code) = error.answer(self.config.reason_codes)
         {
-            let outbox = Arc::clone(&link.outbox);
-            self.leave(link, cause);
-            self.say_goodbye(&outbox, reason_code, cause);
+            self.say_goodbye(&link.outbox, reason_code, cause);
         } else {
-            self.leave(link, cause);
             self.fx.close(&link.outbox, cause);
         }
+        self.leave(link, cause);
     }
 
     /// With Mosquitto's Reason Codes, a CONNACK or AUTH that may not come at all is that, whatever its flags.
@@ -243,7 +242,7 @@ impl Worker {
         {
             self.fx.events.push_back(Event::PublishDenied {
                 client_id: Arc::clone(&identity.client_id),
-                topic_name: message.topic_name.as_str().to_owned(),
+                publish: NotedPublish::of_message(&message),
             });
             return;
         }

@@ -26,6 +26,7 @@ use komar_passwd::PasswordVerdict;
 use crate::access::{Answer, Authentication, CertificateIdentity};
 use crate::config::ListenerPolicy;
 use crate::error::{CloseCause, ProtocolError};
+use crate::note::NotedClient;
 use crate::outbox::{Outbox, State};
 use crate::store::Sequence;
 use crate::sync::Ordering;
@@ -155,6 +156,14 @@ impl Link {
     /// Whether the client was let in by an exchange of AUTH packets.
     fn may_authenticate_again(&self) -> bool {
         matches!(&self.phase, Phase::Established(established) if established.enhanced.is_some())
+    }
+
+    /// Whose packets come by it.
+    pub(crate) fn noted(&self) -> NotedClient {
+        match &self.phase {
+            Phase::Established(established) => NotedClient::Named(Arc::clone(&established.session.client_id)),
+            _ => NotedClient::Unnamed(Arc::clone(&self.outbox)),
+        }
     }
 
     fn options(&self, maximum_packet_size: u32) -> DecodeOptions {
@@ -322,9 +331,14 @@ impl Worker {
 
     /// The packet at the front of `unread`, and of those that follow what can be handled with it.
     fn packet(&mut self, link: &mut Link, whole: Frame<'_>, unread: &mut &[u8], options: &DecodeOptions) {
-        let (raw, behind) = unread.split_at_checked(whole.len()).unwrap_or((unread, &[]));
         self.fx.recorded = Sequence(0);
-        if let Phase::Established(established) = &link.phase {
+        let (raw, behind) = unread.split_at_checked(whole.len()).unwrap_or((unread, &[]));
+        if self.fx.notes_packets {
+            // One by one, and each answer when it is given.
+            if self.noted_acknowledgement(link, whole, unread, options) {
+                return;
+            }
+        } else if let Phase::Established(established) = &link.phase {
             match whole.packet_type() {
                 PacketType::PubAck | PacketType::PubRec | PacketType::PubComp => {
                     self.fx.replies.gather(established.version);
@@ -371,6 +385,35 @@ impl Worker {
         self.obey_hook(link);
     }
 
+    /// Notes and handles PUBACK, PUBREC, PUBREL or PUBCOMP; `false`, if it is something else.
+    #[cold]
+    fn noted_acknowledgement(
+        &mut self,
+        link: &mut Link,
+        whole: Frame<'_>,
+        unread: &mut &[u8],
+        options: &DecodeOptions,
+    ) -> bool {
+        let kind = whole.packet_type();
+        if !matches!(link.phase, Phase::Established(_))
+            || !matches!(
+                kind,
+                PacketType::PubAck | PacketType::PubRec | PacketType::PubRel | PacketType::PubComp
+            )
+        {
+            return false;
+        }
+        // What is wrong with it is found below.
+        if let Ok(packet) = Packet::decode(whole, options) {
+            self.fx.note_arrival(link, &packet);
+        }
+        match kind {
+            PacketType::PubRel => self.releases(link, unread, options),
+            _ => self.acknowledgements(link, unread, options),
+        }
+        true
+    }
+
     /// Ends the Connection if a hook said so.
     #[inline]
     pub(crate) fn obey_hook(&mut self, link: &mut Link) {
@@ -389,7 +432,11 @@ impl Worker {
         whole: Frame<'_>,
         options: &DecodeOptions,
     ) -> Result<(), ProtocolError> {
-        match Packet::decode(whole, options)? {
+        let packet = Packet::decode(whole, options)?;
+        if self.fx.notes_packets {
+            self.fx.note_arrival(link, &packet);
+        }
+        match packet {
             Packet::Auth(packet) => self.connect_auth(link, &packet),
             _ => {
                 self.leave(link, CloseCause::Disconnected);
@@ -414,7 +461,11 @@ impl Worker {
         if whole.packet_type() == PacketType::Auth && !link.may_authenticate_again() {
             return Err(ProtocolError::UnexpectedAuth);
         }
-        match Packet::decode(whole, options)? {
+        let packet = Packet::decode(whole, options)?;
+        if self.fx.notes_packets {
+            self.fx.note_arrival(link, &packet);
+        }
+        match packet {
             Packet::Subscribe(packet) => self.subscribe(link, &packet, raw, &[])?,
             Packet::Unsubscribe(packet) => self.unsubscribe(link, &packet)?,
             Packet::PingReq => self.fx.reply(&link.outbox, |version, buffer| {
@@ -463,9 +514,16 @@ impl Effects {
         if encode(version, buffer).is_err() {
             buffer.truncate(before);
         }
-        if buffer.len() - before > maximum {
-            // There is no other way to answer. v5 [MQTT-3.1.2-24]
+        let too_large = buffer.len() - before > maximum;
+        if too_large {
             buffer.truncate(before);
+        }
+        if self.notes_packets {
+            let encoded = buffer.get(before..).unwrap_or_default().to_vec();
+            self.note_encoded(out.noted(outbox), &encoded, version);
+        }
+        if too_large {
+            // There is no other way to answer. v5 [MQTT-3.1.2-24]
             out.close(CloseCause::PacketTooLarge);
         }
         self.counts.packets_sent += 1;

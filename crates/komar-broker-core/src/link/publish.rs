@@ -13,6 +13,7 @@ use crate::error::{ProtocolError, refusal as refused};
 use crate::event::Event;
 use crate::link::phase::Waiting;
 use crate::message::Message;
+use crate::note::{NotedClient, NotedPacket, NotedPublish};
 use crate::now::Millis;
 use crate::outbox::Outbox;
 use crate::router::Origin;
@@ -82,12 +83,19 @@ impl Worker {
         check_depth(name, limits.maximum_topic_levels)?;
         // The codec has checked it. v5 [MQTT-3.3.2-1], v5 [MQTT-3.3.2-2]
         let topic_name = TopicName::from_checked(name);
+        let mut noted = self.fx.notes_packets;
         let refusal = if refusal.is_some() {
             refusal
         } else if limits
             .maximum_payload_size
             .is_some_and(|limit| publish.payload.len() > limit as usize)
         {
+            if core::mem::take(&mut noted) {
+                self.fx.note(Event::PublishTooLarge {
+                    client_id: Arc::clone(&established.session.client_id),
+                    publish: NotedPublish::of(publish, name),
+                });
+            }
             // 0x95 is not among the codes that PUBACK and PUBREC may carry. v5 [MQTT-3.4.2-1], v5 [MQTT-3.5.2-1]
             Some(ReasonCode::QuotaExceeded)
         } else {
@@ -103,12 +111,18 @@ impl Worker {
                 denied => {
                     self.fx.events.push_back(Event::PublishDenied {
                         client_id: Arc::clone(&established.session.client_id),
-                        topic_name: name.to_owned(),
+                        publish: NotedPublish::of(publish, name),
                     });
+                    noted = false;
                     Some(denied.reason_code(PacketType::PubAck))
                 }
             }
         };
+        if noted {
+            let client = NotedClient::Named(Arc::clone(&established.session.client_id));
+            let publish = NotedPublish::of(publish, name);
+            self.fx.note_received(client, NotedPacket::Publish(publish));
+        }
         let forwarded = self.fx.forwarded(publish);
         let message = message_of(publish, topic_name, &forwarded, self.fx.now);
         let (mut refusal, mut message, rewritten) = (refusal, message, &mut None);

@@ -83,14 +83,12 @@ impl Worker {
             _ => CloseCause::AdministrativeAction,
         };
         let reason_code = refusal(reason_code, PacketType::Disconnect);
-        let outbox = Arc::clone(&link.outbox);
-        let is_connected = matches!(link.phase, Phase::Established(_));
-        self.leave(link, cause);
-        if is_connected {
-            self.say_goodbye(&outbox, reason_code, cause);
+        if let Phase::Established(_) = link.phase {
+            self.say_goodbye(&link.outbox, reason_code, cause);
         } else {
-            self.fx.close(&outbox, cause);
+            self.fx.close(&link.outbox, cause);
         }
+        self.leave(link, cause);
     }
 }
 

@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::hooks::Subscribing;
 use crate::link::phase::Waiting;
 use crate::message::SubscriptionIdentifiers;
+use crate::note::{NotedClient, NotedPacket};
 use crate::router::Subscription;
 use crate::session::retained_walk;
 use crate::store::Change;
@@ -98,6 +99,12 @@ impl Worker {
             return Ok(());
         };
         let walks = self.insert(established, packet.subscription_identifier, &mut wanted);
+        if self.fx.notes_packets {
+            let filters = wanted.iter().map(|wanted| (wanted.text.into(), wanted.code));
+            let filters = filters.collect();
+            let client = NotedClient::Named(Arc::clone(&established.session.client_id));
+            self.fx.note_received(client, NotedPacket::Subscribe { filters });
+        }
         if self.notes_subscriptions {
             let granted = wanted.iter().filter(|wanted| !wanted.code.is_error());
             self.fx.events.extend(granted.map(|granted| Event::Subscribed {

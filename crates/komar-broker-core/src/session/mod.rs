@@ -23,6 +23,7 @@ use crate::access::Identity;
 use crate::config::BrokerConfig;
 use crate::journal::{Stored, Together};
 use crate::message::{Message, MessageBody, SubscriptionIdentifiers};
+use crate::note::{NotedClient, NotedPacket};
 use crate::outbox::{Outbox, State};
 use crate::publish_out::{Copy, append_publish};
 use crate::store::{Change, Sequence};
@@ -757,6 +758,12 @@ impl Exchange {
                 };
                 let version = out.version;
                 fx.counts.packets_sent += 1;
+                if fx.notes_packets
+                    && let Some(session) = out.session()
+                {
+                    let client = NotedClient::Named(Arc::clone(&session.client_id));
+                    fx.note_sent(client, NotedPacket::release(identifier));
+                }
                 release.encode(version, out.output(&mut fx.pool).buffer()).is_ok()
             }
         };

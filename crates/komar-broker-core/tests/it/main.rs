@@ -13,6 +13,7 @@ mod introspection;
 #[cfg(feature = "in-process")]
 mod local;
 mod model;
+mod notes;
 mod phases;
 mod planted;
 mod restore;

@@ -21,7 +21,7 @@ pub(super) fn rows() -> Vec<Directive> {
         row(
             "log_type",
             "error, warning, notice, information",
-            "which log lines are written",
+            "which log lines are written; debug has one for each packet",
             Special(
                 "none | all | error | warning | notice | information | debug | subscribe | unsubscribe | websockets | internal",
                 log_type,
