@@ -1201,6 +1201,39 @@ fn what_a_shared_subscription_that_is_over_leaves_is_nobodys() {
     }
 }
 
+/// Seeds 1410 and 33372, once: what is under way at the moment that the power throws the broker back to was acknowledged
+/// before the next one came.
+#[test]
+fn what_came_behind_a_moment_is_not_under_way_with_what_was_then() {
+    let (mut model, message) = some(Settings { inflight: 1, ..PLAIN });
+    model.subscribe(0, "a/b", at(2));
+    let came = |number| Received {
+        identifier: Some(u16::try_from(number).unwrap()),
+        dup: false,
+        qos: 2,
+        retain: false,
+        topic: "a/b".to_owned(),
+        number,
+        identifiers: Vec::new(),
+        expiry: None,
+        arrived: 0,
+    };
+    for number in [1, 2] {
+        let qos = 2;
+        model.route(Message {
+            number,
+            qos,
+            ..message.clone()
+        });
+    }
+    assert_eq!(model.received(0, &came(1)), Ok(()));
+    assert!(
+        model.clone().received(0, &came(2)).is_err(),
+        "one may be under way"
+    );
+    assert_eq!(model.received_since(0, &came(2)), Ok(()));
+}
+
 /// Seed 342, once: retained, published again with the same text, and subscribed to before and after that.
 #[test]
 fn a_retained_message_that_cannot_be_told_from_its_successor() {

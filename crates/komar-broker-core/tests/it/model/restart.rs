@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ClientNumber, Expected, Model, Session};
+use super::{ClientNumber, Expected, Model, Received, Session};
 
 /// What clients have been told.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +116,15 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// A PUBLISH that came after this moment, perhaps on another Connection, and perhaps after what is under way here was
+    /// acknowledged: how many are under way at once is not said.
+    pub(crate) fn received_since(&mut self, client: ClientNumber, came: &Received) -> Result<(), String> {
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.held.values_mut().for_each(|held| held.here = false);
+        }
+        self.received(client, came)
     }
 
     /// Whether there is a Session, and it survives the broker.

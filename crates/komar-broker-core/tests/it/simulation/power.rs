@@ -201,7 +201,7 @@ impl Simulation {
         for (client, came) in received {
             // What does not survive it may get before it is durable.
             if kept.model.survives(client) {
-                kept.model.received(client, &came).map_err(|error| {
+                kept.model.received_since(client, &came).map_err(|error| {
                     format!("c{client} had got {came:?} at QoS 2, and the store knows nothing: {error}")
                 })?;
             }
