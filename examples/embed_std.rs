@@ -1,6 +1,5 @@
 //! The broker core on `std::net` alone: no runtime, no reactor. A thread for each connection reads, one thread drives
 //! the worker and writes. Enough for a few clients, and for seeing what a driver does.
-//!
 //! `cargo run -p komar-examples --example embed_std` lets two clients of its own exchange a message, and ends.
 
 use std::collections::HashMap;
@@ -35,8 +34,6 @@ fn main() -> io::Result<()> {
     let mut b = client(address, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01b")?;
     b.write_all(b"\x30\x08\x00\x01thello")?;
     assert_eq!(read_exactly::<10>(&mut a)?, *b"\x30\x08\x00\x01thello", "PUBLISH");
-    a.write_all(b"\xe0\x00")?;
-    assert_eq!(a.read(&mut [0])?, 0, "the end, after DISCONNECT");
     println!("\"hello\" went from b through the broker on {address} to a");
     Ok(())
 }
@@ -56,6 +53,12 @@ fn drive(inputs: &Receiver<Input>) {
     loop {
         let input = inputs.recv_timeout(wait);
         worker.turn_begin(now());
+        // Nobody here answers late, but a Link is paused while too much waits in the broker.
+        while let Some(verdict) = worker.next_verdict() {
+            let is_meant = |link: &&mut Link| Arc::ptr_eq(link.outbox(), &verdict.outbox);
+            let link = links.values_mut().find(is_meant);
+            link.map(|link| worker.verdict(link, verdict));
+        }
         match input {
             Ok(Input::Opened(key, stream)) => {
                 links.insert(key, worker.open(Box::new(stream), &policy));
@@ -124,13 +127,10 @@ fn accept(listener: &TcpListener, sender: &Sender<Input>) {
 
 /// Reads one connection until its end. That nobody listens any more means that the program ends.
 fn read(key: u64, mut stream: TcpStream, writer: TcpStream, sender: &Sender<Input>) {
-    let mut going_on = sender.send(Input::Opened(key, writer)).is_ok();
+    let _ = sender.send(Input::Opened(key, writer));
     let mut buffer = [0; 4096];
-    while going_on {
-        going_on = match stream.read(&mut buffer) {
-            Ok(count) if count > 0 => sender.send(Input::Bytes(key, buffer[..count].to_vec())).is_ok(),
-            _ => false,
-        };
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        let _ = sender.send(Input::Bytes(key, buffer[..count].to_vec()));
     }
     let _ = sender.send(Input::Closed(key));
 }

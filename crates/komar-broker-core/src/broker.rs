@@ -59,8 +59,8 @@ pub(crate) struct Shared {
     pub(crate) next_local: AtomicU64,
     /// Encoded bytes that wait for Connections whose transport takes no more.
     pub(crate) slow_bytes: AtomicUsize,
-    /// Bytes of packets that have arrived in part.
-    pub(crate) reassembly_bytes: AtomicUsize,
+    /// Bytes of packets that have arrived in part, or wait for a verdict.
+    pub(crate) reassembly_bytes: Arc<AtomicUsize>,
     /// Bytes of messages that wait for Sessions, or for their publishers to release them.
     pub(crate) queued_bytes: Arc<AtomicUsize>,
 }
@@ -135,7 +135,7 @@ impl Broker {
             #[cfg(feature = "in-process")]
             next_local: AtomicU64::new(0),
             slow_bytes: AtomicUsize::new(0),
-            reassembly_bytes: AtomicUsize::new(0),
+            reassembly_bytes: Arc::default(),
             queued_bytes: Arc::default(),
         };
         Broker {
@@ -174,7 +174,9 @@ impl Shared {
     }
 
     pub(crate) fn some_inbox(&self) -> Option<Arc<Inbox>> {
-        self.inboxes.lock().iter().find_map(Weak::upgrade)
+        let inboxes = self.inboxes.lock();
+        let mut there = inboxes.iter().filter_map(Weak::upgrade);
+        there.find(|inbox| !inbox.is_over())
     }
 
     /// Leaves a letter for some worker. `false`: there is none.

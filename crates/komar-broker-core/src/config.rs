@@ -132,7 +132,7 @@ pub struct Limits {
     /// [`maximum_total_queued_bytes`](Self::maximum_total_queued_bytes) and
     /// [`maximum_total_outbox_bytes`](Self::maximum_total_outbox_bytes), at which messages are dropped. Default: 512 MiB.
     pub maximum_waiting_bytes: usize,
-    /// Bytes of packets that have arrived in part, over all Connections. Default: 256 MiB.
+    /// Bytes of packets that have arrived in part or wait for a verdict, over all Connections. Default: 256 MiB.
     pub maximum_reassembly_bytes: usize,
     /// Sessions, connected or not. Default: none (`global_max_clients`).
     pub maximum_sessions: Option<usize>,

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use komar_codec::ReasonCode;
 
 use crate::access::Verdict;
-use crate::session::Session;
+use crate::outbox::Outbox;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// Makes the driver begin a turn soon; called from any thread.
@@ -15,8 +15,8 @@ pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
 pub(crate) enum Letter {
     /// A question was answered.
     Verdict(Verdict),
-    /// The Connection of a Session is to be closed.
-    Kick(Arc<Session>, ReasonCode),
+    /// A Connection is to be closed.
+    Kick(Arc<Outbox>, ReasonCode),
     /// A client of the same process is to be taken in.
     #[cfg(feature = "in-process")]
     LocalOpened(Box<crate::local::Opening>),
@@ -33,6 +33,8 @@ pub(crate) struct Inbox {
     /// There are letters, and the driver has been woken for them.
     waiting: AtomicBool,
     wake: OnceLock<Wake>,
+    /// Its worker is gone, and nobody reads.
+    over: AtomicBool,
 }
 
 impl Inbox {
@@ -40,6 +42,25 @@ impl Inbox {
     pub(crate) fn send(&self, letter: Letter) {
         self.letters.lock().push(letter);
         self.call();
+        // Whoever pushes behind the end has to clear away: the lock shows it what the worker did before.
+        if self.is_over() {
+            self.clear();
+        }
+    }
+
+    /// Its worker is gone: letters are dropped, and what depends on them learns of it.
+    pub(crate) fn close(&self) {
+        self.over.store(true, Ordering::Release);
+        self.clear();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    fn clear(&self) {
+        let letters = core::mem::take(&mut *self.letters.lock());
+        drop(letters);
     }
 
     /// Wakes the driver, unless it has been woken for the next turn.

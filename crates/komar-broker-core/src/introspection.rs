@@ -304,11 +304,13 @@ impl Broker {
     /// is connected.
     pub fn kick(&self, client_id: &str, reason_code: ReasonCode) -> bool {
         match self.shared.registry.find(client_id) {
-            Some(session) if session.is_online() => {
+            Some(session) => {
                 let reason_code = refusal(reason_code, PacketType::Disconnect);
-                self.shared.send(Letter::Kick(session, reason_code))
+                // Of this moment: one that takes its place is not meant.
+                let outbox = session.lock().outbox.clone();
+                outbox.is_some_and(|outbox| self.shared.send(Letter::Kick(outbox, reason_code)))
             }
-            _ => false,
+            None => false,
         }
     }
 

@@ -74,8 +74,8 @@ pub enum LocalError {
     /// A Topic Name or Topic Filter is not valid.
     #[error(transparent)]
     Topic(#[from] TopicError),
-    /// Larger than a packet can be.
-    #[error("larger than a packet can be")]
+    /// Larger than a packet may be: than [`Limits::maximum_packet_size`](crate::Limits::maximum_packet_size).
+    #[error("larger than a packet may be")]
     TooLarge,
 }
 
@@ -118,13 +118,30 @@ pub struct LocalMessage {
 /// A worker's end of a client.
 pub(crate) struct Local {
     link: Link,
-    shared: Arc<LocalShared>,
+    shared: WorkersEnd,
 }
 
 /// A client that a worker is to take in.
 pub(crate) struct Opening {
     options: LocalOptions,
-    shared: Arc<LocalShared>,
+    shared: WorkersEnd,
+}
+
+/// The two buffers as the worker has them: when it is gone, the Connection has ended.
+struct WorkersEnd(Arc<LocalShared>);
+
+impl core::ops::Deref for WorkersEnd {
+    type Target = Arc<LocalShared>;
+
+    fn deref(&self) -> &Arc<LocalShared> {
+        &self.0
+    }
+}
+
+impl Drop for WorkersEnd {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// The two buffers. Neither lock is held while the other, or one of the broker's, is taken.
@@ -132,6 +149,8 @@ pub(crate) struct LocalShared {
     id: u64,
     inbox: Arc<Inbox>,
     maximum: usize,
+    /// The largest packet that the broker takes.
+    maximum_packet: usize,
     to_broker: Mutex<ToBroker>,
     from_broker: Mutex<FromBroker>,
     arrived: Condvar,
@@ -166,13 +185,14 @@ impl Broker {
             id: self.shared.next_local.fetch_add(1, Ordering::Relaxed),
             inbox: Arc::clone(&inbox),
             maximum: options.maximum_bytes,
+            maximum_packet: self.shared.rules().config.limits.maximum_packet_size as usize,
             to_broker: Mutex::default(),
             from_broker: Mutex::default(),
             arrived: Condvar::new(),
         });
         inbox.send(Letter::LocalOpened(Box::new(Opening {
             options,
-            shared: Arc::clone(&shared),
+            shared: WorkersEnd(Arc::clone(&shared)),
         })));
         Some(LocalClient {
             shared,
@@ -186,7 +206,8 @@ impl LocalClient {
     ///
     /// # Errors
     ///
-    /// The Topic Name is not valid, too much waits already, or the Connection has ended.
+    /// The Topic Name is not valid, the packet is larger than the broker takes, too much waits already, or the Connection has
+    /// ended.
     pub fn publish(
         &self,
         topic_name: &str,
@@ -352,7 +373,7 @@ impl LocalShared {
         if bound == Bound::Keep && before >= self.maximum {
             return Err(LocalError::Full);
         }
-        if !encode(&mut to_broker.bytes) {
+        if !encode(&mut to_broker.bytes) || to_broker.bytes.len() - before > self.maximum_packet {
             to_broker.bytes.truncate(before);
             return Err(LocalError::TooLarge);
         }

@@ -30,6 +30,7 @@ use crate::replies::Replies;
 use crate::router::{Origin, TopicCache};
 use crate::session::Session;
 use crate::session::inflight::Queued;
+use crate::session::unreleased::Released;
 use crate::session::will::WillMessage;
 use crate::store::Sequence;
 use crate::timer::{Timer, Timers};
@@ -62,7 +63,7 @@ pub struct Worker {
     /// A hook wants the Connection closed that it was called for.
     pub(crate) ending: Option<ReasonCode>,
     /// What PUBREL packets of the input at hand release, until it is routed.
-    pub(crate) released: Vec<(PacketIdentifier, Option<MessageBody>)>,
+    pub(crate) released: Vec<(PacketIdentifier, Released)>,
     tally: Arc<Tally>,
     /// What other threads leave for this worker.
     pub(crate) inbox: Arc<Inbox>,
@@ -440,11 +441,8 @@ impl Worker {
                 Letter::LocalOpened(opening) => self.open_local(*opening),
                 #[cfg(feature = "in-process")]
                 Letter::Local(id) => self.look_at_local(id),
-                Letter::Kick(session, reason_code) => {
-                    let outbox = session.lock().outbox.clone();
-                    if let Some(outbox) = outbox {
-                        self.say_goodbye(&outbox, reason_code, CloseCause::AdministrativeAction);
-                    }
+                Letter::Kick(outbox, reason_code) => {
+                    self.say_goodbye(&outbox, reason_code, CloseCause::AdministrativeAction);
                 }
             }
         }
@@ -488,6 +486,12 @@ impl Worker {
             }
         }
         self.due = due;
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.inbox.close();
     }
 }
 

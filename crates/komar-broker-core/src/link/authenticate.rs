@@ -125,7 +125,8 @@ impl Worker {
                     Some(_) => "unknown user name or wrong password",
                     None => "credentials are required",
                 },
-            )),
+            )
+            .by_embedder()),
             Authentication::Check(check) => {
                 self.checks.push_back(PasswordRequest {
                     outbox: Arc::clone(&link.outbox),
@@ -230,8 +231,7 @@ impl Worker {
             }
             _ => Err(unanswered()),
         };
-        let packet = pending.packet.as_slice();
-        self.connect_goes_on(link, &connect, packet, result);
+        self.connect_goes_on(link, &connect, &pending.packet, result);
     }
 
     /// AUTH while CONNECT is not answered yet.
@@ -449,4 +449,5 @@ fn unanswered() -> Refusal {
         ReasonCode::ServerUnavailable,
         "nobody answered whether it may log in",
     )
+    .by_embedder()
 }

@@ -34,12 +34,26 @@ use crate::worker::{Effects, Worker};
 pub(super) struct Refusal {
     reason_code: ReasonCode,
     detail: String,
+    /// The embedder refused, or did not answer.
+    by_embedder: bool,
+}
+
+impl Refusal {
+    /// The embedder's: a 3.x client is told also where Mosquitto, which closes the Connection for reasons of its own, says
+    /// nothing.
+    pub(super) fn by_embedder(self) -> Refusal {
+        Refusal {
+            by_embedder: true,
+            ..self
+        }
+    }
 }
 
 pub(super) fn refuse(reason_code: ReasonCode, detail: impl Into<String>) -> Refusal {
     Refusal {
         reason_code,
         detail: detail.into(),
+        by_embedder: false,
     }
 }
 
@@ -95,26 +109,32 @@ impl Worker {
         packet: &[u8],
         result: Result<Outcome, Refusal>,
     ) {
-        let epoch = self.access.epoch;
-        let pending = |question: Question| {
-            Box::new(PendingConnect {
-                packet: packet.to_vec(),
-                epoch,
-                credential: question.credential,
-                exchange: question.exchange,
-                deadline: question.deadline,
-            })
-        };
         match result {
             Ok(Outcome::Accept(accepted)) => self.accept(link, connect, accepted),
             Ok(Outcome::Wait(question)) => {
                 let deadline = question.deadline;
-                link.phase = Phase::Authenticating(pending(question));
+                match self.pending(packet, question) {
+                    Ok(pending) => link.phase = Phase::Authenticating(pending),
+                    Err(error) => return self.fail(link, error),
+                }
                 self.watch(link, deadline);
             }
-            Ok(Outcome::Exchange(question)) => link.phase = Phase::Exchanging(pending(question)),
+            Ok(Outcome::Exchange(question)) => match self.pending(packet, question) {
+                Ok(pending) => link.phase = Phase::Exchanging(pending),
+                Err(error) => self.fail(link, error),
+            },
             Err(refusal) => self.refuse(link, connect, refusal),
         }
+    }
+
+    fn pending(&self, packet: &[u8], question: Question) -> Result<Box<PendingConnect>, ProtocolError> {
+        Ok(Box::new(PendingConnect {
+            packet: self.keep_packet(packet)?,
+            epoch: self.access.epoch,
+            credential: question.credential,
+            exchange: question.exchange,
+            deadline: question.deadline,
+        }))
     }
 
     /// What can be said before anybody is asked who it is.
@@ -228,6 +248,9 @@ impl Worker {
             let refusal = refuse(reason_code, "it could not log in under the rules in force");
             return self.refuse(link, connect, refusal);
         }
+        if !self.has_room_for(&identity.client_id) {
+            return self.refuse(link, connect, no_room(connect.version));
+        }
         let connecting = Connecting {
             identity: &identity,
             version: connect.version,
@@ -239,7 +262,7 @@ impl Worker {
             Ok(Ok(())) => {}
             Ok(Err(reason_code)) => {
                 let refusal = refuse(reason_code, "a connect hook refused it");
-                return self.refuse(link, connect, refusal);
+                return self.refuse(link, connect, refusal.by_embedder());
             }
             Err(panicked) => return self.refuse(link, connect, panicked.into()),
         }
@@ -285,6 +308,8 @@ impl Worker {
             durable: expiry > 0 && self.fx.journal.is_some(),
         };
         let Some((session, epoch, session_present)) = self.bind(link, connect, binding, properties) else {
+            // Somebody else has taken the last place since. The hook has heard that it is in.
+            self.disconnect_hook(&identity, CloseCause::Refused);
             return self.refuse(link, connect, no_room(connect.version));
         };
         self.start_keep_alive(link, keep_alive);
@@ -316,6 +341,13 @@ impl Worker {
         }
         self.review(&session, epoch);
         self.pump(&session);
+    }
+
+    /// Whether there is room for a Session of that Client Identifier, or it is there.
+    fn has_room_for(&self, client_id: &str) -> bool {
+        let registry = &self.broker.registry;
+        let limit = self.config.limits.maximum_sessions;
+        limit.is_none_or(|limit| registry.len() < limit) || registry.find(client_id).is_some()
     }
 
     /// What CONNACK tells every client of this listener.
@@ -594,16 +626,27 @@ impl Worker {
 
     fn refuse(&mut self, link: &mut Link, connect: &Connect<'_>, refusal: Refusal) {
         let reason_code = error::refusal(refusal.reason_code, PacketType::ConnAck);
-        if connect.version == ProtocolVersion::V5 || has_return_code(reason_code) {
+        let is_v5 = connect.version == ProtocolVersion::V5;
+        let is_unavailable = matches!(
+            reason_code,
+            ReasonCode::ServerBusy | ReasonCode::ServerUnavailable
+        );
+        let told = if !is_v5 && is_unavailable && refusal.by_embedder {
+            // The nearest return code.
+            Some(ReasonCode::ServerUnavailable)
+        } else {
+            (is_v5 || has_return_code(reason_code)).then_some(reason_code)
+        };
+        if let Some(told) = told {
             if self.fx.notes_packets {
                 let client = match connect.client_id {
                     "" => link.noted(),
                     client_id => NotedClient::Named(client_id.into()),
                 };
-                self.fx.note_connack(client, connect.version, false, reason_code);
+                self.fx.note_connack(client, connect.version, false, told);
             }
             self.fx.reply(&link.outbox, |version, buffer| {
-                refusal_packet(reason_code).encode(version, buffer)
+                refusal_packet(told).encode(version, buffer)
             });
         }
         self.fx.events.push_back(Event::Refused {

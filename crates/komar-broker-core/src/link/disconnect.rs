@@ -218,7 +218,9 @@ impl Worker {
         }
     }
 
-    /// Publishes what waits of delayed Will Messages: the broker stops. Every Link is closed before.
+    /// Publishes all Will Messages, those that wait for their delay and those of clients that are connected: the broker stops,
+    /// and says so to its clients afterwards. Not to be called while a worker, this or another one, still takes input: whoever
+    /// sends DISCONNECT in time would have no Will Message any more.
     pub fn publish_delayed_wills(&mut self) {
         for session in self.broker.registry.all() {
             let mut state = session.lock();

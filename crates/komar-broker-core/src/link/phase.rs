@@ -8,6 +8,8 @@ use super::topic_alias::TopicAliases;
 use crate::access::{Credential, Decision, Exchange, Identity};
 use crate::now::Millis;
 use crate::session::Session;
+use crate::session::counted::Counted;
+use crate::sync::AtomicUsize;
 
 /// Where a Link is in its life.
 pub(crate) enum Phase {
@@ -23,9 +25,34 @@ pub(crate) enum Phase {
     Closed,
 }
 
-/// A CONNECT that waits for a verdict: the packet as it came, to be read again.
+/// A packet as it came, to be read again; its bytes count towards those of packets that have arrived in part.
+pub(crate) struct KeptPacket {
+    bytes: Vec<u8>,
+    _counted: Counted,
+}
+
+impl KeptPacket {
+    pub(crate) fn new(packet: &[u8], total: &Arc<AtomicUsize>) -> KeptPacket {
+        let mut counted = Counted::default();
+        counted.add(packet.len(), total);
+        KeptPacket {
+            bytes: packet.to_vec(),
+            _counted: counted,
+        }
+    }
+}
+
+impl core::ops::Deref for KeptPacket {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A CONNECT that waits for a verdict.
 pub(crate) struct PendingConnect {
-    pub(crate) packet: Vec<u8>,
+    pub(crate) packet: KeptPacket,
     /// The rules under which the question was asked; under others it is asked again.
     pub(crate) epoch: u64,
     pub(crate) credential: Option<Credential>,
@@ -36,8 +63,8 @@ pub(crate) struct PendingConnect {
 
 /// A packet that waits for answers, to be read again.
 pub(crate) struct Waiting {
-    /// Empty for AUTH, whose exchange remembers where it is.
-    pub(crate) packet: Vec<u8>,
+    /// `None` for AUTH, whose exchange remembers where it is.
+    pub(crate) packet: Option<KeptPacket>,
     /// One for each question, in their order.
     pub(crate) answers: Vec<Option<Decision>>,
     /// How many of them are not there yet.
@@ -108,13 +135,20 @@ struct Remembered {
     next: usize,
 }
 
+impl Remembered {
+    /// Forgets what comes from other rules.
+    fn be_of(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            self.recent.clear();
+            self.epoch = epoch;
+        }
+    }
+}
+
 impl WriteVerdicts {
     pub(crate) fn find(&mut self, epoch: u64, topic_name: &str) -> Option<bool> {
         let remembered = self.0.as_mut()?;
-        if remembered.epoch != epoch {
-            remembered.recent.clear();
-            remembered.epoch = epoch;
-        }
+        remembered.be_of(epoch);
         remembered
             .recent
             .iter()
@@ -122,11 +156,12 @@ impl WriteVerdicts {
             .map(|(_, verdict)| *verdict)
     }
 
-    pub(crate) fn remember(&mut self, topic_name: &str, verdict: bool) {
+    pub(crate) fn remember(&mut self, epoch: u64, topic_name: &str, verdict: bool) {
         if topic_name.len() > LONGEST_REMEMBERED {
             return;
         }
         let remembered = self.0.get_or_insert_default();
+        remembered.be_of(epoch);
         if remembered.recent.len() < REMEMBERED {
             remembered.recent.push((topic_name.to_owned(), verdict));
         } else if let Some((name, old)) = remembered.recent.get_mut(remembered.next) {

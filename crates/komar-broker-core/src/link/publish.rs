@@ -105,7 +105,8 @@ impl Worker {
                     is_wrong.then_some(ReasonCode::PayloadFormatInvalid)
                 }
                 Decision::Later => {
-                    self.wait(link, Waiting::for_packet(raw, vec![None]));
+                    let packet = self.keep_packet(raw)?;
+                    self.wait(link, Waiting::for_packet(packet, vec![None]));
                     return Ok(());
                 }
                 denied => {
@@ -187,7 +188,7 @@ impl Worker {
         };
         if let Decision::Allow | Decision::Deny = decision {
             let verdict = decision == Decision::Allow;
-            established.write_verdicts.remember(name.as_str(), verdict);
+            established.write_verdicts.remember(epoch, name.as_str(), verdict);
         }
         Ok(decision)
     }

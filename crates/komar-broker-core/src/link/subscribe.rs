@@ -89,7 +89,8 @@ impl Worker {
             });
         }
         if decisions.iter().any(Option::is_none) {
-            self.wait(link, Waiting::for_packet(raw, decisions));
+            let packet = self.keep_packet(raw)?;
+            self.wait(link, Waiting::for_packet(packet, decisions));
             return Ok(());
         }
         if self.broker.hooks.has_subscribe() {
@@ -239,9 +240,15 @@ impl Worker {
         };
         // One for each filter: why it is refused, if it is.
         let mut refusals = Vec::new();
-        for text in packet.filters.iter() {
+        for (place, text) in packet.filters.iter().enumerate() {
             let filter = parse(text, self.config.limits.maximum_topic_levels)?;
-            if self.access.access.authorize.is_some() {
+            if self.access.access.authorize.is_none() {
+                continue;
+            }
+            // So there is a bound to what is asked because of one packet; nobody has more Subscriptions to give up.
+            if place >= self.config.limits.maximum_subscriptions {
+                refusals.push(Some(ReasonCode::ImplementationSpecificError));
+            } else {
                 let subject = established.identity.subject();
                 let action = Action::Unsubscribe(plain(filter));
                 refusals.push(match self.access.access.decide(&subject, action)? {

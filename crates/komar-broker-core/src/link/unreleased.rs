@@ -22,7 +22,7 @@ use crate::message::{Message, MessageBody};
 use crate::outbox::Outbox;
 use crate::router::{OneReceiver, Origin};
 use crate::session::SessionState;
-use crate::session::unreleased::Refused;
+use crate::session::unreleased::{Refused, Released};
 use crate::store::Change;
 use crate::sync::Ordering;
 use crate::worker::{Effects, Worker};
@@ -232,8 +232,9 @@ impl Worker {
                 continue;
             }
             // v5 [MQTT-4.3.3-13]
-            if let Some(body) = message {
-                self.route(Origin::client(&established.identity), body.message());
+            if let Some(body) = &message.body {
+                let sender = message.sender.as_ref().unwrap_or(&established.identity);
+                self.route(Origin::client(sender), body.message());
             }
             drop(together.take());
             self.fx.pubcomp(&link.outbox, *identifier);
@@ -246,15 +247,17 @@ impl Worker {
         }
     }
 
-    /// Takes a message out that its sender releases; `None` if it is not to be routed. What it brings to others is stored
+    /// Takes a message out that its sender releases. What it brings to others is stored
     /// with the release if that happens before `together` is dropped.
     fn release(
         &mut self,
         state: &mut SessionState,
         identifier: PacketIdentifier,
         together: &mut Option<Together>,
-    ) -> Option<MessageBody> {
-        let message = state.unreleased().release(identifier)?;
+    ) -> Released {
+        let Some(message) = state.unreleased().release(identifier) else {
+            return Released::default();
+        };
         if let Some(client_id) = state.durable().cloned() {
             *together = self.fx.together();
             self.fx.record(|| Change::Released {
@@ -270,7 +273,7 @@ impl Worker {
         &mut self,
         link: &Link,
         established: &Established,
-        released: &[(PacketIdentifier, Option<MessageBody>)],
+        released: &[(PacketIdentifier, Released)],
     ) -> usize {
         let Worker {
             broker,
@@ -288,7 +291,7 @@ impl Worker {
         let stamp_of = |stripes: &Stripes| broker.stamp(stripes, access.epoch);
         let mut messages = released
             .iter()
-            .map_while(|(identifier, body)| Some((*identifier, body.as_ref()?.message())))
+            .map_while(|(identifier, released)| Some((*identifier, released.body.as_ref()?.message())))
             .take_while(|(_, message)| !message.retain);
         let Some((mut identifier, mut message)) = messages.next() else {
             return 0;

@@ -5,8 +5,9 @@ use komar_codec::{Framing, Packet, PacketType, ReasonCode, frame};
 use super::{Link, LinkState, Phase, Progress};
 use crate::access::{Answer, Decision, Verdict};
 use crate::error::ProtocolError;
-use crate::link::phase::Waiting;
+use crate::link::phase::{KeptPacket, Waiting};
 use crate::now::Millis;
+use crate::sync::Ordering;
 use crate::timer::Timer;
 use crate::worker::Worker;
 
@@ -79,18 +80,23 @@ impl Worker {
         if !link.outbox.lock().is_open() {
             return;
         }
-        if waiting.packet.is_empty() {
+        let Some(packet) = &waiting.packet else {
             return self.auth_answered(link, answer);
-        }
-        if let Err(error) = self.packet_answered(link, &waiting) {
+        };
+        if let Err(error) = self.packet_answered(link, &waiting, packet) {
             self.fail(link, error);
         }
     }
 
     /// Handles the packet whose questions are answered; under other rules they are asked again.
-    fn packet_answered(&mut self, link: &mut Link, waiting: &Waiting) -> Result<(), ProtocolError> {
+    fn packet_answered(
+        &mut self,
+        link: &mut Link,
+        waiting: &Waiting,
+        packet: &[u8],
+    ) -> Result<(), ProtocolError> {
         let options = self.decode_options(link);
-        let Framing::Complete(whole) = frame(&waiting.packet, &options)? else {
+        let Framing::Complete(whole) = frame(packet, &options)? else {
             return Ok(());
         };
         let answers: &[Option<Decision>] = if waiting.epoch == self.access.epoch {
@@ -99,10 +105,10 @@ impl Worker {
             &[None]
         };
         if whole.packet_type() == PacketType::Publish {
-            return self.publish_packet(link, whole, &waiting.packet, &options, answers);
+            return self.publish_packet(link, whole, packet, &options, answers);
         }
         match Packet::decode(whole, &options)? {
-            Packet::Subscribe(packet) => self.subscribe(link, &packet, &waiting.packet, answers),
+            Packet::Subscribe(subscribe) => self.subscribe(link, &subscribe, packet, answers),
             _ => Ok(()),
         }
     }
@@ -116,6 +122,19 @@ impl Worker {
             established.waiting = Some(Box::new(waiting));
         }
         self.watch(link, deadline);
+    }
+
+    /// Keeps a packet that has to wait, if there is room for it.
+    pub(super) fn keep_packet(&self, packet: &[u8]) -> Result<KeptPacket, ProtocolError> {
+        let (total, limit) = (
+            &self.broker.reassembly_bytes,
+            self.config.limits.maximum_reassembly_bytes,
+        );
+        let kept = KeptPacket::new(packet, total);
+        match total.load(Ordering::Relaxed) > limit {
+            true => Err(ProtocolError::QuotaExceeded),
+            false => Ok(kept),
+        }
     }
 
     /// Pauses the Link if the store has fallen behind, until it has what was noted by now. The client is not silent
@@ -174,9 +193,13 @@ impl Worker {
 
 impl Waiting {
     /// For the answers to the questions that a packet raised; those that are known already are `Some`.
-    pub(super) fn for_packet(packet: &[u8], answers: Vec<Option<Decision>>) -> Waiting {
+    pub(super) fn for_packet(packet: KeptPacket, answers: Vec<Option<Decision>>) -> Waiting {
+        Waiting::new(Some(packet), answers)
+    }
+
+    fn new(packet: Option<KeptPacket>, answers: Vec<Option<Decision>>) -> Waiting {
         Waiting {
-            packet: packet.to_vec(),
+            packet,
             missing: answers.iter().filter(|answer| answer.is_none()).count(),
             answers,
             deadline: Millis::NEVER,
@@ -186,7 +209,7 @@ impl Waiting {
 
     /// For the answer to a step of an exchange.
     pub(super) fn for_auth() -> Waiting {
-        Waiting::for_packet(&[], vec![None])
+        Waiting::new(None, vec![None])
     }
 }
 

@@ -72,7 +72,9 @@ fn deliver(
     body: &mut Option<MessageBody>,
 ) -> bool {
     let message = offer.message;
-    if target.no_local && origin.client_id() == Some(&*target.session.client_id) {
+    if (target.no_local || target.own_only)
+        && (origin.client_id() == Some(&*target.session.client_id)) != target.own_only
+    {
         return false;
     }
     let (qos, retain) = target.copy_of(message, rules.config);

@@ -6,7 +6,7 @@ mod one_receiver;
 pub(crate) mod retained;
 mod shared;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use komar_codec::QoS;
@@ -35,10 +35,13 @@ pub(crate) struct Subscription {
 }
 
 /// One receiver of a Topic Name, and whether it may read there.
+#[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) session: Arc<Session>,
     pub(crate) maximum_qos: QoS,
     pub(crate) no_local: bool,
+    /// It is for the Session's own messages only: what its Subscriptions without No Local make of them.
+    pub(crate) own_only: bool,
     pub(crate) retain_as_published: bool,
     pub(crate) identifiers: SubscriptionIdentifiers,
     /// The READ verdict, and for which user of the Session it was given.
@@ -91,11 +94,13 @@ impl<'a> Origin<'a> {
 
 impl Worker {
     /// Routes a message that its publisher may publish. Returns how many Subscriptions match it.
-    pub(crate) fn route(&mut self, origin: Origin<'_>, message: Message<'_>) -> usize {
+    pub(crate) fn route(&mut self, origin: Origin<'_>, mut message: Message<'_>) -> usize {
         // v5 [MQTT-3.3.1-8], v3 [MQTT-3.3.1-12]
         if message.retain && self.config.retain_available {
             return self.route_retained(origin, message);
         }
+        // A hook may want what there is not.
+        message.retain = false;
         let Worker {
             broker,
             config,
@@ -216,6 +221,7 @@ fn finish_routes(config: &BrokerConfig, access: &Access, name: TopicName<'_>, ro
 
 /// One copy a Session, at the highest QoS of its Subscriptions and with all their identifiers. v5 [MQTT-3.3.4-2]
 fn merge_overlapping(routes: &mut Vec<Route>) {
+    let mut own = own_copies(routes);
     let mut merged: Vec<Route> = Vec::with_capacity(routes.len());
     let mut places: BTreeMap<*const Session, usize> = BTreeMap::new();
     for route in routes.drain(..) {
@@ -233,7 +239,39 @@ fn merge_overlapping(routes: &mut Vec<Route>) {
             merged.push(Route::One(target));
         }
     }
+    merged.append(&mut own);
     *routes = merged;
+}
+
+/// Of the Sessions that match with No Local and without, what their own messages are to be sent for.
+fn own_copies(routes: &[Route]) -> Vec<Route> {
+    let targets = |no_local: bool| {
+        routes.iter().filter_map(move |route| match route {
+            Route::One(target) if target.no_local == no_local => Some(target),
+            _ => None,
+        })
+    };
+    let with_both: BTreeSet<*const Session> =
+        targets(true).map(|target| Arc::as_ptr(&target.session)).collect();
+    let mut own: BTreeMap<*const Session, Target> = BTreeMap::new();
+    if !with_both.is_empty() {
+        for target in targets(false) {
+            let session = Arc::as_ptr(&target.session);
+            if let Some(first) = own.get_mut(&session) {
+                first.merge(target);
+            } else if with_both.contains(&session) {
+                let own_only = true;
+                own.insert(
+                    session,
+                    Target {
+                        own_only,
+                        ..target.clone()
+                    },
+                );
+            }
+        }
+    }
+    own.into_values().map(Route::One).collect()
 }
 
 impl Target {
@@ -242,6 +280,7 @@ impl Target {
             session: Arc::clone(&entry.session),
             maximum_qos: entry.maximum_qos,
             no_local: entry.no_local,
+            own_only: false,
             retain_as_published: entry.retain_as_published,
             // v5 [MQTT-3.3.4-5]
             identifiers: SubscriptionIdentifiers::new(entry.identifier),
@@ -255,7 +294,8 @@ impl Target {
     fn merge(&mut self, other: &Target) {
         // v3 [MQTT-3.3.5-1]
         self.maximum_qos = self.maximum_qos.max(other.maximum_qos);
-        self.no_local &= other.no_local;
+        // Its own messages it gets for the others, if it has any. v5 [MQTT-3.8.3-3]
+        self.no_local |= other.no_local;
         self.retain_as_published |= other.retain_as_published;
         // v5 [MQTT-3.3.4-4]
         self.identifiers.add(&other.identifiers);

@@ -73,8 +73,9 @@ impl<'s> OneReceiver<'s> {
 impl TopicCache {
     /// The one Session that an entry leads to, if it is to have what this client publishes there.
     pub(crate) fn one_receiver(&self, place: usize, publisher: &str) -> Option<&Target> {
-        self.single(place).filter(|target| {
-            target.readable && !target.once && !(target.no_local && *target.session.client_id == *publisher)
-        })
+        let is_left_out =
+            |target: &Target| target.own_only || (target.no_local && *target.session.client_id == *publisher);
+        self.single(place)
+            .filter(|target| target.readable && !target.once && !is_left_out(target))
     }
 }

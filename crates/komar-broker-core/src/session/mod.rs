@@ -3,7 +3,7 @@
 //! [`SessionState`] is a plain state machine behind the Session's own lock; it never reads a clock and never takes
 //! another lock than that of its own Outbox. MQTT 5.0 §4.1.
 
-mod counted;
+pub(crate) mod counted;
 pub(crate) mod inflight;
 pub(crate) mod packet_identifier;
 pub(crate) mod queue;
@@ -153,6 +153,9 @@ impl Session {
         if state.identity != binding.identity {
             state.identity_epoch = state.identity_epoch.wrapping_add(1);
             self.identity_epoch.store(state.identity_epoch, Ordering::Release);
+            if let Some(exchange) = &mut state.exchange {
+                exchange.unreleased.change_hands(&state.identity);
+            }
         }
         state.epoch += 1;
         state.identity = binding.identity;

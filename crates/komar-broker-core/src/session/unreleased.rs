@@ -8,6 +8,7 @@ use foldhash::fast::FixedState;
 use komar_codec::PacketIdentifier;
 
 use super::counted::Counted;
+use crate::access::Identity;
 use crate::config::Limits;
 use crate::message::MessageBody;
 use crate::sync::{AtomicUsize, Ordering};
@@ -18,6 +19,8 @@ use crate::sync::{AtomicUsize, Ordering};
 pub(crate) struct Unreleased {
     /// At most 65,535 small numbers: a hasher that resists flooding is not needed.
     messages: HashMap<PacketIdentifier, Option<MessageBody>, FixedState>,
+    /// Who sent those that the Session's present user did not send.
+    others: HashMap<PacketIdentifier, Arc<Identity>, FixedState>,
     bytes: Counted,
 }
 
@@ -28,6 +31,15 @@ pub(crate) enum Refused {
     TooMany,
     /// More bytes than the limit.
     TooLarge,
+}
+
+/// What a PUBREL releases.
+#[derive(Debug, Default)]
+pub(crate) struct Released {
+    /// `None`: nothing that is to be routed.
+    pub(crate) body: Option<MessageBody>,
+    /// Who sent it, if that was not the Session's present user.
+    pub(crate) sender: Option<Arc<Identity>>,
 }
 
 impl Unreleased {
@@ -58,6 +70,9 @@ impl Unreleased {
         self.bytes.subtract(old);
         self.bytes.add(new, total);
         entry.insert_entry(body);
+        if !self.others.is_empty() {
+            self.others.remove(&identifier);
+        }
         Ok(())
     }
 
@@ -72,11 +87,23 @@ impl Unreleased {
         self.messages.insert(identifier, body);
     }
 
+    /// Another user takes the Session over: what is there was sent by `sender`, who might publish it.
+    pub(crate) fn change_hands(&mut self, sender: &Arc<Identity>) {
+        for identifier in self.messages.keys() {
+            let sender = || Arc::clone(sender);
+            self.others.entry(*identifier).or_insert_with(sender);
+        }
+    }
+
     /// PUBREL: gives the message out. `None` if the identifier is not known.
-    pub(crate) fn release(&mut self, identifier: PacketIdentifier) -> Option<Option<MessageBody>> {
-        let message = self.messages.remove(&identifier)?;
-        self.bytes.subtract(message.as_ref().map_or(0, MessageBody::len));
-        Some(message)
+    pub(crate) fn release(&mut self, identifier: PacketIdentifier) -> Option<Released> {
+        let body = self.messages.remove(&identifier)?;
+        self.bytes.subtract(body.as_ref().map_or(0, MessageBody::len));
+        let sender = match self.others.is_empty() {
+            true => None,
+            false => self.others.remove(&identifier),
+        };
+        Some(Released { body, sender })
     }
 
     pub(crate) fn bodies(&self) -> impl Iterator<Item = &MessageBody> {

@@ -440,3 +440,50 @@ fn a_panic_at_a_recheck_costs_one_connection() {
     say(&mut site, b, "pingreq");
     hears(&mut site, b, "pingresp");
 }
+
+#[test]
+fn a_connect_hook_hears_of_nobody_for_whom_there_is_no_room() {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let (connected, disconnected) = (Arc::clone(&calls), Arc::clone(&calls));
+    let hooks = Hooks::default()
+        .on_connect(move |connecting, _| {
+            connected
+                .lock()
+                .unwrap()
+                .push(format!("{} comes", connecting.identity().client_id));
+            Ok(())
+        })
+        .on_disconnect(move |disconnecting, _| {
+            disconnected
+                .lock()
+                .unwrap()
+                .push(format!("{} goes", disconnecting.identity().client_id));
+        });
+    let mut config = BrokerConfig::default();
+    config.limits.maximum_sessions = Some(1);
+    let mut site = Site::with_broker(Broker::with_hooks(config, Access::allow_all(), hooks, 7), 1);
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    let b = open(&mut site, 0, "connect v5 id=b clean");
+    hears(&mut site, b, "connack server_busy session_present=0");
+    // Whose Session is there needs no room.
+    join(&mut site, 0, "connect v5 id=a clean");
+    assert!(site.is_closed(a) && site.is_closed(b));
+    assert_eq!(*calls.lock().unwrap(), ["a comes", "a comes", "a goes"]);
+}
+
+#[test]
+fn a_hook_cannot_retain_where_retain_is_not_available() {
+    let hooks = Hooks::default().on_publish(|publish, _| {
+        publish.set_retain(true);
+        Ok(())
+    });
+    let mut config = BrokerConfig::default();
+    config.retain_available = false;
+    let mut site = Site::with_broker(Broker::with_hooks(config, Access::allow_all(), hooks, 7), 1);
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    say(&mut site, a, "subscribe id=1 t as_published");
+    hears(&mut site, a, "suback id=1 ...");
+    say(&mut site, a, r#"publish t "x""#);
+    hears(&mut site, a, r#"publish t "x""#);
+    assert_eq!(site.broker().statistics().retained_messages, 0);
+}

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use komar_broker_core::{Access, BrokerConfig, ListenerPolicy};
-use komar_codec::{ProtocolVersion, QoS};
+use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 use komar_testkit::{PeerId, Site, words};
 use komar_topic::TopicFilter;
+
+use crate::desk::{hears, hears_nothing};
 
 #[test]
 fn every_packet_and_byte_is_counted_once_whatever_the_worker() {
@@ -178,4 +180,19 @@ fn join(site: &mut Site, worker: usize, connect: &str) -> PeerId {
 fn say(site: &mut Site, peer: PeerId, packet: &str) {
     site.send(peer, &words::encode(ProtocolVersion::V5, packet).unwrap());
     site.settle();
+}
+
+#[test]
+fn a_kick_is_for_the_connection_of_its_moment() {
+    let mut site = Site::new(BrokerConfig::default(), Access::allow_all(), 1);
+    let first = join(&mut site, 0, "connect v5 id=a expiry=100");
+    // From another thread, in the middle of a turn: the client is back before the worker reads of it.
+    let second = site.open(0, &Arc::default());
+    assert!(site.broker().kick("a", ReasonCode::AdministrativeAction));
+    let connect = words::encode(ProtocolVersion::V5, "connect v5 id=a expiry=100").unwrap();
+    site.send(second, &connect);
+    site.settle();
+    assert!(site.is_closed(first));
+    hears(&mut site, second, "connack success session_present=1 ...");
+    hears_nothing(&mut site, second);
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use komar_broker_core::{
-    Access, Broker, BrokerConfig, Decision, Hooks, LocalClient, LocalError, LocalEvent, LocalOptions,
+    Access, Broker, BrokerConfig, Decision, Hooks, LocalClient, LocalError, LocalEvent, LocalOptions, Now,
+    Worker,
 };
 use komar_codec::{QoS, ReasonCode};
 use komar_testkit::Site;
@@ -191,4 +192,49 @@ fn it_is_kicked_and_taken_over_like_any_other() {
     drop(client);
     hears_nothing(&mut site, other);
     assert_eq!(site.broker().statistics().connections, 1);
+}
+
+#[test]
+fn it_ends_with_its_worker() {
+    let broker = Broker::new(BrokerConfig::default(), Access::allow_all(), 7);
+    let worker = || Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+    let mut first = worker();
+    let taken_in = broker.connect_local(LocalOptions::new("a")).unwrap();
+    first.turn_begin(Now::default());
+    first.work();
+    while first.next_dirty().is_some() {}
+    first.turn_end();
+    let waits = broker.connect_local(LocalOptions::new("b")).unwrap();
+    drop(first);
+    for client in [taken_in, waits] {
+        assert_eq!(
+            client.publish("t", b"x", QoS::AtLeastOnce, false),
+            Err(LocalError::Closed)
+        );
+        assert_eq!(client.receive(), Err(LocalError::Closed));
+    }
+    assert!(
+        broker.connect_local(LocalOptions::new("c")).is_none(),
+        "there is no worker"
+    );
+    let _second = worker();
+    assert!(broker.connect_local(LocalOptions::new("c")).is_some());
+}
+
+#[test]
+fn what_is_larger_than_the_broker_takes_is_refused_and_costs_nothing() {
+    let mut config = BrokerConfig::default();
+    config.limits.maximum_packet_size = 100;
+    let mut site = Site::new(config, Access::allow_all(), 1);
+    let client = connect(&mut site, "a", 1 << 20);
+    let too_large = client.publish("t", &[b'x'; 100], QoS::AtMostOnce, false);
+    assert_eq!(too_large, Err(LocalError::TooLarge));
+    client.subscribe("t", QoS::AtMostOnce).unwrap();
+    client.publish("t", b"small", QoS::AtMostOnce, false).unwrap();
+    site.settle();
+    assert!(matches!(
+        client.try_receive(),
+        Ok(Some(LocalEvent::Subscribed { .. }))
+    ));
+    assert_eq!(message(&client), Some(("t".into(), "small".into())));
 }

@@ -485,7 +485,7 @@ impl Simulation {
             } else {
                 u8::try_from(self.random.below(3)).unwrap_or(0)
             },
-            no_local: is_v5 && !is_shared && self.model.settings.allow_duplicates && self.random.chance(20),
+            no_local: is_v5 && !is_shared && self.random.chance(20),
             as_published: is_v5 && self.random.chance(30),
             handling: if is_v5 {
                 u8::try_from(self.random.below(3)).unwrap_or(0)

@@ -806,3 +806,98 @@ fn what_a_later_answer_rests_on_is_asked_when_it_comes() {
     site.recheck(a, &Arc::new(ListenerPolicy::default()));
     hears(&mut site, a, "disconnect not_authorized");
 }
+
+#[test]
+fn packets_that_wait_for_answers_are_bounded_together() {
+    let desk = Arc::new(Desk::default());
+    let mut config = BrokerConfig::default();
+    config.limits.maximum_reassembly_bytes = 3000;
+    let mut site = Site::new(config, desk.access_open(), 1);
+    let peers: Vec<_> = ["a", "b", "c"]
+        .map(|name| {
+            let peer = join(&mut site, 0, &format!("connect v5 id={name} clean"));
+            say(&mut site, peer, "publish t size=1300");
+            peer
+        })
+        .into();
+    assert_eq!(site.link_state(peers[0]), LinkState::Paused);
+    assert_eq!(site.link_state(peers[1]), LinkState::Paused);
+    hears(&mut site, peers[2], "disconnect quota_exceeded");
+    assert!(site.is_closed(peers[2]));
+    desk.answer("a writes t", Decision::Allow);
+    site.settle();
+    site.hang_up(peers[1]);
+    // What is answered, and what nobody waits for any more, is given back.
+    for _ in 0..5 {
+        let peer = join(&mut site, 0, "connect v5 id=d clean");
+        say(&mut site, peer, "publish t size=2900");
+        assert_eq!(site.link_state(peer), LinkState::Paused);
+        site.hang_up(peer);
+    }
+}
+
+#[test]
+fn a_3_1_1_client_is_told_that_nobody_can_say_who_it_is() {
+    for (answer, return_code) in [
+        (Authentication::Refuse(ReasonCode::ServerUnavailable), 3),
+        (Authentication::Refuse(ReasonCode::ServerBusy), 3),
+        (Authentication::Later, 3),
+        (Authentication::Refuse(ReasonCode::Banned), 5),
+    ] {
+        let desk = Arc::new(Desk::default());
+        let mut site = Site::new(BrokerConfig::default(), desk.access(), 1);
+        let a = open(&mut site, 0, "connect v3 id=a user=alice clean");
+        desk.login().1.answer(answer);
+        site.settle();
+        assert_eq!(site.take_bytes(a), [0x20, 2, 0, return_code]);
+        assert!(site.is_closed(a));
+    }
+}
+
+/// Counts questions; everything is allowed.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Authorize for Counting {
+    fn authorize(&self, _: &Subject<'_>, action: Action<'_>) -> Decision {
+        if matches!(action, Action::Publish(_) | Action::Unsubscribe(_)) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        Decision::Allow
+    }
+}
+
+#[test]
+fn the_first_verdict_of_a_link_is_remembered_after_a_reload_too() {
+    let rules = Arc::new(Counting::default());
+    let access = Access {
+        authorize: Some(Arc::clone(&rules) as _),
+        ..Access::allow_all()
+    };
+    let mut site = Site::new(BrokerConfig::default(), access.clone(), 1);
+    site.broker().set_access(access);
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    say(&mut site, a, r#"publish t "1" + publish t "2""#);
+    say(&mut site, a, r#"publish t "3""#);
+    assert_eq!(rules.0.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn of_one_unsubscribe_no_more_is_asked_than_there_may_be_subscriptions() {
+    let rules = Arc::new(Counting::default());
+    let access = Access {
+        authorize: Some(Arc::clone(&rules) as _),
+        ..Access::allow_all()
+    };
+    let mut config = BrokerConfig::default();
+    config.limits.maximum_subscriptions = 2;
+    let mut site = Site::new(config, access, 1);
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    say(&mut site, a, "unsubscribe id=1 a b c");
+    hears(
+        &mut site,
+        a,
+        "unsuback id=1 no_subscription_existed no_subscription_existed implementation_specific_error",
+    );
+    assert_eq!(rules.0.load(Ordering::Relaxed), 2);
+}
