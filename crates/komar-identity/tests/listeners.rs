@@ -321,6 +321,68 @@ fn cipher_lists_of_openssl_are_understood() {
     );
 }
 
+/// `E256` and the like of the names of OpenSSL (`-`) or the RFCs (`_`), sorted.
+fn short_names<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    let short = |name: &str| {
+        let has = |part| name.contains(part);
+        let key = if has("ECDSA") { "E" } else { "R" };
+        let cipher = match (has("CHACHA20"), has("AES256") || has("AES_256")) {
+            (true, _) => "c",
+            (_, true) => "256",
+            _ => "128",
+        };
+        format!("{key}{cipher}")
+    };
+    let mut names: Vec<String> = names.into_iter().map(short).collect();
+    names.sort();
+    names.join(" ")
+}
+
+/// What `openssl ciphers` makes of a list, of the suites that are here; `None` if it is not installed.
+fn of_openssl(list: &str) -> Option<String> {
+    let call = std::process::Command::new("openssl")
+        .args(["ciphers", "-s", "-tls1_2", list])
+        .output();
+    let output = String::from_utf8(call.ok()?.stdout).unwrap();
+    let known = |name: &&str| {
+        let rest = name
+            .strip_prefix("ECDHE-ECDSA-")
+            .or_else(|| name.strip_prefix("ECDHE-RSA-"));
+        rest.is_some_and(|rest| {
+            rest == "CHACHA20-POLY1305" || rest.contains("-GCM-") && rest.starts_with("AES")
+        })
+    };
+    Some(short_names(output.trim().split(':').filter(known)))
+}
+
+#[test]
+fn cipher_words_mean_what_they_mean_to_openssl() {
+    let provider = handshake::provider();
+    let table = String::from_utf8(common::data("ciphers.txt")).unwrap();
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
+        let (list, expected) = line.split_once('|').unwrap();
+        let list = list.trim();
+        let mut expected: Vec<&str> = expected.split_whitespace().filter(|word| *word != "-").collect();
+        expected.sort_unstable();
+        let expected = expected.join(" ");
+        let found = match select_cipher_suites(&provider, Some(list), None) {
+            Ok(selection) => {
+                let suites = selection.suites.iter().map(|suite| suite.suite());
+                short_names(
+                    suites
+                        .filter(|suite| !is_tls13(*suite))
+                        .filter_map(|suite| suite.as_str()),
+                )
+            }
+            Err(_) => String::new(),
+        };
+        assert_eq!(found, expected, "{list}");
+        if let Some(of_openssl) = of_openssl(list) {
+            assert_eq!(of_openssl, expected, "openssl: {list}");
+        }
+    }
+}
+
 fn is_tls13(suite: CipherSuite) -> bool {
     suite.as_str().is_some_and(|name| name.starts_with("TLS13"))
 }

@@ -52,7 +52,7 @@ impl CipherSelection {
         let mut banned: Vec<CipherSuite> = Vec::new();
         // A command may follow a word without a separator: `DEFAULT@SECLEVEL=2`.
         let words = list
-            .split([':', ',', ' '])
+            .split([':', ';', ',', ' '])
             .map(|item| item.split_once('@').map_or(item, |(word, _)| word));
         for item in words.filter(|word| !word.is_empty()) {
             let (operator, name) = match item.split_at_checked(1) {
@@ -108,15 +108,20 @@ fn matches(word: &str, suite: CipherSuite) -> bool {
     };
     let has = |part: &str| name.split(['-', '_']).any(|found| found == part);
     let is_tls13 = name.starts_with("TLS_");
+    let is_gcm = !has("CHACHA20");
     match word {
-        "ALL" | "DEFAULT" | "HIGH" | "TLSv1.2" | "AEAD" | "FIPS" => true,
-        "ECDHE" | "EECDH" | "kECDHE" | "kEECDH" => !is_tls13,
+        "ALL" | "DEFAULT" | "HIGH" | "TLSv1.2" => true,
+        "ECDHE" | "EECDH" | "kECDHE" | "kEECDH" | "ECDH" => !is_tls13,
         "ECDSA" | "aECDSA" => has("ECDSA"),
-        "RSA" | "aRSA" => has("RSA"),
-        "AES" | "AESGCM" => !has("CHACHA20"),
+        "aRSA" => has("RSA"),
+        "AES" | "AESGCM" | "FIPS" => is_gcm,
         "AES128" => has("AES128") || has("128"),
-        "AES256" => has("AES256") || has("256") && !has("128"),
-        "CHACHA20" | "SHA256" | "SHA384" => has(word),
+        "AES256" => has("AES256") || has("256") && !has("128") && is_gcm,
+        "CHACHA20" => has(word),
+        "SUITEB128" | "SUITEB128C2" => has("ECDSA") && is_gcm,
+        "SUITEB128ONLY" => has("ECDSA") && has("AES128"),
+        "SUITEB192" => has("ECDSA") && has("AES256"),
+        // RSA, SHA1, SHA256 and SHA384 are other suites: of RSA key exchange, and those whose records have such a MAC.
         _ => word == name || Some(word) == suite.as_str(),
     }
 }
