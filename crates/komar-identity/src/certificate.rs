@@ -62,11 +62,12 @@ impl<'a> Certificate<'a> {
         self.inner.tbs_certificate.raw_serial()
     }
 
-    /// Serial number in upper-case hexadecimal digits, as `openssl x509 -serial` prints it.
+    /// Serial number in upper-case hexadecimal digits, as `openssl x509 -serial` prints it: a negative one with its sign.
     #[must_use]
     pub fn serial_hex(&self) -> String {
         match self.serial() {
             [0, rest @ ..] if !rest.is_empty() => hex(rest),
+            serial @ [0x80..=0xFF, ..] => format!("-{}", hex(&negated(serial))),
             serial => hex(serial),
         }
     }
@@ -170,6 +171,26 @@ pub fn fingerprint_sha256(der: &[u8]) -> [u8; 32] {
     Sha256::digest(der).into()
 }
 
+/// The absolute value of a negative number in two's complement.
+fn negated(number: &[u8]) -> Vec<u8> {
+    let mut carry = true;
+    let mut digits: Vec<u8> = number
+        .iter()
+        .rev()
+        .map(|byte| {
+            let (digit, more) = (!byte).overflowing_add(u8::from(carry));
+            carry = more;
+            digit
+        })
+        .collect();
+    // One byte more was for the sign.
+    while digits.len() > 1 && digits.last() == Some(&0) {
+        digits.pop();
+    }
+    digits.reverse();
+    digits
+}
+
 /// Upper-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
@@ -180,4 +201,23 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
             text
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn negative_numbers_lose_their_sign() {
+        for (number, expected) in [
+            (&[0xFF][..], "01"),
+            (&[0xFB], "05"),
+            (&[0x80], "80"),
+            (&[0xFF, 0x7F], "81"),
+            (&[0xFF, 0x00], "0100"),
+            (&[0x80, 0x00], "8000"),
+        ] {
+            assert_eq!(hex(&negated(number)), expected, "{number:?}");
+        }
+    }
 }

@@ -27,7 +27,7 @@ struct RevocationList {
     /// First day and number of the list: the greater, the newer.
     age: (i64, BigUint),
     next_update: Option<i64>,
-    /// Serial numbers without leading zeros.
+    /// Serial numbers, as short as they can be.
     serials: HashSet<Vec<u8>>,
     /// Keys of configured authorities that are known to have signed the list: hashing it again in every handshake
     /// would take milliseconds for a large one.
@@ -207,10 +207,33 @@ fn check_extension(critical: bool, extension: &ParsedExtension<'_>) -> Result<()
     }
 }
 
-/// Without leading zeros, so that encodings of one number are equal.
+/// Without bytes that say nothing, so that encodings of one number are equal. It may be negative: -1 is not 255.
 fn significant(mut serial: &[u8]) -> &[u8] {
-    while let [0, rest @ ..] = serial {
-        serial = rest;
+    while let [first, rest @ ..] = serial {
+        match (first, rest) {
+            (0, [0..=0x7F, ..]) | (0xFF, [0x80..=0xFF, ..]) => serial = rest,
+            _ => break,
+        }
     }
     serial
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_equal_whatever_their_encoding() {
+        for (one, other, equal) in [
+            (&[5][..], &[0, 0, 5][..], true),
+            (&[0], &[0, 0], true),
+            (&[0, 0xFF], &[0, 0, 0xFF], true),
+            (&[0xFF], &[0xFF, 0xFF], true),
+            (&[0xFF], &[0, 0xFF], false),
+            (&[0x80], &[0, 0x80], false),
+            (&[5], &[], false),
+        ] {
+            assert_eq!(significant(one) == significant(other), equal, "{one:?} {other:?}");
+        }
+    }
 }
