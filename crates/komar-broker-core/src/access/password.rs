@@ -16,7 +16,8 @@ pub(super) fn decide(passwords: Option<&PasswordFile>, trusted: bool, login: &Lo
         (Some(_), None) if anonymous && trusted => Authentication::Accept,
         (Some(_), None) if anonymous => Authentication::AcceptAnonymous,
         (Some(username), Some(passwords)) => {
-            // A login without a password is refused after the same work as one with a wrong password.
+            // One without a password is as good as an empty one, which no user has: refused without work, whatever the
+            // name, so that the time tells nothing.
             Authentication::Check(passwords.check(username, login.password.unwrap_or_default()))
         }
         _ => Authentication::Refuse(ReasonCode::NotAuthorized),
