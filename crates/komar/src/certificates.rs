@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use komar_identity::tls::{certificates_from_pem, private_key_from_pem, revocation_lists_from_pem};
+use komar_identity::tls::{
+    certificates_from_pem, default_provider, is_signed_by, private_key_from_pem, revocation_lists_from_pem,
+};
 use komar_identity::{Certificate, IdentityError};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
@@ -41,6 +43,18 @@ pub(crate) enum CertificateError {
     IssuerName,
     #[error("{0:?} was issued by somebody else, {1:?}")]
     OtherIssuer(String, String),
+    #[error("{0:?} was signed by another authority of the same name")]
+    OtherSigner(String),
+    #[error(
+        "the serial number of {0:?} is negative, which komar cannot put into a list; use openssl ca -gencrl"
+    )]
+    NegativeSerial(String),
+    #[error("the list has a negative serial number, which komar cannot write anew; use openssl ca -gencrl")]
+    NegativeEntry,
+    #[error(
+        "the key is of no kind that can sign here: RSA of 2048 to 4096 bits, ECDSA P-256 and P-384, Ed25519 are"
+    )]
+    UnsupportedKey,
     #[error("it is not one revocation list in PEM that komar can add to")]
     NoList,
     #[error("it is the revocation list of somebody else, {0:?}")]
@@ -140,7 +154,13 @@ impl Authority {
                     certificate.issuer_rfc4514(),
                 ));
             }
-            let serial = SerialNumber::from_slice(significant(certificate.serial()));
+            let name = || certificate.subject_rfc4514().unwrap_or_default();
+            let serial = serial_number(certificate.serial())
+                .ok_or_else(|| CertificateError::NegativeSerial(name()))?;
+            // What was signed in a way that nobody here can verify is known by its issuer's name alone.
+            if is_signed_by(der, authority.public_key_der(), &default_provider()) == Some(false) {
+                return Err(CertificateError::OtherSigner(name()));
+            }
             if revoked.iter().all(|entry| entry.serial_number != serial) {
                 revoked.push(RevokedCertParams {
                     serial_number: serial,
@@ -255,8 +275,18 @@ fn key_pair(key: &PrivateKeyDer<'_>, public: &[u8]) -> Result<KeyPair, Certifica
         .and_then(|(inside, rest)| inside.get(..inside.len().checked_sub(rest)?))
         .ok_or(CertificateError::OtherKey)?;
     let body = [&[2, 1, 0], algorithm, &der(4, key.secret_der())].concat();
-    let key = PrivatePkcs8KeyDer::from(der(0x30, &body));
-    KeyPair::try_from(&key).map_err(|_| CertificateError::OtherKey)
+    let pkcs8 = PrivatePkcs8KeyDer::from(der(0x30, &body));
+    KeyPair::try_from(&pkcs8).map_err(|_| {
+        let is = |kind: &[u8]| algorithm.windows(kind.len()).any(|part| part == kind);
+        let belongs = match key {
+            PrivateKeyDer::Pkcs1(_) => is(RSA),
+            _ => is(EC) && !is(P256) && !is(P384),
+        };
+        match belongs {
+            true => CertificateError::UnsupportedKey,
+            false => CertificateError::OtherKey,
+        }
+    })
 }
 
 /// A value in DER, with tag and length.
@@ -306,22 +336,26 @@ fn entries(pem: &[u8], issuer: &[u8]) -> Result<(Vec<RevokedCertParams>, u64), C
     let number = number.map_err(|_| CertificateError::NoList)?;
     let entries = list.iter_revoked_certificates().map(|entry| {
         let reason = entry.reason_code().map(|(_, reason)| reason.0);
-        RevokedCertParams {
-            serial_number: SerialNumber::from_slice(significant(entry.raw_serial())),
+        Ok(RevokedCertParams {
+            serial_number: serial_number(entry.raw_serial()).ok_or(CertificateError::NegativeEntry)?,
             revocation_time: entry.revocation_date.to_datetime(),
             reason_code: reason.and_then(|reason| REASONS.into_iter().find(|known| *known as u8 == reason)),
             invalidity_date: entry.invalidity_date().map(|(_, date)| date.to_datetime()),
-        }
+        })
     });
-    Ok((entries.collect(), number))
+    Ok((entries.collect::<Result<_, CertificateError>>()?, number))
 }
 
-/// Without leading zeros, so that encodings of one number are equal.
-fn significant(mut serial: &[u8]) -> &[u8] {
+/// Without leading zeros, so that encodings of one number are equal; `None` for a negative number, which rcgen would
+/// write as another one.
+fn serial_number(mut serial: &[u8]) -> Option<SerialNumber> {
+    if let [0x80..=0xFF, ..] = serial {
+        return None;
+    }
     while let [0, rest @ ..] = serial {
         serial = rest;
     }
-    serial
+    Some(SerialNumber::from_slice(serial))
 }
 
 fn params(common_name: &str, days: u32) -> Result<CertificateParams, CertificateError> {
@@ -347,6 +381,12 @@ fn dates(days: u32) -> Result<(OffsetDateTime, OffsetDateTime, OffsetDateTime), 
     // A clock that is a little behind should not refuse a new certificate.
     Ok((now - Duration::hours(1), now, now + Duration::days(days.into())))
 }
+
+/// Object identifiers of public keys, contents of their DER.
+const RSA: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 1, 1];
+const EC: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 2, 1];
+const P256: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 3, 1, 7];
+const P384: &[u8] = &[0x2B, 0x81, 4, 0, 0x22];
 
 /// A hundred years.
 const MAXIMUM_DAYS: u32 = 36_525;

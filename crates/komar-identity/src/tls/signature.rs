@@ -1,8 +1,28 @@
 //! Signatures over certificates and revocation lists, with nothing but a public key.
 
-use rustls_pki_types::{SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
+use rustls::crypto::CryptoProvider;
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
 
 use crate::der;
+
+/// Whether the owner of a public key (SubjectPublicKeyInfo in DER) has signed a certificate; `None` if that cannot be
+/// known, because the certificate is malformed or the provider does not verify signatures of its kind, such as those with
+/// SHA-1.
+///
+/// Two authorities may have the same name: only this tells which of them issued a certificate.
+#[must_use]
+pub fn is_signed_by(
+    certificate: &CertificateDer<'_>,
+    public_key: &[u8],
+    provider: &CryptoProvider,
+) -> Option<bool> {
+    let algorithms = provider.signature_verification_algorithms.all;
+    match Signed::parse(certificate)?.verify(public_key, algorithms) {
+        Ok(()) => Some(true),
+        Err(SignatureError::Bad) => Some(false),
+        Err(SignatureError::Unsupported) => None,
+    }
+}
 
 pub(crate) type Algorithms = &'static [&'static dyn SignatureVerificationAlgorithm];
 

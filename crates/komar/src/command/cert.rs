@@ -38,7 +38,7 @@ Usage: komar cert ca NAME [--days N] [--dir FOLDER] [--out NAME] [--force]
       --ca FILE        the authority's certificate; its key is expected beside it, with the ending .key
       --ca-key FILE    the authority's key, if it is elsewhere
       --days N         how long it is valid (default: 1000)
-      --dir FOLDER     where the files are written (default: here)
+      --dir FOLDER     where the files are written (default: here; a list, beside the authority's certificate)
       --out NAME       another name for the files, without ending
       --force          replace files that exist
       --template TEXT  an identity made of parts, such as '{cn}@{o}'
@@ -243,13 +243,18 @@ impl Request {
     }
 
     fn target(&self, name: &str, ending: &str) -> Result<PathBuf, String> {
+        self.target_in(Path::new(""), name, ending)
+    }
+
+    /// In the folder that was asked for, or else in this one.
+    fn target_in(&self, folder: &Path, name: &str, ending: &str) -> Result<PathBuf, String> {
         let name = self.out.as_deref().unwrap_or(name);
         if name.contains(['/', '\\']) || name.is_empty() {
             return Err(format!(
                 "'{name}' cannot be the name of a file; choose one with --out"
             ));
         }
-        let folder = self.folder.as_deref().unwrap_or(Path::new(""));
+        let folder = self.folder.as_deref().unwrap_or(folder);
         Ok(folder.join(format!("{name}.{ending}")))
     }
 }

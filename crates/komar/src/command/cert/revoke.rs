@@ -12,7 +12,9 @@ use crate::output::Output;
 pub(super) fn run(request: &Request, files: &[String], output: &mut Output) -> Result<i32, String> {
     let authority = request.authority()?;
     let stem = request.authority_file()?.file_stem().unwrap_or_default();
-    let target = request.target(&stem.to_string_lossy(), "crl")?;
+    // Where the authority's other files are: a list elsewhere would be a second one.
+    let beside = request.authority_file()?.parent().unwrap_or(Path::new(""));
+    let target = request.target_in(beside, &stem.to_string_lossy(), "crl")?;
     let mut certificates = Vec::new();
     for file in files {
         let first = first_certificate(&read(Path::new(file))?, file);
@@ -23,13 +25,14 @@ pub(super) fn run(request: &Request, files: &[String], output: &mut Output) -> R
     // Locked from reading to replacing: what another adds meanwhile would be lost.
     let written = rewrite(&target, &options, |old| {
         let (list, count) = authority.revoke(old, &certificates, request.days())?;
-        Ok::<_, CertificateError>((list.into_bytes().into(), count))
+        Ok::<_, CertificateError>((list.into_bytes().into(), (count, old.is_none())))
     });
-    let count = written.map_err(|error| match error {
+    let (count, is_new) = written.map_err(|error| match error {
         UpdateError::Edit(error) => format!("{shown}: {error}"),
         error => error.to_string(),
     })?;
     let certificates = if count == 1 { "certificate" } else { "certificates" };
-    output.line(format_args!("{shown}: {count} {certificates} revoked"));
+    let remark = if is_new { " (a new list)" } else { "" };
+    output.line(format_args!("{shown}: {count} {certificates} revoked{remark}"));
     Ok(0)
 }

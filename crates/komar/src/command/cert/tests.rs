@@ -99,7 +99,7 @@ fn what_is_revoked_stays_revoked() {
         status == 0
     };
     let crl = |files: &str| site.done(&format!("crl{files} --ca DIR/site.crt --dir DIR"));
-    assert_eq!(crl(""), "DIR/site.crl: 0 certificates revoked\n");
+    assert_eq!(crl(""), "DIR/site.crl: 0 certificates revoked (a new list)\n");
     assert!(accepts("plc") && accepts("hmi") && accepts("scada"));
     assert_eq!(crl(" DIR/plc.crt"), "DIR/site.crl: 1 certificate revoked\n");
     assert!(!accepts("plc") && accepts("hmi"));
@@ -566,4 +566,102 @@ fn who_comes_late_is_told_how_to_replace() {
     for (_, _, errors) in late {
         assert!(errors.contains("exists; --force replaces it"), "{errors}");
     }
+}
+
+#[test]
+fn a_list_is_beside_its_authority() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("etc")).unwrap();
+    site.done("ca site --dir DIR/etc");
+    site.done("client a --ca DIR/etc/site.crt --dir DIR");
+    site.done("client b --ca DIR/etc/site.crt --dir DIR");
+    let said = site.done("crl DIR/a.crt --ca DIR/etc/site.crt");
+    assert_eq!(said, "DIR/etc/site.crl: 1 certificate revoked (a new list)\n");
+    let said = site.done("crl DIR/b.crt --ca DIR/etc/site.crt");
+    assert_eq!(said, "DIR/etc/site.crl: 2 certificates revoked\n");
+    let said = site.done("crl --ca DIR/etc/site.crt --dir DIR");
+    assert_eq!(said, "DIR/site.crl: 0 certificates revoked (a new list)\n");
+}
+
+#[test]
+fn only_who_signed_a_certificate_revokes_it() {
+    let site = Site::new();
+    site.done("ca site --dir DIR");
+    site.done("client plc --ca DIR/site.crt --dir DIR");
+    // Another one of that name.
+    site.done("ca site --dir DIR --force");
+    let (status, output, errors) = site.call("crl DIR/plc.crt --ca DIR/site.crt --dir DIR");
+    assert_eq!((status, output.as_str()), (1, ""));
+    assert!(
+        errors.contains("\"CN=plc\" was signed by another authority of the same name"),
+        "{errors}"
+    );
+    assert!(!site.path("site.crl").exists());
+}
+
+/// Sets the highest bit of the serial number, which is positive, and was made by chance.
+fn make_negative(file: &Path, serial: &[u8]) {
+    let pem = std::fs::read(file).unwrap();
+    let (_, mut pem) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
+    let place = pem
+        .contents
+        .windows(serial.len())
+        .position(|part| part == serial)
+        .unwrap();
+    pem.contents[place] |= 0x80;
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(&pem.contents);
+    let label = pem.label;
+    std::fs::write(
+        file,
+        format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n"),
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_negative_serial_number_is_in_no_list() {
+    let site = Site::new();
+    site.done("ca site --dir DIR");
+    site.done("client plc --ca DIR/site.crt --dir DIR");
+    site.done("crl DIR/plc.crt --ca DIR/site.crt");
+    let pem = std::fs::read(site.path("plc.crt")).unwrap();
+    let certificate = crate::certificates::first_certificate(&pem, "").unwrap();
+    let serial = komar_identity::Certificate::parse(&certificate)
+        .unwrap()
+        .serial()
+        .to_vec();
+    for (file, line, words) in [
+        (
+            "plc.crt",
+            "crl DIR/plc.crt --ca DIR/site.crt",
+            "serial number of \"CN=plc\" is negative",
+        ),
+        (
+            "site.crl",
+            "crl --ca DIR/site.crt",
+            "the list has a negative serial number",
+        ),
+    ] {
+        make_negative(&site.path(file), &serial);
+        let before = std::fs::read(site.path("site.crl")).unwrap();
+        let (status, output, errors) = site.call(line);
+        assert_eq!((status, output.as_str()), (1, ""), "{line}");
+        assert!(errors.contains(words), "{line}: {errors}");
+        assert_eq!(std::fs::read(site.path("site.crl")).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_key_of_an_unsupported_kind_is_called_so() {
+    let site = Site::new();
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keys");
+    for (file, name) in [("p521.pem", "site.key"), ("p521.crt.pem", "site.crt")] {
+        std::fs::copy(keys.join(file), site.path(name)).unwrap();
+    }
+    let (_, _, errors) = site.call("client plc --ca DIR/site.crt --dir DIR");
+    assert!(
+        errors.contains("the key is of no kind that can sign here"),
+        "{errors}"
+    );
 }
