@@ -29,7 +29,7 @@ pub struct Editor {
     lines: Vec<Zeroizing<Vec<u8>>>,
 }
 
-/// What [`Editor::set`] did.
+/// What [`Editor::set`] did; there is nothing else to do with a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The user was not there and stands at the end now.
@@ -59,6 +59,12 @@ pub enum PlainLineError<E> {
         line: usize,
         /// Column in characters, from 1.
         column: usize,
+    },
+    /// The user name is not UTF-8, so that no client has it.
+    #[error("line {line}, column 1: the user name is not UTF-8, so that no client has it; delete this user")]
+    NameNotUtf8 {
+        /// Line, from 1.
+        line: usize,
     },
     /// A second colon: nobody can tell whether it belongs to the password.
     #[error("line {line}, column {column}: a second colon: set this user's password by itself")]
@@ -218,7 +224,8 @@ impl Editor {
                 counts.already_hashed = counts.already_hashed.saturating_add(1);
                 continue;
             }
-            let name = core::str::from_utf8(entry.name).unwrap_or_default();
+            let name =
+                core::str::from_utf8(entry.name).map_err(|_| PlainLineError::NameNotUtf8 { line: number })?;
             if name.is_empty() || entry.hash.is_empty() {
                 return Err(PlainLineError::Incomplete {
                     line: number,

@@ -21,7 +21,7 @@ pub struct UpdateOptions {
     pub lock_timeout: Duration,
 }
 
-/// Whether [`update`] makes the file.
+/// Whether [`update`] makes the file; a file is there or not, so that there is no fourth case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Create {
     /// The file must exist.
@@ -136,8 +136,10 @@ pub fn update<R, E>(
 /// is to be in it, with a result for the caller.
 ///
 /// The lock is on the empty file `.NAME.lock` beside the file, which is removed afterwards. The kernel lets go of the lock
-/// of a program that dies. The lock file that such a program leaves behind does no harm: everybody may open it, whoever
-/// made it.
+/// of a program that dies. The lock file that such a program leaves behind keeps nobody out: everybody who may enter the
+/// folder may open it, whoever made it. So may somebody lock it who cannot change the file, and keep others waiting
+/// until they give up ([`UpdateError::Locked`]); a folder that only those may enter who change the file, or read it,
+/// prevents that.
 ///
 /// # Errors
 /// [`UpdateError`]; the file is as it was then.

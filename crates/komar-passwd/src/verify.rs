@@ -157,7 +157,7 @@ impl fmt::Debug for PasswordCheck {
     }
 }
 
-/// What a [`PasswordCheck`] found.
+/// What a [`PasswordCheck`] found. No kind of refusal will be told apart from another, since that would tell who exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordVerdict {
     /// The user exists and the password is right.

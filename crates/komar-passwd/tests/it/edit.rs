@@ -133,6 +133,16 @@ fn plain_lines_are_hashed_once() {
 }
 
 #[test]
+fn a_name_that_is_not_utf8_is_called_so() {
+    let mut editor = Editor::new(b"alice:secret\nb\xff:x\n");
+    let error = editor
+        .hash_plain_lines(|_, _| Err::<StoredHash, _>("not asked"))
+        .unwrap_err();
+    assert_eq!(error, PlainLineError::NameNotUtf8 { line: 2 });
+    assert!(editor.remove(b"b\xff"));
+}
+
+#[test]
 fn plain_lines_are_hashed_all_or_none() {
     let cases = [
         (

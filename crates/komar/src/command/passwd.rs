@@ -391,7 +391,7 @@ mod tests {
         let mut typed = typed.iter();
         let mut ask = |_: &str| {
             let next = typed.next().ok_or_else(|| io::Error::other("no terminal"));
-            next.map(|text| Zeroizing::new((*text).to_owned()))
+            next.map(|text| Zeroizing::new(text.as_bytes().to_vec()))
         };
         let (status, output, errors) = collected(|streams| run_with(NAME, &arguments, &mut ask, streams));
         Outcome {
@@ -555,7 +555,7 @@ mod tests {
         let arguments = ["-c", &file, "u"].map(OsString::from);
         let mut ask = |_: &str| {
             asked = true;
-            Ok(Zeroizing::new("p".to_owned()))
+            Ok(Zeroizing::new(b"p".to_vec()))
         };
         let (status, ..) = collected(|streams| run_with(NAME, &arguments, &mut ask, streams));
         assert_eq!(status, 1);

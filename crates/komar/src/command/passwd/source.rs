@@ -14,7 +14,7 @@ use super::{Failure, LONGEST_PASSWORD};
 pub(super) struct Source(Option<Terminal>);
 
 impl Source {
-    pub(super) fn ask(&mut self, prompt: &str) -> io::Result<Zeroizing<String>> {
+    pub(super) fn ask(&mut self, prompt: &str) -> io::Result<Zeroizing<Vec<u8>>> {
         let input = io::stdin();
         if !input.is_terminal() {
             return line(&mut input.lock());
@@ -23,12 +23,13 @@ impl Source {
             Some(terminal) => terminal,
             none => none.insert(Terminal::new()?),
         };
-        terminal.ask(prompt)
+        // What is typed is text; what a program writes may be any bytes.
+        Ok(Zeroizing::new(terminal.ask(prompt)?.as_bytes().to_vec()))
     }
 }
 
 /// How a password is asked for: given the prompt.
-pub(super) type Ask<'a> = &'a mut dyn FnMut(&str) -> io::Result<Zeroizing<String>>;
+pub(super) type Ask<'a> = &'a mut dyn FnMut(&str) -> io::Result<Zeroizing<Vec<u8>>>;
 
 /// The same twice.
 pub(super) fn ask_twice(ask: Ask<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
@@ -43,7 +44,7 @@ pub(super) fn ask_twice(ask: Ask<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if *first != *typed("The same again: ")? {
         return Err(Failure::new(2, "the two passwords differ"));
     }
-    Ok(Zeroizing::new(first.as_bytes().to_vec()))
+    Ok(first)
 }
 
 /// Asks at the terminal. While it does not show what is typed, an interrupt has to wait until it shows that again.
@@ -74,19 +75,20 @@ impl Terminal {
     }
 }
 
-/// The next line, without its end.
-fn line(input: &mut dyn BufRead) -> io::Result<Zeroizing<String>> {
+/// The next line, without its end. Passwords of MQTT are bytes: §3.1.3.6.
+fn line(input: &mut dyn BufRead) -> io::Result<Zeroizing<Vec<u8>>> {
     // With room for the longest and its end, so that no copy is left behind by growing.
-    let mut line = Zeroizing::new(String::with_capacity(LONGEST_PASSWORD.saturating_add(2)));
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST_PASSWORD.saturating_add(2)));
     let limit = u64::try_from(line.capacity()).unwrap_or(u64::MAX);
-    if input.take(limit).read_line(&mut line)? == 0 {
+    if input.take(limit).read_until(b'\n', &mut line)? == 0 {
         return Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
             "standard input has ended",
         ));
     }
-    let length = line.trim_end_matches(['\r', '\n']).len();
-    line.truncate(length);
+    while let Some(b'\r' | b'\n') = line.last() {
+        line.pop();
+    }
     Ok(line)
 }
 
@@ -98,7 +100,7 @@ mod tests {
     fn lines_of_standard_input() {
         let mut input = &b"one \r\ntwo\n\nlast"[..];
         for expected in ["one ", "two", "", "last"] {
-            assert_eq!(*line(&mut input).unwrap(), expected);
+            assert_eq!(*line(&mut input).unwrap(), expected.as_bytes());
         }
         let end = line(&mut input).unwrap_err();
         assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
@@ -108,6 +110,6 @@ mod tests {
             long.len() > LONGEST_PASSWORD && long.len() < 1 << 17,
             "bounded, and refused later"
         );
-        assert!(line(&mut &b"\xff\n"[..]).is_err(), "not UTF-8");
+        assert_eq!(*line(&mut &b"\xff\0\n"[..]).unwrap(), b"\xff\0", "any bytes");
     }
 }
