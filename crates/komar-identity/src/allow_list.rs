@@ -67,9 +67,8 @@ impl AllowList {
                 continue;
             }
             let bytes = read(&path, &metadata).map_err(failed(&path))?;
-            for certificate in certificates(&bytes) {
-                certificate
-                    .and_then(|der| self.add_certificate(&der))
+            for der in certificates(&bytes, &path)? {
+                self.add_certificate(&der)
                     .map_err(|source| FolderError::Certificate {
                         path: path.clone(),
                         source,
@@ -130,6 +129,18 @@ pub enum FolderError {
         /// What is wrong with it.
         source: IdentityError,
     },
+    /// A section of a file in PEM is cut off or damaged.
+    #[error("{}: a section of PEM is damaged or cut off; copy the file anew", path.display())]
+    DamagedPem {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// A certificate with OpenSSL's own settings of trust, which is no certificate in the sense of X.509.
+    #[error("{}: it holds a TRUSTED CERTIFICATE of OpenSSL; convert it with openssl x509 -in FILE -out FILE", path.display())]
+    TrustedCertificate {
+        /// Which one.
+        path: PathBuf,
+    },
     /// There is no certificate in the folder.
     #[error("{}: no certificate in the files of this folder (.crt, .pem, .cer, .der); nobody could connect", path.display())]
     Empty {
@@ -155,16 +166,22 @@ fn read(path: &Path, metadata: &fs::Metadata) -> io::Result<Vec<u8>> {
 }
 
 /// The certificates of a file in DER; a file without the dashes of PEM is taken for one in DER.
-fn certificates(bytes: &[u8]) -> Vec<Result<Vec<u8>, IdentityError>> {
+fn certificates(bytes: &[u8], path: &Path) -> Result<Vec<Vec<u8>>, FolderError> {
     if !bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
-        return vec![Ok(bytes.to_vec())];
+        return Ok(vec![bytes.to_vec()]);
     }
-    Pem::iter_from_buffer(&sections(bytes))
-        .filter_map(|section| match section {
-            Ok(section) => (section.label == "CERTIFICATE").then_some(Ok(section.contents)),
-            Err(_) => Some(Err(IdentityError::Malformed)),
-        })
-        .collect()
+    let mut certificates = Vec::new();
+    for section in Pem::iter_from_buffer(&sections(bytes)) {
+        let path = || path.to_owned();
+        let section = section.map_err(|_| FolderError::DamagedPem { path: path() })?;
+        match section.label.as_str() {
+            // The second is what old programs call it.
+            "CERTIFICATE" | "X509 CERTIFICATE" => certificates.push(section.contents),
+            "TRUSTED CERTIFICATE" => return Err(FolderError::TrustedCertificate { path: path() }),
+            _ => {}
+        }
+    }
+    Ok(certificates)
 }
 
 /// The lines of the sections without those between them, which may be of any encoding.

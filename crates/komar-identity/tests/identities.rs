@@ -333,6 +333,20 @@ fn a_link_in_a_folder_that_points_nowhere_is_an_error() {
 }
 
 #[test]
+fn no_certificate_of_a_folder_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let add = || AllowList::default().add_folder(folder.path());
+    let pem = String::from_utf8(data("certs/ca.pem")).unwrap();
+    write("a.pem", &pem.replace(" CERTIFICATE", " X509 CERTIFICATE"));
+    assert_eq!(add().unwrap(), 1);
+    write("b.pem", &pem.replace(" CERTIFICATE", " TRUSTED CERTIFICATE"));
+    assert!(matches!(add(), Err(FolderError::TrustedCertificate { path }) if path.ends_with("b.pem")));
+    write("b.pem", &pem[..pem.len() / 2]);
+    assert!(matches!(add(), Err(FolderError::DamagedPem { path }) if path.ends_with("b.pem")));
+}
+
+#[test]
 fn a_folder_of_certificates_is_a_list() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
