@@ -19,7 +19,7 @@ pub struct Subject<'a> {
     pub client_id: &'a str,
 }
 
-/// What is to be done with a topic.
+/// What is to be done with a topic. A client of MQTT can do nothing else with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
     /// A message on this topic is to be delivered to the client.
@@ -32,7 +32,7 @@ pub enum Access {
     Unsubscribe,
 }
 
-/// The answer.
+/// The answer: there is no third one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum Decision {

@@ -325,6 +325,23 @@ mod tests {
     }
 
     #[test]
+    fn check_tells_all_beside_a_password_file_of_no_use() {
+        for (password_file, expected) in [("DIR/acl", 3), ("DIR/none", 13)] {
+            let arguments = ["check", "DIR/acl", "--password-file", password_file];
+            let (status, output, errors) = call("topic a\nx:plain\n", &arguments);
+            assert_eq!(status, expected, "{errors}");
+            assert!(output.starts_with("DIR/acl:2:1: error: "), "{output}");
+            assert!(errors.contains(password_file), "{errors}");
+            let (status, output, _) = call(
+                "topics\nx:plain\n",
+                &[&arguments[..], &["--format", "json"]].concat(),
+            );
+            let json: Json = serde_json::from_str(&output).unwrap();
+            assert_eq!((status, &json["valid"]), (expected, &json!(false)));
+        }
+    }
+
+    #[test]
     fn check_speaks_json() {
         let (status, output, _) = call("topic reed b\n", &["check", "DIR/acl", "--format", "json"]);
         let json: Json = serde_json::from_str(&output).unwrap();

@@ -16,7 +16,12 @@ pub(super) fn run(
     password_file: Option<&Path>,
     output: &mut Output,
 ) -> Result<i32, Failure> {
-    let known = password_file.map(known_users).transpose()?;
+    // What is wrong with the ACL file is told all the same.
+    let (known, failure) = match password_file.map(known_users).transpose() {
+        Ok(known) => (known, None),
+        Err(failure) => (None, Some(failure)),
+    };
+    let end = |status| failure.map_or(Ok(status), Err);
     let known = known.as_ref().map(|file| |name: &str| file.contains(name));
     let known: Option<&dyn Fn(&str) -> bool> = known.as_ref().map(|known| known as _);
     let (problems, status) = match AclFile::parse_with(text, &job.parse) {
@@ -34,7 +39,7 @@ pub(super) fn run(
         let problems = problems.iter().map(Problem::json).collect::<Vec<_>>();
         let report = json!({ "file": name, "valid": status == 0, "problems": problems });
         output.line(format_args!("{report:#}"));
-        return Ok(status);
+        return end(status);
     }
     for problem in &problems {
         output.line(format_args!("{name}:{problem}"));
@@ -47,7 +52,7 @@ pub(super) fn run(
         (_, errors) => format!("not valid, {errors} errors"),
     };
     output.line(format_args!("{name}: {verdict}"));
-    Ok(status)
+    end(status)
 }
 
 fn known_users(file: &Path) -> Result<PasswordFile, Failure> {
