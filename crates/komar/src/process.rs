@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, User, daemon, geteuid, initgroups, setgid, setgroups, setuid};
+use nix::unistd::{
+    AccessFlags, Gid, Uid, User, access, daemon, geteuid, initgroups, setgid, setgroups, setuid,
+};
 
 /// What could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +107,24 @@ pub(crate) fn set_umask() -> Result<(), ProcessError> {
 /// configuration. Called while there is one thread.
 pub(crate) fn go_to_background() -> Result<(), ProcessError> {
     daemon(true, false).map_err(ProcessError::Background)
+}
+
+/// Whether [`PidFile::write`] could write it; nothing is changed.
+pub(crate) fn check_pid_file(path: &Path) -> Result<(), ProcessError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let may = match path.metadata() {
+        Ok(file) if file.is_dir() => Err(Errno::EISDIR),
+        Ok(_) => access(path, AccessFlags::W_OK),
+        // It would be made there.
+        Err(_) => access(folder, AccessFlags::W_OK | AccessFlags::X_OK),
+    };
+    may.map_err(|error| ProcessError::PidFile {
+        path: path.to_owned(),
+        error: error.into(),
+    })
 }
 
 /// A file that holds the number of this process. Dropping it removes the file, unless it holds another's by then.

@@ -17,9 +17,10 @@ Usage: komar check [-c] FILE
 
 Opens certificates, keys, ACL and password files, compares keys with their certificates, and prints for each
 listener what it will require of a client. Nothing is started and nothing is changed. Called by root it opens them as
-the user that the broker will run as.
+the user that the broker will run as. That pid_file can be written is looked at, too, but no port or socket is opened:
+whether they are free, and that user may listen there, only a start shows.
 
-Exit status: 0 if the broker would start, otherwise the one that it would end with.
+Exit status: 0 if nothing of that keeps the broker from starting, otherwise the one that it would end with.
 ";
 
 /// Runs the command.
@@ -81,6 +82,10 @@ fn check(path: &std::path::Path, streams: &mut Streams) -> i32 {
             return error.exit_status();
         }
     }
+    let process = process::set_umask().and_then(|()| match &loaded.config.pid_file {
+        Some(path) => process::check_pid_file(path),
+        None => Ok(()),
+    });
     match setup::prepare(&loaded.config) {
         Ok(setup) => {
             for warning in &setup.warnings {
@@ -89,7 +94,14 @@ fn check(path: &std::path::Path, streams: &mut Streams) -> i32 {
             for listener in &setup.listeners {
                 output.line(listener);
             }
-            output.line(format_args!("{}: the broker would start.", path.display()));
+            if let Err(error) = process {
+                complaints.line(format_args!("Error: {error}."));
+                return error.exit_status();
+            }
+            output.line(format_args!(
+                "{}: the broker would start, if it can listen there.",
+                path.display()
+            ));
             0
         }
         Err(errors) => {
