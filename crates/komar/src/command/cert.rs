@@ -40,7 +40,7 @@ Usage: komar cert ca NAME [--days N] [--dir FOLDER] [--out NAME] [--force]
       --days N         how long it is valid (default: 1000)
       --dir FOLDER     where the files are written (default: here; a list, beside the authority's certificate)
       --out NAME       another name for the files, without ending
-      --force          replace files that exist
+      --force          replace files that exist (one command at a time)
       --template TEXT  an identity made of parts, such as '{cn}@{o}'
   -h, --help
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::Request;
 use crate::output::Output;
 
-/// Writes certificate and key, or neither.
+/// Writes certificate and key, or neither. Two of these at once with `--force` for one pair, or one that is killed between
+/// its two renames, can leave a certificate and a key of different pairs, which the broker tells when it starts.
 pub(super) fn write(
     request: &Request,
     name: &str,
