@@ -103,9 +103,9 @@ impl Acl {
     ///
     /// `filter` is as it stands in SUBSCRIBE (`$share/..` too). `true` if in doubt: only a deny rule
     /// that covers all of a grant, or all of `filter`, rules it out, and no more than some hundred rules are
-    /// compared with a filter that may overlap so many. Made with
-    /// [`strict_subscribe`](crate::Options::strict_subscribe) it takes some microseconds, and a tenth of a millisecond at
-    /// the worst, whatever the number of rules; made without, it goes through all rules first.
+    /// compared with a filter that may overlap so many. Made with [`strict_subscribe`](crate::Options::strict_subscribe) it
+    /// takes less than 0.5 µs for a filter without wildcards, and 51 µs at the worst, whatever the number of rules (1,000
+    /// to 100,000 of one user, on a shared 2-core machine, 2026-11-26); made without, it goes through all rules first.
     #[must_use]
     pub fn may_read_something_under(&self, subject: Subject<'_>, filter: &str) -> bool {
         self.readable_under(subject, filter) != Readable::Nothing
