@@ -120,7 +120,8 @@ pub struct Limits {
     /// Bytes of inbound QoS 2 messages that a Session has not released yet. Default: 16 MiB.
     pub maximum_unreleased_bytes: usize,
     /// Encoded bytes that may wait for one Connection before QoS 0 messages are dropped and others wait
-    /// unencoded. Default: 8 MiB.
+    /// unencoded. Default: 8 MiB. With many slow Connections QoS 0 messages are dropped earlier: one of them may hold a 64th
+    /// of what is left below [`maximum_waiting_bytes`](Self::maximum_waiting_bytes).
     pub maximum_outbox_bytes: usize,
     /// Encoded bytes at which a Connection is closed that lets answers pile up: these are never dropped. Default: 64 MiB.
     pub maximum_reply_bytes: usize,

@@ -523,6 +523,17 @@ impl Effects {
         out.waiting() < self.bounds.one && !(out.is_blocked() && self.total_is_exceeded())
     }
 
+    /// The same for QoS 0 messages, which would wait nowhere else: of a slow Connection as long as it holds no more than a
+    /// 64th of what is left below [`Limits::maximum_waiting_bytes`]. So however many do not read, what they hold together
+    /// stays below that mark, but for the message that each was being sent, and no publisher is slowed down for them.
+    pub(crate) fn has_room_for_qos0(&self, out: &State) -> bool {
+        let share = || {
+            let slow = self.broker.slow_bytes.load(crate::sync::Ordering::Relaxed);
+            self.maximum_waiting_bytes.saturating_sub(slow) / 64
+        };
+        self.has_room(out) && !(out.is_blocked() && out.waiting() >= share())
+    }
+
     /// Whether a Connection lets answers pile up, which are never dropped.
     pub(crate) fn has_too_many_replies(&self, out: &State) -> bool {
         out.waiting() > self.bounds.replies || (out.is_blocked() && self.total_is_exceeded())

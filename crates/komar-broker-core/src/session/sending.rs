@@ -71,7 +71,7 @@ fn send_qos0(fx: &mut Effects, out: &mut State, delivery: &mut Delivery<'_, '_>)
     if !out.is_open() {
         return Delivered::Skipped;
     }
-    if !fx.has_room(out) {
+    if !fx.has_room_for_qos0(out) {
         return Delivered::Dropped(false);
     }
     if delivery.message.payload.len() >= crate::publish_out::SHARE_FROM && delivery.body.is_none() {
