@@ -1,5 +1,6 @@
 //! The validated configuration: plain data that an embedder can also build by hand.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ pub struct Config {
     pub user: String,
     /// `pid_file`: where the process writes its id. Default: nowhere.
     pub pid_file: Option<PathBuf>,
+    /// `password_threads`: how many passwords are checked at the same time; each takes the memory that its hash asks for,
+    /// 46 MiB with argon2id. Komar's own. Default: `None`, half of the processors.
+    pub password_threads: Option<NonZeroU16>,
     /// `sys_interval`: how often `$SYS` is published; `None` never. Default: 10 s.
     pub sys_interval: Option<Duration>,
     /// `set_tcp_nodelay`: send small packets at once. Default: `true` (Mosquitto: `false`).
@@ -265,6 +269,7 @@ impl Default for Config {
             plugins: Vec::new(),
             user: "mosquitto".to_owned(),
             pid_file: None,
+            password_threads: None,
             sys_interval: Some(Duration::from_secs(10)),
             set_tcp_nodelay: true,
             clientid_prefixes: None,

@@ -164,7 +164,11 @@ fn start(config: &Config, options: &Options, key_log: Option<&Arc<dyn KeyLog>>) 
     let builder = prepare(config, key_log)?
         .inherited_sockets(inherited)
         .reactors(options.reactors)
-        .password_threads(half_of_the_processors())
+        .password_threads(
+            config
+                .password_threads
+                .map_or_else(half_of_the_processors, |threads| threads.get().into()),
+        )
         .placement(options.placement);
     let server = builder.start().map_err(Failure::Start)?;
     server.listen_addresses().iter().for_each(tell_opening);
@@ -210,6 +214,10 @@ fn reload(
     for (name, is_same) in [
         ("user", running.user == config.user),
         ("pid_file", running.pid_file == config.pid_file),
+        (
+            "password_threads",
+            running.password_threads == config.password_threads,
+        ),
     ] {
         if !is_same {
             tracing::warn!("'{name}' has changed; that takes effect after a restart.");
@@ -218,6 +226,7 @@ fn reload(
     // What still runs as before is compared with next time.
     config.user.clone_from(&running.user);
     config.pid_file.clone_from(&running.pid_file);
+    config.password_threads = running.password_threads;
     tracing::info!("Config reloaded.");
     Ok(config)
 }

@@ -1,5 +1,6 @@
 //! General settings, limits, delivery, persistence.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -142,6 +143,15 @@ pub(super) fn rows() -> Vec<Directive> {
             }),
         )
         .also(&["websockets_headers_size"]),
+        row(
+            "password_threads",
+            "0",
+            "passwords checked at a time; 0 for half of the processors (Komar's own)",
+            Integer(0, 1024, |draft, value| {
+                draft.config.password_threads = NonZeroU16::new(to_u16(value))
+            }),
+        )
+        .restart(),
         structure(
             "per_listener_settings",
             "true | false",
