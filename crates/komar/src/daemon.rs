@@ -59,11 +59,14 @@ fn tell_end(errors: &mut Output) {
     if logging::is_installed() {
         tracing::info!("{text}");
     } else {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        errors.line(format_args!("{}: {text}", now.as_secs()));
+        errors.line(format_args!("{}: {text}", seconds()));
     }
+}
+
+/// What lines begin with as long as there is no log.
+fn seconds() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
 }
 
 /// Reads the configuration that was named, or takes the one that holds without any.
@@ -287,7 +290,7 @@ impl Failure {
             if logging::is_installed() {
                 tracing::error!("{}", line.strip_prefix("Error: ").unwrap_or(line));
             } else {
-                errors.line(line);
+                errors.line(format_args!("{}: {line}", seconds()));
             }
         }
     }

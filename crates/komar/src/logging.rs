@@ -84,8 +84,14 @@ impl Log {
 
     /// Sends what is logged from now on there.
     pub(crate) fn apply(self) {
+        let unusable = self.0.clock.as_ref().and_then(Clock::unusable).map(str::to_owned);
         *LOG.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(self.0));
         tracing::callsite::rebuild_interest_cache();
+        if let Some(format) = unusable {
+            tracing::warn!(
+                "log_timestamp_format '{format}' cannot be used; lines begin with the seconds since 1970."
+            );
+        }
     }
 
     fn open_or_stderr(logging: &Logging, wishes: Wishes) -> (Log, Vec<String>) {
@@ -109,7 +115,7 @@ impl Log {
             connections: logging.connection_messages,
             clock: logging
                 .timestamp
-                .then(|| Clock::new(logging.timestamp_format.clone())),
+                .then(|| Clock::new(logging.timestamp_format.as_deref())),
             json: wishes.json,
         };
         (Log(output), problems)

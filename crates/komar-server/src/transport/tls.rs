@@ -56,6 +56,9 @@ pub(crate) enum TlsError {
         /// The byte that came instead of 0x16.
         first: u8,
     },
+    /// A ClientHello of TLS 1.1 or an older version.
+    #[error("client speaks TLS 1.1 or older; 1.2 is the oldest version that is served")]
+    TooOld,
     /// A client certificate is demanded and none was sent.
     #[error("client sent no certificate")]
     CertificateMissing,
@@ -150,6 +153,7 @@ impl Tls {
             Phase::Handshaking | Phase::Open => false,
             Phase::PeerClosed | Phase::Closed | Phase::Failed => return self.state(),
         };
+        let is_old = fresh && is_hello_before_tls12(ciphertext);
         match self.read(ciphertext, plaintext, outgoing) {
             Ok(phase) => {
                 self.phase = phase;
@@ -159,6 +163,10 @@ impl Tls {
                 self.state()
             }
             Err(error) => {
+                let error = match error {
+                    TlsError::Protocol(_) if is_old => TlsError::TooOld,
+                    error => error,
+                };
                 self.fail(&error, outgoing);
                 Err(match first {
                     MQTT_CONNECT if fresh => TlsError::PlainMqtt,
@@ -393,6 +401,12 @@ impl Tls {
             // encrypted before the client's Certificate is accepted, so the record's last byte is the alert.
             *description = u8::from(AlertDescription::HandshakeFailure);
         }
+        if matches!(error, TlsError::TooOld)
+            && let Some(description) = outgoing.last_mut()
+        {
+            // What rustls misses first may be something else that old versions do not have. Nothing is encrypted yet.
+            *description = u8::from(AlertDescription::ProtocolVersion);
+        }
         if let Some(description) = own_alert(error)
             && !self.answered
         {
@@ -422,6 +436,11 @@ impl Tls {
 /// No MQTT client begins so: as a CONNECT the first byte would have reserved bits set.
 pub(crate) fn looks_like_tls(bytes: &[u8]) -> bool {
     matches!(bytes, [HANDSHAKE_RECORD, 3, ..])
+}
+
+/// Whether these bytes begin with a ClientHello whose highest version is below TLS 1.2 (RFC 5246 §7.4.1.2).
+fn is_hello_before_tls12(bytes: &[u8]) -> bool {
+    matches!(bytes, [HANDSHAKE_RECORD, 3, _, _, _, CLIENT_HELLO, _, _, _, 3, minor, ..] if *minor < 3)
 }
 
 impl From<rustls::Error> for TlsError {
@@ -578,6 +597,7 @@ fn whole_records(bytes: &[u8]) -> usize {
 fn own_alert(error: &TlsError) -> Option<AlertDescription> {
     match error {
         TlsError::AlertReceived { .. } => None,
+        TlsError::TooOld => Some(AlertDescription::ProtocolVersion),
         TlsError::HandshakeTooLarge { .. } | TlsError::Protocol(rustls::Error::InvalidMessage(_)) => {
             Some(AlertDescription::DecodeError)
         }
@@ -623,6 +643,7 @@ const HANDSHAKE_KEPT_MAX: usize = 0xffff;
 /// methods. Nothing is known of the client by then.
 const HELLO_MAX: usize = 16 * 1024;
 const HANDSHAKE_RECORD: u8 = 0x16;
+const CLIENT_HELLO: u8 = 1;
 const ALERT_RECORD: u8 = 0x15;
 const ALERT_FATAL: u8 = 2;
 /// First byte of a CONNECT packet.

@@ -78,8 +78,15 @@ impl Line {
 
 impl Clock {
     /// `format` as for strftime, in local time; seconds since 1970 without.
-    pub(super) fn new(format: Option<String>) -> Clock {
-        Clock(format)
+    pub(super) fn new(format: Option<&str>) -> Clock {
+        Clock(format.map(posix))
+    }
+
+    /// The format, if it cannot be used: seconds stand in its place.
+    pub(super) fn unusable(&self) -> Option<&str> {
+        let format = self.0.as_deref()?;
+        let written = jiff::fmt::strtime::format(format, &jiff::Zoned::now());
+        written.is_err().then_some(format)
     }
 
     fn now(&self) -> String {
@@ -94,6 +101,29 @@ impl Clock {
                 .unwrap_or_else(|_| jiff::Timestamp::now().as_second().to_string()),
         }
     }
+}
+
+/// A format in which everything means what it does to strftime in the POSIX locale, which log lines are written in.
+fn posix(format: &str) -> String {
+    let mut written = String::with_capacity(format.len());
+    let mut rest = format.chars().peekable();
+    while let Some(character) = rest.next() {
+        if character != '%' {
+            written.push(character);
+            continue;
+        }
+        // Other calendars and other digits, of which that locale has none.
+        let _ = rest.next_if(|next| matches!(next, 'E' | 'O'));
+        match rest.next() {
+            Some('c') => written.push_str("%a %b %e %H:%M:%S %Y"),
+            Some('x') => written.push_str("%m/%d/%y"),
+            Some('X') => written.push_str("%H:%M:%S"),
+            Some('r') => written.push_str("%I:%M:%S %p"),
+            Some(other) => written.extend(['%', other]),
+            None => written.push_str("%%"),
+        }
+    }
+    written
 }
 
 /// An event's message and its other fields.
@@ -147,6 +177,26 @@ const LONGEST: usize = 1000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn formats_mean_what_they_do_in_the_posix_locale() {
+        let time = jiff::civil::datetime(2026, 11, 6, 18, 5, 9, 0)
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .unwrap();
+        for (format, expected) in [
+            ("%Y-%m-%dT%H:%M:%S", "2026-11-06T18:05:09"),
+            ("%c", "Fri Nov  6 18:05:09 2026"),
+            ("%Ec", "Fri Nov  6 18:05:09 2026"),
+            ("%x %X", "11/06/26 18:05:09"),
+            ("%r", "06:05:09 PM"),
+            ("%Ey %Om 100%% %", "26 11 100% %"),
+        ] {
+            let written = jiff::fmt::strtime::format(posix(format), &time).unwrap();
+            assert_eq!(written, expected, "{format}");
+        }
+        assert_eq!(Clock::new(Some("%c")).unusable(), None);
+        assert_eq!(Clock::new(Some("%!")).unusable(), Some("%!"));
+    }
 
     #[test]
     fn long_lines_are_cut_between_characters() {

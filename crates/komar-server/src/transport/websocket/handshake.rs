@@ -31,13 +31,15 @@ pub(crate) enum UpgradeError {
     Host,
     #[error("the HTTP request asks for no upgrade to WebSocket")]
     NoUpgrade,
-    #[error("WebSocket version {0}, not 13")]
+    #[error("WebSocket version {}, not 13", named(.0))]
     Version(String),
     #[error("Sec-WebSocket-Key is not one key of 16 bytes")]
     Key,
     #[error("origin {0} is not allowed")]
     Origin(String),
-    #[error("neither mqtt nor mqttv3.1 among the sub-protocols '{0}'")]
+    #[error("more than one header Origin")]
+    Origins,
+    #[error("neither mqtt nor mqttv3.1 among the sub-protocols: {}", named(.0))]
     SubProtocol(String),
 }
 
@@ -79,6 +81,10 @@ fn examine(received: &[u8], settings: &Settings) -> Result<Option<(usize, Accept
     }
 }
 
+fn named(value: &str) -> &str {
+    if value.is_empty() { "none" } else { value }
+}
+
 fn check(request: &httparse::Request<'_, '_>, settings: &Settings) -> Result<Accepted, UpgradeError> {
     let headers = Headers(request.headers);
     match request.method {
@@ -94,6 +100,8 @@ fn check(request: &httparse::Request<'_, '_>, settings: &Settings) -> Result<Acc
     }
     match headers.only("Sec-WebSocket-Version") {
         Some(b"13") => {}
+        // As Mosquitto: there is no other version that it could mean.
+        None if headers.all("Sec-WebSocket-Version").next().is_none() => {}
         other => return Err(UpgradeError::Version(shown(other.unwrap_or_default()))),
     }
     let key = headers
@@ -113,10 +121,10 @@ fn check_origin(headers: &Headers<'_, '_>, settings: &Settings) -> Result<(), Up
         return Ok(());
     };
     let allowed = settings.origins.iter().any(|one| one.as_bytes() == origin);
-    if allowed && origins.next().is_none() {
-        Ok(())
-    } else {
-        Err(UpgradeError::Origin(shown(origin)))
+    match (allowed, origins.next()) {
+        (true, None) => Ok(()),
+        (true, Some(_)) => Err(UpgradeError::Origins),
+        (false, _) => Err(UpgradeError::Origin(shown(origin))),
     }
 }
 
@@ -185,7 +193,7 @@ impl UpgradeError {
             | UpgradeError::Host
             | UpgradeError::Key
             | UpgradeError::SubProtocol(_) => ("400 Bad Request", ""),
-            UpgradeError::Origin(_) => ("403 Forbidden", ""),
+            UpgradeError::Origin(_) | UpgradeError::Origins => ("403 Forbidden", ""),
             UpgradeError::Method(_) => ("405 Method Not Allowed", "Allow: GET\r\n"),
             UpgradeError::NoUpgrade => ("426 Upgrade Required", "Upgrade: websocket\r\n"),
             UpgradeError::Version(_) => (
