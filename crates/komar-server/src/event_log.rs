@@ -64,6 +64,12 @@ pub(crate) fn log(event: &Event) {
                 .map(|name| format!(", user '{}'", printable(name)))
                 .unwrap_or_default();
             let (client_id, address) = (printable(client_id), peer(outbox));
+            // A client may leave it to the broker to name it.
+            let name = if client_id.is_empty() {
+                "<unknown>"
+            } else {
+                &client_id
+            };
             let code = reason_code.as_u8();
             tracing::info!(
                 target: NOTICE,
@@ -73,7 +79,7 @@ pub(crate) fn log(event: &Event) {
                 user = username.as_deref().map(printable),
                 reason = detail,
                 code = u64::from(code),
-                "Client {client_id} from {address}{user} refused: {detail} ({code:#04x}).",
+                "Client {name} from {address}{user} refused: {detail} ({code:#04x}).",
             );
             // As Mosquitto's log scrapers know it.
             if let ReasonCode::NotAuthorized | ReasonCode::BadUserNameOrPassword = reason_code {
@@ -82,7 +88,7 @@ pub(crate) fn log(event: &Event) {
                     event = "disconnected",
                     address,
                     client_id,
-                    "Client {client_id} [{address}] disconnected: not authorised."
+                    "Client {name} [{address}] disconnected: not authorised."
                 );
             }
         }
