@@ -240,4 +240,7 @@ pub enum CloseCause {
     /// The transport layer refused the peer (TLS handshake, WebSocket upgrade).
     #[error("transport refused")]
     TransportRefused,
+    /// A proxy looked whether the server is there, and is nobody's Connection.
+    #[error("health check")]
+    HealthCheck,
 }

@@ -112,6 +112,11 @@ pub(crate) fn log(event: &Event) {
                 "Client {client_id} [{address}] disconnected{reason}."
             );
         }
+        // A balancer looks every few seconds.
+        Event::Abandoned {
+            cause: CloseCause::HealthCheck,
+            ..
+        } => {}
         Event::Abandoned { outbox, cause } => {
             let address = peer(outbox);
             tracing::info!(

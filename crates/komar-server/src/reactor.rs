@@ -488,18 +488,19 @@ impl Reactor {
             Ok(None) => return true,
             Ok(Some((taken, header))) => match self.proxied(key, &header) {
                 Ok(()) => return self.read_layers(key, taken, count),
-                Err(refusal) => Some(refusal),
+                Err(refusal) => refusal,
             },
-            Err(ProxyError::HealthCheck) => None,
+            Err(ProxyError::HealthCheck) => {
+                self.end(key, CloseCause::HealthCheck);
+                return false;
+            }
             Err(ProxyError::Corrupt(detail)) => {
                 let peer = peer_of(connection);
-                Some(format!(
-                    "Connection rejected, corrupt PROXY header. It came from {peer}: {detail}."
-                ))
+                format!("Connection rejected, corrupt PROXY header. It came from {peer}: {detail}.")
             }
         };
         // One that is too many has been logged, or is one of many.
-        if let Some(refusal) = refusal.filter(|line| !line.is_empty()) {
+        if !refusal.is_empty() {
             tracing::info!(target: event_log::NOTICE, "{refusal}");
         }
         self.refuse(key);
@@ -621,9 +622,13 @@ impl Reactor {
 
     /// Ends a Connection that a layer does not want, after the layer's last words.
     fn refuse(&mut self, key: usize) {
+        self.end(key, CloseCause::TransportRefused);
+    }
+
+    fn end(&mut self, key: usize, cause: CloseCause) {
         if let Some(connection) = self.connections.get(key) {
             connection.discard_input(&mut self.buffer);
-            self.over.push((key, CloseCause::TransportRefused));
+            self.over.push((key, cause));
         }
     }
 
