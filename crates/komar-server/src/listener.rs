@@ -182,6 +182,22 @@ impl ListenAddress {
             ListenAddress::Unix(_) => None,
         }
     }
+
+    /// Whether the system lets only one of them be listened on. Sockets for IPv6 take no IPv4 here.
+    pub(crate) fn excludes(&self, other: &ListenAddress) -> bool {
+        match (self, other) {
+            (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
+                let (one_ip, other_ip) = (one.ip(), other.ip());
+                let any = one_ip.is_unspecified() || other_ip.is_unspecified();
+                one.port() == other.port()
+                    && one.port() != 0
+                    && one.is_ipv4() == other.is_ipv4()
+                    && (one_ip == other_ip || any)
+            }
+            (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for ListenAddress {

@@ -37,6 +37,16 @@ pub enum ReloadError {
         /// What the system says.
         source: io::Error,
     },
+    /// A listener that is to go holds the port of one that is to come.
+    #[error(
+        "cannot listen on {address}: this broker's own listener on {holder} holds the port until a restart"
+    )]
+    Held {
+        /// The address.
+        address: ListenAddress,
+        /// What that one listens on.
+        holder: ListenAddress,
+    },
     /// So many listeners were opened since the start that there are no numbers for more.
     #[error("too many listeners since the start")]
     TooManyListeners,
@@ -69,6 +79,9 @@ impl Server {
     /// every client looked at again before it is read from. Who could not connect any more is disconnected: 5.0 clients
     /// with 0x87 Not authorized if it is about user name or password, otherwise with 0x98 Administrative action. Sessions
     /// stay. A listener is the same as before if its address is; TLS sessions are not resumed across a reload.
+    ///
+    /// A listener cannot be replaced by one that takes the same port on more addresses or on fewer (`127.0.0.1` and
+    /// `0.0.0.0`): the new one is opened while the old one still listens, or nothing would be sure.
     ///
     /// The number of reactors, their placement, and what belongs to the password threads stay as they are.
     ///
@@ -144,7 +157,16 @@ impl Server {
                 Err(error) if listener.optional && error.kind() != io::ErrorKind::AddrInUse => {
                     tracing::warn!("cannot listen on {address}: {error}; the other addresses are served");
                 }
-                Err(source) => return Err(ReloadError::Bind { address, source }),
+                Err(source) => {
+                    let own = current.open.iter().find(|open| open.local.excludes(&address));
+                    return Err(match own {
+                        Some(own) if source.kind() == io::ErrorKind::AddrInUse => ReloadError::Held {
+                            address,
+                            holder: own.local.clone(),
+                        },
+                        _ => ReloadError::Bind { address, source },
+                    });
+                }
             }
         }
         Ok(Plan {

@@ -14,7 +14,7 @@ impl Addresses {
     pub(super) fn claim(&mut self, given: &Given, opened: &[Listener], errors: &mut Vec<SetupError>) {
         let position = given.position.as_ref();
         let conflict = opened.iter().find_map(|listener| {
-            let taken = self.0.iter().find(|(taken, _)| exclude(taken, &listener.address));
+            let taken = self.0.iter().find(|(taken, _)| taken.excludes(&listener.address));
             taken.map(|taken| (taken, &listener.address))
         });
         if let Some(((first, first_position), second)) = conflict {
@@ -28,22 +28,6 @@ impl Addresses {
         let addresses = opened.iter().map(|listener| listener.address.clone());
         self.0
             .extend(addresses.map(|address| (address, position.cloned())));
-    }
-}
-
-/// Whether the system lets only one of them be listened on. Sockets for IPv6 take no IPv4 here.
-fn exclude(one: &ListenAddress, other: &ListenAddress) -> bool {
-    match (one, other) {
-        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
-            let (one_ip, other_ip) = (one.ip(), other.ip());
-            let any = one_ip.is_unspecified() || other_ip.is_unspecified();
-            one.port() == other.port()
-                && one.port() != 0
-                && one.is_ipv4() == other.is_ipv4()
-                && (one_ip == other_ip || any)
-        }
-        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
-        _ => false,
     }
 }
 
@@ -66,7 +50,7 @@ mod tests {
             let one = held.address().unwrap();
             let port = one.tcp().unwrap().port().to_string();
             let other = ListenAddress::Tcp(other.replace("PORT", &port).parse().unwrap());
-            assert_eq!(exclude(&one, &other), expected, "{one} {other}");
+            assert_eq!(one.excludes(&other), expected, "{one} {other}");
             match ListeningSocket::bind(&other) {
                 Ok(_) => assert!(!expected, "{one} {other}"),
                 // A free address may be taken by others, or not be there at all.
