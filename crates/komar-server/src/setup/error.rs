@@ -78,6 +78,24 @@ pub enum SetupError {
         /// What the system says.
         error: io::Error,
     },
+    /// A host that has no address of the family that is asked for.
+    #[error("listener on port {port}: '{host}' has no {family} address (socket_domain)")]
+    NoAddress {
+        /// The listener's port.
+        port: u16,
+        /// The address or name.
+        host: String,
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+    },
+    /// Client certificates are demanded, and nothing says whose.
+    #[error(
+        "listener on port {port}: require_certificate needs cafile or capath: whose certificates are good?"
+    )]
+    NoAuthorities {
+        /// The listener's port.
+        port: u16,
+    },
     /// An interface that cannot be bound to.
     #[error("listener on port {port}: bind_interface {interface}: {problem}")]
     Interface {

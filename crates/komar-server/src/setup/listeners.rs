@@ -189,7 +189,18 @@ fn addresses(given: &Given) -> Result<Vec<SocketAddr>, SetupError> {
                 })?
         }
     };
-    Ok(all.into_iter().filter(of_family).collect())
+    let chosen: Vec<SocketAddr> = all.into_iter().filter(of_family).collect();
+    if chosen.is_empty() {
+        return Err(SetupError::NoAddress {
+            port,
+            host: given.address.clone().unwrap_or_default(),
+            family: match given.socket_domain {
+                Some(SocketDomain::Ipv6) => "IPv6",
+                _ => "IPv4",
+            },
+        });
+    }
+    Ok(chosen)
 }
 
 /// What would change who gets in or what is heard if it were left out.

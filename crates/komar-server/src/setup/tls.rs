@@ -126,6 +126,9 @@ fn ca_certificates(
             }),
         }
     }
+    if tls.require_certificate && tls.cafile.is_none() && tls.capath.is_none() {
+        errors.push(SetupError::NoAuthorities { port });
+    }
     (errors.len() == before).then_some(cas)
 }
 
