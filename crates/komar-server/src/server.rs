@@ -49,7 +49,7 @@ pub enum StartError {
     #[error("no listener: add one with ServerBuilder::listener")]
     NoListener,
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; another broker may be running there")]
+    #[error("cannot listen on {address}: {source}{}", suspicion(source))]
     Bind {
         /// The address.
         address: ListenAddress,
@@ -65,6 +65,14 @@ pub enum StartError {
     /// The system gives no random bytes.
     #[error("the system's source of randomness does not answer: {0}")]
     Entropy(String),
+}
+
+/// What is behind most errors of one kind.
+fn suspicion(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another broker may be running there",
+        _ => "",
+    }
 }
 
 /// Settings of a server that is to be started.

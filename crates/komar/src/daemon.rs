@@ -314,10 +314,14 @@ impl std::fmt::Display for Failure {
             Failure::Start(StartError::Bind { address, source }) => {
                 let reason = source.to_string();
                 let reason = reason.split(" (os error").next().unwrap_or_default();
-                write!(
-                    f,
-                    "Error: {reason}: cannot listen on {address}; another broker may be running there."
-                )
+                let suspicion = match source.kind() {
+                    std::io::ErrorKind::AddrInUse => "; another broker may be running there",
+                    _ => "",
+                };
+                write!(f, "Error: {reason}: cannot listen on {address}{suspicion}.")
+            }
+            Failure::Start(StartError::NoListener) | Failure::Reload(ReloadError::NoListener) => {
+                f.write_str("Error: the configuration has no listener that can be opened.")
             }
             Failure::Start(error) => write!(f, "Error: {error}."),
             Failure::Reload(error) => write!(f, "Error: {error}."),

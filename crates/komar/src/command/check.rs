@@ -1,11 +1,14 @@
 //! `komar check`: reads a configuration with every file that it names, and says what it means.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 
 use komar_conf::{Disk, load};
 use komar_server::setup;
 use lexopt::prelude::*;
+use nix::unistd::{AccessFlags, access};
 
 use crate::output::Streams;
 use crate::process;
@@ -17,8 +20,8 @@ Usage: komar check [-c] FILE
 
 Opens certificates, keys, ACL and password files, compares keys with their certificates, and prints for each
 listener what it will require of a client. Nothing is started and nothing is changed. Called by root it opens them as
-the user that the broker will run as. That pid_file can be written is looked at, too, but no port or socket is opened:
-whether they are free, and that user may listen there, only a start shows.
+the user that the broker will run as. That pid_file can be written and Unix sockets can be made is looked at, too, but no
+port or socket is opened: whether they are free, and that user may listen there, only a start shows.
 
 Exit status: 0 if nothing of that keeps the broker from starting, otherwise the one that it would end with.
 ";
@@ -55,7 +58,7 @@ fn parse(arguments: &[OsString]) -> Result<Option<PathBuf>, String> {
         .ok_or_else(|| "name the configuration file".to_owned())
 }
 
-fn check(path: &std::path::Path, streams: &mut Streams) -> i32 {
+fn check(path: &Path, streams: &mut Streams) -> i32 {
     let Streams {
         output,
         errors: complaints,
@@ -86,6 +89,12 @@ fn check(path: &std::path::Path, streams: &mut Streams) -> i32 {
         Some(path) => process::check_pid_file(path),
         None => Ok(()),
     });
+    let sockets = loaded.config.listeners.iter().filter_map(|listener| {
+        let path = listener.unix_path.as_deref()?;
+        let problem = socket_problem(path)?;
+        Some(format!("Error: cannot listen on {}: {problem}.", path.display()))
+    });
+    let sockets: Vec<String> = sockets.collect();
     match setup::prepare(&loaded.config) {
         Ok(setup) => {
             for warning in &setup.warnings {
@@ -94,9 +103,17 @@ fn check(path: &std::path::Path, streams: &mut Streams) -> i32 {
             for listener in &setup.listeners {
                 output.line(listener);
             }
-            if let Err(error) = process {
+            if !sockets.is_empty() {
+                complaints.line(sockets.join("\n"));
+            }
+            if let Err(error) = &process {
                 complaints.line(format_args!("Error: {error}."));
-                return error.exit_status();
+            }
+            // In the order of a start.
+            match process {
+                _ if !sockets.is_empty() => return 1,
+                Err(error) => return error.exit_status(),
+                Ok(()) => {}
             }
             output.line(format_args!(
                 "{}: the broker would start, if it can listen there.",
@@ -109,7 +126,27 @@ fn check(path: &std::path::Path, streams: &mut Streams) -> i32 {
                 output.line(format_args!("Warning: {warning}."));
             }
             complaints.line(&errors);
+            if !sockets.is_empty() {
+                complaints.line(sockets.join("\n"));
+            }
             errors.exit_status()
         }
+    }
+}
+
+/// Why a Unix socket could not be made at a path.
+fn socket_problem(path: &Path) -> Option<String> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if let Err(error) = access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
+        return Some(format!("the folder {}: {}", folder.display(), error.desc()));
+    }
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            Some("there is a file at this path that is no socket".to_owned())
+        }
+        _ => None,
     }
 }
