@@ -1,8 +1,8 @@
 //! Decoders under one interface, and what is remembered of a packet.
 //!
-//! That is what all of them can be asked for (module [`sum`]). DUP, RETAIN, the options of a SUBSCRIBE besides QoS, the
-//! password, most properties of other packets than PUBLISH, and Reason Codes are not compared: a decoder that leaves them
-//! unread until they are asked for is not made to read them.
+//! That is what all of them can be asked for in a benchmark (module [`sum`]). DUP, RETAIN, the options of a SUBSCRIBE besides
+//! QoS, the password, most properties of other packets than PUBLISH, and Reason Codes are not in it: a decoder that leaves
+//! them unread until they are asked for is not made to read them. `tests/differential.rs` compares those too.
 
 use bytes::{Buf, BytesMut};
 use komar_codec::{
