@@ -274,6 +274,8 @@ impl DecodeError {
         match (self.class(), self.kind) {
             // MQTT 5.0 §3.3.4
             (_, DecodeErrorKind::TopicAliasZero) => ReasonCode::TopicAliasInvalid,
+            // v5 [MQTT-3.1.2-1]
+            (_, DecodeErrorKind::ProtocolName) => ReasonCode::UnsupportedProtocolVersion,
             (ErrorClass::Malformed, _) => ReasonCode::MalformedPacket,
             (ErrorClass::ProtocolError, _) => ReasonCode::ProtocolError,
             (ErrorClass::TooLarge, _) => ReasonCode::PacketTooLarge,

@@ -17,8 +17,9 @@ use crate::{
 
 /// A packet of any type with the bytes it was received in.
 ///
-/// Cloning and moving cost as much as for [`Bytes`]. [`OwnedPacket::get`] reads the bytes again, without checking them
-/// again; of a PUBLISH it is remembered where the parts are ([`OwnedPacket::as_publish`]).
+/// Cloning and moving cost as much as for [`Bytes`], and as with `Bytes` the buffer's whole allocation lives as long as one
+/// packet out of it: copy what is kept for long. [`OwnedPacket::get`] reads the bytes again, without checking them again; of
+/// a PUBLISH it is remembered where the parts are ([`OwnedPacket::as_publish`]).
 #[derive(Clone, PartialEq, Eq)]
 pub struct OwnedPacket {
     /// Of other packets than PUBLISH nobody gets to see this.

@@ -246,9 +246,11 @@ impl<O: BufMut> Sink for Writer<'_, O> {
 
 /// The two methods that every packet has.
 macro_rules! encoders {
-    ($packet:ident $(<$lifetime:lifetime>)?) => {
+    ($(#[$note:meta])* $packet:ident $(<$lifetime:lifetime>)?) => {
         impl $packet $(<$lifetime>)? {
             /// Bytes that [`encode`](Self::encode) will write, fixed header included.
+            ///
+            $(#[$note])*
             ///
             /// # Errors
             ///
@@ -261,6 +263,8 @@ macro_rules! encoders {
             }
 
             /// Writes the packet for a peer of that version, or nothing. Strings are not checked for what they hold.
+            ///
+            $(#[$note])*
             ///
             /// # Errors
             ///

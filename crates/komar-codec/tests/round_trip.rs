@@ -7,9 +7,9 @@ mod common;
 use bytes::BytesMut;
 use common::{decode, encode, generate, receivers, whole};
 use komar_codec::{
-    Connect, DecodeOptions, EncodeError, ErrorClass, Framer, Framing, OutgoingPublish, OwnedPacket,
-    OwnedPublish, Packet, PacketIdentifier, PropertyId, ProtocolVersion, Publish, QoS, ReasonCode, Role,
-    Will, frame, patch,
+    Connect, DecodeError, DecodeOptions, EncodeError, ErrorClass, Framer, Framing, OutgoingPublish,
+    OwnedPacket, OwnedPublish, Packet, PacketIdentifier, PropertyId, ProtocolVersion, Publish, QoS,
+    ReasonCode, Role, Will, frame, patch,
 };
 use proptest::prelude::*;
 
@@ -382,6 +382,13 @@ fn is_the_publish(
 }
 
 fn survives(bytes: &[u8], options: &DecodeOptions) -> Result<(), TestCaseError> {
+    let is_decided =
+        |framing: &Result<Framing<'_>, DecodeError>| !matches!(framing, Ok(Framing::Incomplete { .. }));
+    let mut framer = Framer::new();
+    let in_drips = (0..=bytes.len())
+        .map(|length| framer.frame(&bytes[..length], options))
+        .find(is_decided);
+    prop_assert_eq!(in_drips, Some(frame(bytes, options)).filter(is_decided));
     let result = match frame(bytes, options) {
         Ok(Framing::Complete(frame)) => Packet::decode(frame, options),
         Ok(Framing::Incomplete { .. }) => return Ok(()),

@@ -82,6 +82,7 @@ fn class(error: &DecodeError) -> &'static str {
 fn check_reason_code(error: &DecodeError) {
     let expected = match (error.kind(), error.class()) {
         (DecodeErrorKind::TopicAliasZero, _) => ReasonCode::TopicAliasInvalid,
+        (DecodeErrorKind::ProtocolName, _) => ReasonCode::UnsupportedProtocolVersion,
         (_, ErrorClass::Malformed) => ReasonCode::MalformedPacket,
         (_, ErrorClass::ProtocolError) => ReasonCode::ProtocolError,
         (_, ErrorClass::TooLarge) => ReasonCode::PacketTooLarge,

@@ -405,7 +405,10 @@ impl Properties for ConnectProperties<'_> {
     }
 }
 
-encoders!(Connect<'_>);
+encoders!(
+    /// A CONNECT is written in its own [`version`](Connect::version); the one that is given says nothing.
+    Connect<'_>
+);
 
 #[cfg(test)]
 mod tests {

@@ -123,7 +123,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Writes the packet for a peer of that version, or nothing.
+    /// Writes the packet for a peer of that version, or nothing; a CONNECT for its own.
     ///
     /// # Errors
     ///

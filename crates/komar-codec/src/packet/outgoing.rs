@@ -27,7 +27,9 @@ use crate::{EncodeError, PacketIdentifier, PropertyId, ProtocolVersion, QoS};
 ///
 /// // What goes to every subscriber as it came, once per message; here it is one slice.
 /// let forwarded: Vec<u8> = publish.properties.forwarded().flatten().copied().collect();
-/// // Per subscriber: five seconds later, for the Subscription with identifier 7.
+/// // What is left of the interval after five seconds; a message with nothing left is not sent on.
+/// let left = |seconds: u32| seconds.checked_sub(5).ok_or("it has expired");
+/// // Per subscriber: for the Subscription with identifier 7.
 /// let outgoing = OutgoingPublish {
 ///     dup: false,
 ///     qos: QoS::AtMostOnce,
@@ -35,7 +37,7 @@ use crate::{EncodeError, PacketIdentifier, PropertyId, ProtocolVersion, QoS};
 ///     topic_name: publish.topic_name,
 ///     packet_identifier: None,
 ///     topic_alias: None,
-///     message_expiry_interval: publish.properties.message_expiry_interval.map(|seconds| seconds - 5),
+///     message_expiry_interval: publish.properties.message_expiry_interval.map(left).transpose()?,
 ///     subscription_identifiers: &[7],
 ///     forwarded: &forwarded,
 ///     payload_len: publish.payload.len(),
