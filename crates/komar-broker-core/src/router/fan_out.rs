@@ -78,7 +78,7 @@ fn deliver(
         return false;
     }
     let (qos, retain) = target.copy_of(message, rules.config);
-    while target.is_readable(rules.access, message.topic_name) {
+    while target.is_readable(rules.access, message.topic_name, rules.remembered) {
         if !broker.hooks.delivers(&target.session, message, qos, retain) {
             return false;
         }

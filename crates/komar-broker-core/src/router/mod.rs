@@ -46,9 +46,8 @@ pub(crate) struct Target {
     pub(crate) identifiers: SubscriptionIdentifiers,
     /// The READ verdict, and for which user of the Session it was given.
     pub(crate) readable: bool,
-    /// It was given for one message, and whether that is the one at hand.
+    /// It was given for one message: the one that its route was looked up for.
     pub(crate) once: bool,
-    fresh: bool,
     pub(crate) identity_epoch: u32,
 }
 
@@ -70,6 +69,8 @@ pub(crate) struct Origin<'a> {
 pub(crate) struct InForce<'a> {
     pub(crate) config: &'a BrokerConfig,
     pub(crate) access: &'a Access,
+    /// The routes are those of an earlier message: READ access was asked for with that one.
+    pub(crate) remembered: bool,
 }
 
 impl<'a> Origin<'a> {
@@ -110,7 +111,8 @@ impl Worker {
             ..
         } = self;
         let stamp_of = |stripes: &Stripes| broker.stamp(stripes, access.epoch);
-        let routes = match cache.find(message.topic_name.as_str(), stamp_of) {
+        let known = cache.find(message.topic_name.as_str(), stamp_of);
+        let routes = match known {
             Some(entry) => cache.routes(entry),
             None => cache.resolve(message.topic_name, stamp_of, |routes| {
                 find_routes(broker, config, &access.access, message.topic_name, routes);
@@ -119,6 +121,7 @@ impl Worker {
         let rules = InForce {
             config,
             access: &access.access,
+            remembered: known.is_some(),
         };
         let single = matches!(routes, [Route::One(_)]);
         let matched = fan_out::fan_out(fx, broker, rules, routes, origin, message);
@@ -147,6 +150,7 @@ impl Worker {
         let rules = InForce {
             config,
             access: &access.access,
+            remembered: false,
         };
         fan_out::fan_out(fx, broker, rules, routes, origin, message)
     }
@@ -172,6 +176,7 @@ impl Worker {
         let rules = InForce {
             config,
             access: &access.access,
+            remembered: false,
         };
         fan_out::fan_out(fx, broker, rules, routes, Origin::EMBEDDER, message);
     }
@@ -286,7 +291,6 @@ impl Target {
             identifiers: SubscriptionIdentifiers::new(entry.identifier),
             readable: false,
             once: false,
-            fresh: false,
             identity_epoch: 0,
         }
     }
@@ -307,7 +311,6 @@ impl Target {
         let decision = receive_decision(access, &self.session, name);
         self.readable = matches!(decision, Decision::Allow | Decision::AllowOnce);
         self.once = matches!(decision, Decision::AllowOnce | Decision::Refuse(_));
-        self.fresh = true;
     }
 
     /// QoS and RETAIN of the copy for this receiver.
@@ -325,12 +328,12 @@ impl Target {
         (qos, message.retain && self.retain_as_published)
     }
 
-    /// Whether the Session may read there; asks again if another user has it by now.
-    pub(crate) fn is_readable(&mut self, access: &Access, name: TopicName<'_>) -> bool {
-        if self.identity_epoch != self.session.identity_epoch() || (self.once && !self.fresh) {
+    /// Whether the Session may read there; asks again if another user has it by now, or if the answer was for one message
+    /// and the route is a remembered one.
+    pub(crate) fn is_readable(&mut self, access: &Access, name: TopicName<'_>, remembered: bool) -> bool {
+        if self.identity_epoch != self.session.identity_epoch() || (self.once && remembered) {
             self.ask(access, name);
         }
-        self.fresh = false;
         self.readable
     }
 }

@@ -101,6 +101,8 @@ impl RetainedMessages {
                     let name = first.remove();
                     let name = TopicName::from_checked(&name);
                     if self.remove(name) {
+                        // A walk that has found it leaves it out.
+                        fx.broker.retained_sequence.fetch_add(1, Ordering::Relaxed);
                         fx.record(|| cleared(name));
                     }
                 }
@@ -270,6 +272,16 @@ impl Worker {
             }
             state = session.lock();
             state.walks().give_back(number, slice);
+            // Another user may have the Session by now. What was found for the one before is asked about again.
+            let present = Looked {
+                identity: session.identity_epoch(),
+                ..looked
+            };
+            if let Some(walk) = state.walks().first_mut()
+                && !walk.looked.same_rules(present)
+            {
+                return state.list_walks();
+            }
         }
         if !self.send_found(&mut state) {
             // Room or quota will call for the rest.
