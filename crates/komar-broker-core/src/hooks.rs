@@ -84,7 +84,8 @@ impl Hooks {
     }
 
     /// A client's message, or its Will Message, may be published and is about to be. An error refuses it: a 5.0 client
-    /// is told the code in PUBACK or PUBREC. Messages of the broker's own, of hooks for example, do not come by.
+    /// is told the code in PUBACK or PUBREC. Messages of the broker's own, of hooks for example, do not come by, nor does a
+    /// message of QoS 2 that was let through and is sent again before it is released: the first one stands.
     #[must_use]
     pub fn on_publish(
         mut self,

@@ -128,6 +128,14 @@ impl Worker {
         let message = message_of(publish, topic_name, &forwarded, self.fx.now);
         let (mut refusal, mut message, rewritten) = (refusal, message, &mut None);
         if refusal.is_none() && self.broker.hooks.has_publish() {
+            // What the hook makes of a message, and publishes because of it, it does once.
+            if let (QoS::ExactlyOnce, Some(identifier)) = (publish.qos, publish.packet_identifier)
+                && established.keeps(identifier)
+            {
+                self.fx.keep_buffer(forwarded);
+                self.fx.pubrec(&link.outbox, identifier, ReasonCode::Success);
+                return Ok(());
+            }
             let publisher = Arc::clone(&established.identity);
             match self.publish_hook(&publisher, message, false)? {
                 Ok(changed) => message = rewritten.insert(changed).apply(message),

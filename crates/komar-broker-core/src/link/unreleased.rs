@@ -99,6 +99,14 @@ impl<'b> Bound<'b> {
     }
 }
 
+impl Established {
+    /// Whether a message that will be routed waits under that identifier to be released.
+    pub(super) fn keeps(&self, identifier: PacketIdentifier) -> bool {
+        let mut state = self.session.lock();
+        state.epoch == self.epoch && state.unreleased().holds(identifier)
+    }
+}
+
 impl Worker {
     /// Keeps the message until it is released, and answers PUBREC. v5 [MQTT-4.3.3-8], v3 [MQTT-4.3.3-2]
     pub(super) fn keep_unreleased(
@@ -334,7 +342,12 @@ impl Worker {
 }
 
 impl Effects {
-    fn pubrec(&mut self, outbox: &Arc<Outbox>, packet_identifier: PacketIdentifier, reason_code: ReasonCode) {
+    pub(super) fn pubrec(
+        &mut self,
+        outbox: &Arc<Outbox>,
+        packet_identifier: PacketIdentifier,
+        reason_code: ReasonCode,
+    ) {
         self.acknowledge(outbox, |version, buffer| {
             let properties = AckProperties::default();
             PubRec {

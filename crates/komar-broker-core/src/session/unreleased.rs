@@ -95,6 +95,11 @@ impl Unreleased {
         }
     }
 
+    /// Whether there is one that will be routed.
+    pub(crate) fn holds(&self, identifier: PacketIdentifier) -> bool {
+        self.messages.get(&identifier).is_some_and(Option::is_some)
+    }
+
     /// PUBREL: gives the message out. `None` if the identifier is not known.
     pub(crate) fn release(&mut self, identifier: PacketIdentifier) -> Option<Released> {
         let body = self.messages.remove(&identifier)?;

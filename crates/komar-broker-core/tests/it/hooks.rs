@@ -152,6 +152,49 @@ fn hooks_publish_and_their_messages_come_after_what_caused_them() {
     });
 }
 
+/// What a hook publishes for a message of QoS 2 is no more doubled than the message.
+#[test]
+fn a_message_of_qos_2_that_is_sent_again_is_not_shown_again() {
+    let hooks = || {
+        let calls = AtomicUsize::new(0);
+        Hooks::default().on_publish(move |publish, actions| {
+            let number = calls.fetch_add(1, Ordering::Relaxed).to_string();
+            actions
+                .publish("log", number.as_bytes(), publish.qos(), false)
+                .unwrap();
+            publish.set_payload(number.into_bytes());
+            Ok(())
+        })
+    };
+    with_sites(hooks, |site| {
+        let s = subscriber(site, "# qos=2");
+        let a = join(site, 0, "connect v5 id=a expiry=100");
+        say(site, a, "publish t x qos=2 id=1");
+        hears(site, a, "pubrec id=1");
+        hears(site, s, r#"publish log "0" qos=2 id=1"#);
+        // PUBREC is lost, and the sender cannot know.
+        site.hang_up(a);
+        site.settle();
+        let a = join(site, 1, "connect v5 id=a expiry=100");
+        for _ in 0..2 {
+            say(site, a, "publish t x qos=2 id=1 dup");
+            hears(site, a, "pubrec id=1");
+            hears_nothing(site, s);
+        }
+        say(site, a, "pubrel id=1");
+        hears(site, a, "pubcomp id=1");
+        // As the hook left it the first time.
+        hears(site, s, r#"publish t "0" qos=2 id=2"#);
+        // The identifier is free, so this is another message.
+        say(site, a, "publish t x qos=2 id=1");
+        hears(site, a, "pubrec id=1");
+        hears(site, s, r#"publish log "1" qos=2 id=3"#);
+        say(site, a, "pubrel id=1");
+        hears(site, a, "pubcomp id=1");
+        hears(site, s, r#"publish t "1" qos=2 id=4"#);
+    });
+}
+
 #[test]
 fn what_a_hook_publishes_because_of_one_packet_is_bounded() {
     let refused = Arc::new(AtomicUsize::new(0));
