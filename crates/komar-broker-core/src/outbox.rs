@@ -29,7 +29,8 @@ use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering
 pub struct Outbox {
     /// The driver's own, to find the Connection by.
     handle: Box<dyn Any + Send + Sync>,
-    /// When the last whole packet came in. Written by the worker that owns the Link, read by its timer.
+    /// When the last whole packet came in, or, ahead of the present, until when nothing is read. Written by the worker
+    /// that owns the Link, read by its timer.
     last_seen: AtomicU64,
     /// How long it may stay silent, in milliseconds; 0 for ever.
     patience: AtomicU32,
@@ -152,6 +153,17 @@ impl Outbox {
         self.last_seen.store(now.0, Ordering::Relaxed);
     }
 
+    /// It is not listened to before `until`, so it is not silent as long. Of several reasons the last to end counts.
+    pub(crate) fn unheard_until(&self, until: Millis) {
+        if until > self.last_seen() {
+            self.seen(until);
+        }
+    }
+
+    pub(crate) fn last_seen(&self) -> Millis {
+        Millis(self.last_seen.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn set_patience(&self, milliseconds: u32) {
         self.patience.store(milliseconds, Ordering::Relaxed);
     }
@@ -160,12 +172,19 @@ impl Outbox {
     pub(crate) fn deadline(&self) -> Millis {
         match self.patience.load(Ordering::Relaxed) {
             0 => Millis::NEVER,
-            patience => Millis(
-                self.last_seen
-                    .load(Ordering::Relaxed)
-                    .saturating_add(u64::from(patience)),
-            ),
+            patience => Millis(self.last_seen().0.saturating_add(u64::from(patience))),
         }
+    }
+
+    /// When to look again whether it is silent; [`Millis::NEVER`], if it may be. At one that is not listened to, soon: it may
+    /// be listened to again at any moment, and has a nearer deadline from then on.
+    pub(crate) fn next_look(&self, now: Millis) -> Millis {
+        let deadline = self.deadline();
+        if deadline == Millis::NEVER || self.last_seen() <= now {
+            return deadline;
+        }
+        let patience = u64::from(self.patience.load(Ordering::Relaxed));
+        Millis(now.0.saturating_add(patience.min(LOOK_AGAIN)))
     }
 
     /// Makes the caller the flusher if there is something to write and nobody else is writing.
@@ -274,6 +293,10 @@ impl Outbox {
         state.discard(total);
     }
 }
+
+/// How late it may be noticed, in milliseconds, that the time for CONNECT is over that stopped meanwhile. Keep alive is
+/// noticed in time.
+const LOOK_AGAIN: u64 = 5000;
 
 impl core::fmt::Debug for Outbox {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

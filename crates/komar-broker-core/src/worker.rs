@@ -455,12 +455,12 @@ impl Worker {
             match timer {
                 Timer::Silence(outbox) => {
                     let Some(outbox) = outbox.upgrade() else { continue };
-                    let deadline = outbox.deadline();
-                    if deadline <= self.fx.now {
+                    let next = outbox.next_look(self.fx.now);
+                    if outbox.deadline() <= self.fx.now {
                         // v5 [MQTT-3.1.2-22], v3 [MQTT-3.1.2-24]
                         self.fx.close(&outbox, CloseCause::KeepAliveTimeout);
-                    } else if deadline != Millis::NEVER {
-                        self.timers.add(deadline, Timer::silence(&outbox));
+                    } else if next != Millis::NEVER {
+                        self.timers.add(next, Timer::silence(&outbox));
                     }
                 }
                 Timer::Verdict(outbox) => {

@@ -18,7 +18,7 @@ use crate::config::ReasonCodes;
 use crate::error::{self, CloseCause, ProtocolError};
 use crate::event::Event;
 use crate::hooks::Connecting;
-use crate::link::phase::{Enhanced, PendingConnect, Proof, WriteVerdicts};
+use crate::link::phase::{ConnectTime, Enhanced, PendingConnect, Proof, WriteVerdicts};
 use crate::link::publish::check_depth;
 use crate::message::{Message, MessageBody};
 use crate::note::{NotedClient, NotedPacket, NotedPublish};
@@ -113,13 +113,13 @@ impl Worker {
             Ok(Outcome::Accept(accepted)) => self.accept(link, connect, accepted),
             Ok(Outcome::Wait(question)) => {
                 let deadline = question.deadline;
-                match self.pending(packet, question) {
+                match self.pending(link, packet, question) {
                     Ok(pending) => link.phase = Phase::Authenticating(pending),
                     Err(error) => return self.fail(link, error),
                 }
                 self.watch(link, deadline);
             }
-            Ok(Outcome::Exchange(question)) => match self.pending(packet, question) {
+            Ok(Outcome::Exchange(question)) => match self.pending(link, packet, question) {
                 Ok(pending) => link.phase = Phase::Exchanging(pending),
                 Err(error) => self.fail(link, error),
             },
@@ -127,13 +127,19 @@ impl Worker {
         }
     }
 
-    fn pending(&self, packet: &[u8], question: Question) -> Result<Box<PendingConnect>, ProtocolError> {
+    fn pending(
+        &self,
+        link: &Link,
+        packet: &[u8],
+        question: Question,
+    ) -> Result<Box<PendingConnect>, ProtocolError> {
         Ok(Box::new(PendingConnect {
             packet: self.keep_packet(packet)?,
             epoch: self.access.epoch,
             credential: question.credential,
             exchange: question.exchange,
             deadline: question.deadline,
+            connect_time: ConnectTime::stopped(link.outbox.last_seen(), self.fx.now),
         }))
     }
 

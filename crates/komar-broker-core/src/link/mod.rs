@@ -374,9 +374,12 @@ impl Worker {
             self.connect(link, whole, raw);
             return self.obey_hook(link);
         }
-        link.outbox.seen(self.fx.now);
         let result = match link.phase {
-            Phase::Established(_) => self.established_packet(link, whole, raw, options),
+            Phase::Established(_) => {
+                link.outbox.seen(self.fx.now);
+                self.established_packet(link, whole, raw, options)
+            }
+            // The CONNECT timeout goes on: it is for the whole exchange.
             _ => self.exchange_packet(link, whole, options),
         };
         if let Err(error) = result {

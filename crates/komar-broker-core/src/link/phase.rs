@@ -59,6 +59,16 @@ pub(crate) struct PendingConnect {
     pub(crate) exchange: Option<Box<dyn Exchange>>,
     /// When it is given up; [`Millis::NEVER`] where the CONNECT timeout does that.
     pub(crate) deadline: Millis,
+    pub(crate) connect_time: ConnectTime,
+}
+
+/// What is left of the CONNECT timeout: the time that a client is made to wait for a verdict does not count.
+#[derive(Clone, Copy)]
+pub(crate) struct ConnectTime {
+    /// When the Connection was opened, so many milliseconds later as the client has waited.
+    pub(crate) opened: Millis,
+    /// Since when it waits.
+    pub(crate) waiting: Millis,
 }
 
 /// A packet that waits for answers, to be read again.
@@ -142,6 +152,18 @@ impl Remembered {
             self.recent.clear();
             self.epoch = epoch;
         }
+    }
+}
+
+impl ConnectTime {
+    /// Stops at `now`, for a Connection that was `opened` then.
+    pub(crate) fn stopped(opened: Millis, now: Millis) -> ConnectTime {
+        ConnectTime { opened, waiting: now }
+    }
+
+    /// Goes on: when the Connection would have been opened, had it never waited.
+    pub(crate) fn resumed(self, now: Millis) -> Millis {
+        self.opened.after(now.since(self.waiting))
     }
 }
 

@@ -34,7 +34,7 @@ impl Worker {
             link.pressed = true;
             let until = self.fx.now.after(PAUSE);
             // It is not silent meanwhile: it is not listened to.
-            link.outbox.seen(until);
+            link.outbox.unheard_until(until);
             self.pressed.push_back(Pressed {
                 outbox: Arc::downgrade(&link.outbox),
                 until,

@@ -95,7 +95,7 @@ impl Worker {
     /// From now on the Link is paused. The client is not silent meanwhile: it is not listened to.
     fn slow_down(&mut self, link: &mut Link, until: Millis) {
         link.slowed = true;
-        link.outbox.seen(until);
+        link.outbox.unheard_until(until);
         self.slowed.add(until, &link.outbox);
     }
 

@@ -18,16 +18,18 @@ impl Worker {
         if !std::sync::Arc::ptr_eq(&link.outbox, &verdict.outbox) {
             return link.progress(0);
         }
+        let was_paused = link.state() == LinkState::Paused;
         match verdict.answer {
-            Answer::Durable => {
-                link.has_waited |= core::mem::take(&mut link.behind);
-                link.outbox.seen(self.fx.now);
-            }
+            Answer::Durable => link.has_waited |= core::mem::take(&mut link.behind),
             Answer::Paid => link.slowed = false,
             Answer::Relieved => link.pressed = false,
             Answer::Deadline => self.look_at_deadline(link),
             answer if verdict.ticket == link.asked => self.answered(link, verdict.place, answer),
             _ => {}
+        }
+        if was_paused && link.state() == LinkState::Open && matches!(link.phase, Phase::Established(_)) {
+            // It is listened to from now on. As long as it waits for something else, it is not.
+            link.outbox.seen(self.fx.now);
         }
         self.obey_hook(link);
         self.resume(link)
@@ -41,7 +43,7 @@ impl Worker {
         match core::mem::replace(&mut link.phase, Phase::AwaitingConnect) {
             Phase::Authenticating(pending) => {
                 link.asked = link.asked.wrapping_add(1);
-                link.outbox.seen(self.fx.now);
+                link.outbox.seen(pending.connect_time.resumed(self.fx.now));
                 self.connect_answered(link, *pending, answer);
             }
             phase => {
@@ -75,7 +77,6 @@ impl Worker {
             return;
         };
         link.asked = link.asked.wrapping_add(1);
-        link.outbox.seen(self.fx.now);
         // A Connection that is being closed, or was taken over, does nothing any more.
         if !link.outbox.lock().is_open() {
             return;
@@ -143,7 +144,7 @@ impl Worker {
     pub(super) fn wait_for_store(&mut self, link: &mut Link) {
         if self.fx.store_is_behind() && !link.behind {
             link.behind = true;
-            link.outbox.seen(self.verdict_deadline());
+            link.outbox.unheard_until(self.verdict_deadline());
             self.fx.wake_link(&link.outbox);
         }
     }
@@ -153,7 +154,7 @@ impl Worker {
         if deadline == Millis::NEVER {
             return;
         }
-        link.outbox.seen(deadline);
+        link.outbox.unheard_until(deadline);
         if !link.watched {
             link.watched = true;
             self.timers.add(deadline, Timer::verdict(&link.outbox));
@@ -180,8 +181,12 @@ impl Worker {
                 .map_or(1, |waiting| waiting.answers.len()),
             _ => 1,
         };
-        // The last of them makes the Link go on.
+        // The last of them makes the Link go on, and what it then asks has a deadline of its own.
+        let asked = link.asked;
         for place in 0..places {
+            if link.asked != asked {
+                return;
+            }
             self.answered(link, place, Answer::Nobody);
         }
     }

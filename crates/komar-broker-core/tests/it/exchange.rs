@@ -185,6 +185,47 @@ fn it_is_refused_for_a_wrong_method_a_wrong_step_and_a_wrong_answer() {
     assert_eq!(site.broker().statistics().sessions, 0);
 }
 
+/// What the client takes for all its steps counts, and what it is made to wait for does not.
+#[test]
+fn an_exchange_takes_no_longer_than_the_connect_timeout() {
+    let more = |site: &mut Site, peer, word: &str| {
+        say(
+            site,
+            peer,
+            &format!("auth continue_authentication method=echo data={word}"),
+        );
+    };
+    let methods = Methods::default();
+    let mut site = methods.site();
+    let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=one");
+    hears(&mut site, a, "auth ...");
+    site.advance(Duration::from_secs(20));
+    more(&mut site, a, "two");
+    hears(&mut site, a, "auth ...");
+    site.advance(Duration::from_secs(12));
+    assert_eq!(site.close_cause(a), Some(CloseCause::KeepAliveTimeout));
+
+    for goes_on in [true, false] {
+        let b = open(&mut site, 0, "connect v5 id=b clean method=echo data=later");
+        site.advance(Duration::from_secs(20));
+        methods.answer(Step::Continue(b"1".to_vec()));
+        hears(&mut site, b, "auth ...");
+        site.advance(Duration::from_secs(20));
+        more(&mut site, b, "later");
+        hears_nothing(&mut site, b);
+        site.advance(Duration::from_secs(20));
+        methods.answer(Step::Continue(b"2".to_vec()));
+        hears(&mut site, b, "auth ...");
+        site.advance(Duration::from_secs(if goes_on { 8 } else { 16 }));
+        if goes_on {
+            more(&mut site, b, "yes");
+            hears(&mut site, b, "connack success ...");
+        } else {
+            assert_eq!(site.close_cause(b), Some(CloseCause::KeepAliveTimeout));
+        }
+    }
+}
+
 #[test]
 fn a_step_may_be_answered_later() {
     let methods = Methods::default();

@@ -1,12 +1,13 @@
 //! Answers that come later: early, late, twice, never, out of order, and for clients that have gone.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use komar_broker_core::{
     Access, Action, Authenticate, Authentication, Authorize, Broker, BrokerConfig, CloseCause, Credential,
-    Decision, Known, LinkState, ListenerPolicy, Login, Now, Pending, Subject, Worker,
+    Decision, Known, LinkState, ListenerPolicy, Login, Now, OverRate, Pending, Rate, Subject, Worker,
 };
 use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 use komar_passwd::{Editor, PasswordFile, Scheme, StoredHash};
@@ -244,6 +245,90 @@ fn nobody_who_answers_is_a_refusal_at_the_deadline_and_not_an_end_of_the_connect
     site.advance(Duration::from_secs(3));
     hears(&mut site, b, "connack server_unavailable session_present=0");
     assert!(site.is_closed(b));
+}
+
+#[test]
+fn a_client_that_falls_silent_after_an_answer_has_as_long_as_any_other() {
+    let desk = Arc::new(Desk::default());
+    let mut site = site(&desk, 1);
+    let a = join(&mut site, 0, "connect v5 id=a clean keep=20");
+    // The time is nearly over, and is looked at while the Link waits.
+    site.advance(Duration::from_secs(29));
+    say(&mut site, a, "publish t x qos=1 id=1");
+    site.advance(Duration::from_secs(2));
+    desk.answer("a writes t", Decision::Allow);
+    hears(&mut site, a, "puback id=1 no_matching_subscribers");
+    site.advance(Duration::from_secs(28));
+    hears_nothing(&mut site, a);
+    site.advance(Duration::from_secs(4));
+    // v5 [MQTT-3.1.2-22]
+    assert_eq!(site.close_cause(a), Some(CloseCause::KeepAliveTimeout));
+}
+
+/// A Link that waits for two things is not silent until it has both.
+#[test]
+fn a_client_is_not_silent_while_it_is_not_listened_to_for_another_reason() {
+    // An answer comes late, and the pause for pressure in between is over soon.
+    let desk = Arc::new(Desk::default());
+    let mut config = BrokerConfig::default();
+    config.limits.verdict_timeout = Duration::from_secs(60);
+    config.limits.maximum_waiting_bytes = 1000;
+    let mut site = Site::new(config, desk.access_open(), 1);
+    let s = join(&mut site, 0, "connect v5 id=s expiry=1000");
+    say(&mut site, s, "subscribe id=1 t qos=1");
+    desk.answer("s subscribes t", Decision::Allow);
+    hears(&mut site, s, "suback id=1 ...");
+    site.hang_up(s);
+    site.settle();
+    site.publish("t", &[0; 2000], QoS::AtLeastOnce, false).unwrap();
+    let a = join(&mut site, 0, "connect v5 id=a clean keep=10");
+    say(&mut site, a, "publish u size=70000 qos=1 id=1");
+    site.advance(Duration::from_secs(50));
+    hears_nothing(&mut site, a);
+    desk.answer("a writes u", Decision::Allow);
+    hears(&mut site, a, "puback id=1 no_matching_subscribers");
+    site.advance(Duration::from_secs(17));
+    assert_eq!(site.close_cause(a), Some(CloseCause::KeepAliveTimeout));
+
+    // The answer comes at once, and the client has to wait until others have paid, too.
+    let mut site = Site::new(BrokerConfig::default(), desk.access_open(), 1);
+    let rate = Arc::new(Rate::new(NonZeroU32::MIN));
+    for number in 0..60 {
+        let b = join(&mut site, 0, &format!("connect v5 id=b{number} clean keep=0"));
+        site.limit_messages(b, vec![Arc::clone(&rate)], OverRate::Pause);
+        say(&mut site, b, "publish t x");
+    }
+    let a = join(&mut site, 0, "connect v5 id=a clean keep=10");
+    site.limit_messages(a, vec![rate], OverRate::Pause);
+    say(&mut site, a, "publish t x qos=1 id=1");
+    for number in 0..60 {
+        desk.answer(&format!("b{number} writes t"), Decision::Allow);
+    }
+    desk.answer("a writes t", Decision::Allow);
+    hears(&mut site, a, "puback id=1 no_matching_subscribers");
+    site.advance(Duration::from_secs(50));
+    hears_nothing(&mut site, a);
+    site.advance(Duration::from_secs(28));
+    assert_eq!(site.close_cause(a), Some(CloseCause::KeepAliveTimeout));
+}
+
+#[test]
+fn what_is_asked_again_at_the_deadline_has_all_its_time() {
+    let desk = Arc::new(Desk::default());
+    let mut site = site(&desk, 1);
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    say(&mut site, a, "subscribe id=1 t u v");
+    // The first is never answered, and the rules change meanwhile.
+    let _never = desk.question();
+    desk.answer("a subscribes u", Decision::Deny);
+    desk.answer("a subscribes v", Decision::Allow);
+    site.broker().set_access(desk.access_open());
+    site.advance(Duration::from_secs(32));
+    hears_nothing(&mut site, a);
+    for filter in ["t", "u", "v"] {
+        desk.answer(&format!("a subscribes {filter}"), Decision::Allow);
+    }
+    hears(&mut site, a, "suback id=1 granted_qos0 granted_qos0 granted_qos0");
 }
 
 #[test]
@@ -499,41 +584,6 @@ fn a_panic_in_a_rule_costs_the_link_that_it_was_asked_for_and_nobody_else() {
     hears(&mut site, s, r#"publish t "x""#);
     site.publish("t", b"y", QoS::AtMostOnce, false).unwrap();
     hears(&mut site, s, r#"publish t "y""#);
-    hears_nothing(&mut site, s);
-}
-
-/// A right to read that is given for one message is not remembered with the route of its topic.
-#[test]
-fn a_right_to_read_once_is_for_one_message() {
-    struct Once(AtomicUsize);
-    impl Authorize for Once {
-        fn authorize(&self, _: &Subject<'_>, action: Action<'_>) -> Decision {
-            match action {
-                Action::Receive(_) if self.0.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => {
-                    Decision::AllowOnce
-                }
-                Action::Receive(_) => Decision::Refuse(ReasonCode::QuotaExceeded),
-                _ => Decision::Allow,
-            }
-        }
-    }
-    let access = Access {
-        authorize: Some(Arc::new(Once(AtomicUsize::new(0)))),
-        ..Access::allow_all()
-    };
-    let mut site = Site::new(BrokerConfig::default(), access, 1);
-    let s = join(&mut site, 0, "connect v5 id=s clean");
-    say(&mut site, s, "subscribe id=1 t");
-    hears(&mut site, s, "suback id=1 granted_qos0");
-    let p = join(&mut site, 0, "connect v5 id=p clean");
-    for number in 0..4 {
-        say(
-            &mut site,
-            p,
-            &format!(r#"publish t "{number}" + publish t "not {number}""#),
-        );
-        hears(&mut site, s, &format!(r#"publish t "{number}""#));
-    }
     hears_nothing(&mut site, s);
 }
 
