@@ -76,7 +76,8 @@ struct Plan {
 
 impl Server {
     /// Takes the settings, rules and listeners of `wanted` into force, all at once: between two turns of all reactors, with
-    /// every client looked at again before it is read from. Who could not connect any more is disconnected: 5.0 clients
+    /// every client looked at again before it is read from. Whom logins, rights or certificates would refuse now is
+    /// disconnected (versions, prefixes of Client Identifiers and keep alives are asked for at CONNECT only): 5.0 clients
     /// with 0x87 Not authorized if it is about user name or password, otherwise with 0x98 Administrative action. Sessions
     /// stay. A listener is the same as before if its address is; TLS sessions are not resumed across a reload.
     ///
