@@ -70,7 +70,7 @@ impl Acl {
     /// A list whose filters have up to 16 shapes (which levels are literal, which `+`, whether `#` follows) is asked once for
     /// each of them that has as many levels as the topic, whatever the number of rules. For more shapes it is how filters
     /// begin that counts: those beginnings are entered that match, fewer than 2^(n+1) for a topic of n levels. Clients
-    /// choose topics, but cannot add to either. With [`Substitution::Anywhere`] every pattern is asked.
+    /// choose topics, but cannot add to either. With `Substitution::Anywhere` every pattern is asked.
     pub fn decide(&self, subject: Subject<'_>, access: Access, topic: &str) -> Decision {
         let kind = match access {
             Access::Read => Kind::Read,

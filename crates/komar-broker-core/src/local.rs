@@ -74,7 +74,7 @@ pub enum LocalError {
     /// A Topic Name or Topic Filter is not valid.
     #[error(transparent)]
     Topic(#[from] TopicError),
-    /// Larger than a packet may be: than [`Limits::maximum_packet_size`](crate::Limits::maximum_packet_size).
+    /// Larger than a packet may be: than `Limits::maximum_packet_size`.
     #[error("larger than a packet may be")]
     TooLarge,
 }
