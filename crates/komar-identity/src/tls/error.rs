@@ -248,7 +248,7 @@ pub enum TlsWarning {
 }
 
 /// A date for people.
-fn date(unix: i64) -> String {
+pub(super) fn date(unix: i64) -> String {
     ASN1Time::from_timestamp(unix).map_or_else(|_| unix.to_string(), |time| time.to_string())
 }
 

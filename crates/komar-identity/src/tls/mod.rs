@@ -46,7 +46,7 @@ mod version_one;
 pub use cipher::{CipherSelection, select_cipher_suites};
 pub use error::{TlsError, TlsWarning};
 pub use pem::{certificates_from_pem, private_key_from_pem, revocation_lists_from_pem};
-pub use refusal::ClientRefusal;
+pub use refusal::{ClientRefusal, refusal_reason};
 pub use server::{ClientAuthentication, MinimumVersion, ServerTls, ServerTlsBuilder, default_provider};
 pub use signature::is_signed_by;
 pub use verifier::ClientVerifier;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustls::{CertificateError, OtherError};
+use rustls_pki_types::UnixTime;
 use x509_parser::asn1_rs::{Oid, oid};
 
 use super::signature::Algorithms;
@@ -43,6 +44,60 @@ impl From<ClientRefusal> for rustls::Error {
     fn from(refusal: ClientRefusal) -> Self {
         Self::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
     }
+}
+
+/// Why a certificate is refused, as a clause for a person who reads a log: what rustls says has no words of its own for
+/// most causes, and shows those of [`ClientRefusal`] only as `Debug` does.
+///
+/// ```
+/// use komar_identity::tls::refusal_reason;
+/// use rustls::CertificateError;
+/// assert_eq!(refusal_reason(&CertificateError::Revoked), "it is revoked");
+/// ```
+#[must_use]
+pub fn refusal_reason(error: &CertificateError) -> String {
+    let words = match error {
+        CertificateError::Other(inner) => return inner.0.to_string(),
+        CertificateError::BadEncoding => "it is malformed",
+        CertificateError::UnknownIssuer => "none of the authorities has signed it",
+        CertificateError::BadSignature => "an authority has the issuer's name, but has not signed it",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "its key usage, extended key usage or Netscape certificate type is not for TLS clients"
+        }
+        CertificateError::UnhandledCriticalExtension => {
+            "it, or its authority, has a critical extension that is unknown here"
+        }
+        CertificateError::NotValidYet => "it, or its authority, is not valid yet",
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            return format!(
+                "it, or its authority, is not valid yet, but from {}",
+                date(*not_before)
+            );
+        }
+        CertificateError::Expired => "it, or its authority, has expired",
+        CertificateError::ExpiredContext { not_after, .. } => {
+            return format!("it, or its authority, has expired ({})", date(*not_after));
+        }
+        CertificateError::Revoked => "it is revoked",
+        CertificateError::UnknownRevocationStatus => "there is no usable revocation list of its authority",
+        CertificateError::ExpiredRevocationList => "the revocation list of its authority has expired",
+        CertificateError::ExpiredRevocationListContext { next_update, .. } => {
+            return format!(
+                "the revocation list of its authority has expired ({})",
+                date(*next_update)
+            );
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "it, or its authority, is signed in a way that is unsupported here"
+        }
+        error => return error.to_string(),
+    };
+    words.to_owned()
+}
+
+fn date(time: UnixTime) -> String {
+    super::error::date(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Keys and hashes that are refused whoever signed them.
@@ -100,3 +155,67 @@ const WEAK: [(Oid<'static>, &str); 7] = [
     (oid!(1.2.840.10045.4.1), "SHA-1"),
     (oid!(1.2.840.10040.4.3), "SHA-1"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_told_in_words() {
+        let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_893_456_000));
+        let refusal = rustls::Error::from(ClientRefusal::WeakKey { bits: 1024 });
+        let rustls::Error::InvalidCertificate(weak) = refusal else {
+            unreachable!("it is made so")
+        };
+        for (cause, words) in [
+            (weak, "RSA key has 1024 bits; make one"),
+            (CertificateError::BadEncoding, "malformed"),
+            (CertificateError::UnknownIssuer, "none of the authorities"),
+            (CertificateError::BadSignature, "has not signed it"),
+            (CertificateError::InvalidPurpose, "not for TLS clients"),
+            (CertificateError::UnhandledCriticalExtension, "critical extension"),
+            (CertificateError::NotValidYet, "not valid yet"),
+            (
+                CertificateError::NotValidYetContext {
+                    time,
+                    not_before: time,
+                },
+                "not valid yet, but from Jan  1 00:00:00 2030 +00:00",
+            ),
+            (CertificateError::Expired, "its authority, has expired"),
+            (
+                CertificateError::ExpiredContext {
+                    time,
+                    not_after: time,
+                },
+                "has expired (Jan  1 00:00:00 2030 +00:00)",
+            ),
+            (CertificateError::Revoked, "it is revoked"),
+            (
+                CertificateError::UnknownRevocationStatus,
+                "no usable revocation list",
+            ),
+            (
+                CertificateError::ExpiredRevocationList,
+                "list of its authority has expired",
+            ),
+            (
+                CertificateError::ExpiredRevocationListContext {
+                    time,
+                    next_update: time,
+                },
+                "list of its authority has expired (Jan",
+            ),
+            (
+                CertificateError::UnsupportedSignatureAlgorithmContext {
+                    signature_algorithm_id: Vec::new(),
+                    supported_algorithms: Vec::new(),
+                },
+                "unsupported here",
+            ),
+        ] {
+            let said = refusal_reason(&cause);
+            assert!(said.contains(words), "{cause:?}: {said}");
+        }
+    }
+}

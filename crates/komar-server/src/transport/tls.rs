@@ -63,7 +63,7 @@ pub(crate) enum TlsError {
     #[error("client sent no certificate")]
     CertificateMissing,
     /// The client certificate was refused.
-    #[error("client certificate refused: {reason}")]
+    #[error("client certificate refused: {}", komar_identity::tls::refusal_reason(.reason))]
     CertificateRefused {
         /// What the verifier says.
         reason: CertificateError,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use komar_identity::tls::{
-    ClientVerifier, TlsError, certificates_from_pem, default_provider, revocation_lists_from_pem,
+    ClientVerifier, TlsError, certificates_from_pem, default_provider, refusal_reason,
+    revocation_lists_from_pem,
 };
 use komar_identity::{AlternativeNameKind, Certificate, IdentityPolicy};
 use komar_server::setup::certificate_files;
@@ -245,29 +246,11 @@ fn verdict(
     Ok(Some(verdict.map(|_| ()).map_err(|error| reason(&error))))
 }
 
-/// In words, where rustls has none for people.
 fn reason(error: &rustls::Error) -> String {
-    use rustls::CertificateError as Cause;
-    let rustls::Error::InvalidCertificate(cause) = error else {
-        return error.to_string();
-    };
-    let words = match cause {
-        Cause::Other(inner) => return inner.0.to_string(),
-        Cause::UnknownIssuer => "none of these authorities has signed it",
-        Cause::BadSignature => "an authority has the issuer's name, but has not signed it",
-        Cause::InvalidPurpose => {
-            "its key usage, extended key usage or Netscape certificate type is not for TLS clients"
-        }
-        Cause::NotValidYet | Cause::NotValidYetContext { .. } => "it, or its authority, is not valid yet",
-        Cause::Expired | Cause::ExpiredContext { .. } => "it, or its authority, has expired",
-        Cause::Revoked => "it is revoked",
-        Cause::UnknownRevocationStatus => "there is no usable revocation list of its authority",
-        Cause::ExpiredRevocationList | Cause::ExpiredRevocationListContext { .. } => {
-            "the revocation list of its authority has expired"
-        }
-        cause => return cause.to_string(),
-    };
-    words.to_owned()
+    match error {
+        rustls::Error::InvalidCertificate(cause) => refusal_reason(cause),
+        error => error.to_string(),
+    }
 }
 
 fn date(unix: i64) -> String {

@@ -306,7 +306,7 @@ fn show_says_why_one_would_be_refused() {
     for (line, words) in [
         (
             "show DIR/plc.crt --ca DIR/other.crt",
-            "none of these authorities has signed it",
+            "none of the authorities has signed it",
         ),
         ("show DIR/broker.crt --ca DIR/site.crt", "not for TLS clients"),
         ("show DIR/site.crt --ca DIR/other.crt", "(CA:TRUE)"),
@@ -351,7 +351,7 @@ fn a_folder_of_authorities_is_a_capath() {
     let (status, output, _) = site.call("show DIR/plc.crt --ca DIR/cas");
     assert_eq!(status, 2);
     assert!(
-        output.contains("none of these authorities has signed it"),
+        output.contains("none of the authorities has signed it"),
         "{output}"
     );
     std::fs::rename(site.path("site.crt"), site.path("cas/0a1b2c3d.0")).unwrap();
