@@ -343,8 +343,7 @@ fn parse_unlimited(text: &[u8]) -> Result<StoredHash, HashError> {
         iterations: u32::MAX,
         field_bytes: usize::MAX,
     };
-    let text = core::str::from_utf8(text).map_err(|_| HashError::UnknownScheme)?;
-    StoredHash::parse_within(text, &unlimited)
+    StoredHash::parse_bytes(text, &unlimited)
 }
 
 fn line_end(line: &[u8]) -> &'static [u8] {

@@ -1,11 +1,12 @@
 //! Stored hashes: their kinds, their text in a password file, the limits they must keep.
 
 use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::GeneralPurpose;
 
 use crate::error::{Field, HashError};
 
@@ -130,7 +131,8 @@ impl StoredHash {
     /// Reads a hash as it stands in a password file, within the default [`Limits`].
     ///
     /// `$6$SALT$DIGEST` and `$7$ITERATIONS$SALT$DIGEST` take base64 with padding, salts of 12 or 64 bytes and digests
-    /// of 64. What follows the digest after another `$` is ignored there, as Mosquitto does; `$argon2id$` must be
+    /// of 64. What follows the digest after another `$` is ignored there, and so are one to three characters behind the
+    /// padding, as Mosquitto does; `$argon2id$` must be
     /// exactly `$argon2id$v=19$m=..,t=..,p=..$SALT$DIGEST` with base64 without padding; `v=16`, or no version at all,
     /// which means the same, is the older form of argon2id.
     ///
@@ -156,6 +158,17 @@ impl StoredHash {
         };
         stored.within(limits)?;
         Ok(stored)
+    }
+
+    /// As [`parse_within`](Self::parse_within). What is not ASCII is in no alphabet and no number, so one byte of it is as
+    /// good as another, but it may stand where nobody looks.
+    pub(crate) fn parse_bytes(text: &[u8], limits: &Limits) -> Result<Self, HashError> {
+        if let Ok(text) = core::str::from_utf8(text) {
+            return Self::parse_within(text, limits);
+        }
+        let same_length = |byte: &u8| if byte.is_ascii() { char::from(*byte) } else { '!' };
+        let text: String = text.iter().map(same_length).collect();
+        Self::parse_within(&text, limits)
     }
 
     /// How it was made.
@@ -333,9 +346,7 @@ fn padded_salt_and_digest<'a>(
 ) -> Result<(Bytes, Bytes), HashError> {
     let mut decode = |field: Field| {
         let text = fields.next().ok_or(HashError::Missing { field })?;
-        PADDED
-            .decode(text)
-            .map_err(|_| HashError::Base64 { field, padded: true })
+        padded_base64(text.as_bytes()).ok_or(HashError::Base64 { field, padded: true })
     };
     let (salt, digest) = (decode(Field::Salt)?, decode(Field::Digest)?);
     check_salt(Scheme::Sha512, salt.len())?;
@@ -348,16 +359,56 @@ fn padded_salt_and_digest<'a>(
     Ok((salt.into(), digest.into()))
 }
 
-/// C's `atoi`, which Mosquitto reads the iterations with: blanks, a plus, digits, anything. From 1 to `i32::MAX`.
+/// Base64 as Mosquitto has it read by OpenSSL (before 3.5): up to three characters that are left over behind the groups of
+/// four are ignored, whatever they are, a `=` that is not at the end stands for zero bits, as the unused bits of the last
+/// character are ignored, and blanks at both ends and dashes at the end are cut if groups of four remain.
+///
+/// `None` if it is not base64, or nothing.
+fn padded_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let (groups, _) = text.as_chunks::<4>();
+    let text = groups.as_flattened();
+    let padding = match text {
+        [.., b'=', b'='] => 2,
+        [.., b'='] => 1,
+        _ => 0,
+    };
+    let start = text.iter().position(|byte| !matches!(byte, b' ' | b'\t'))?;
+    let mut text = text.get(start..)?;
+    while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n' | b'-'] = text
+        && text.len() > 3
+    {
+        text = rest;
+    }
+    if !text.len().is_multiple_of(4) {
+        return None;
+    }
+    let zeros = |byte: &u8| if *byte == b'=' { b'A' } else { *byte };
+    let mut bytes = UNPADDED
+        .decode(text.iter().map(zeros).collect::<Vec<u8>>())
+        .ok()?;
+    bytes.truncate(bytes.len().checked_sub(padding)?);
+    (!bytes.is_empty()).then_some(bytes)
+}
+
+/// C's `atoi`, which Mosquitto reads the iterations with: blanks, a sign, digits, anything, of which the 64 bits of `strtol`
+/// are cut to the lowest 32. From 1 to `i32::MAX`.
 fn leading_number(text: &str) -> Option<u32> {
-    let text = text.trim_ascii_start();
-    let text = text.strip_prefix('+').unwrap_or(text);
-    let end = text
-        .bytes()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(text.len());
-    let number: i32 = text.get(..end)?.parse().ok()?;
-    u32::try_from(number).ok().filter(|number| *number > 0)
+    let text = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let signs = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let digits = signs.bytes().take_while(u8::is_ascii_digit);
+    let is_negative = text.starts_with('-');
+    let number = digits.fold(0_i64, |number, digit| {
+        let (number, digit) = (number.saturating_mul(10), i64::from(digit.wrapping_sub(b'0')));
+        match is_negative {
+            true => number.saturating_sub(digit),
+            false => number.saturating_add(digit),
+        }
+    });
+    let number = u32::try_from(number & 0xffff_ffff).ok()?;
+    i32::try_from(number)
+        .ok()
+        .filter(|number| *number > 0)
+        .map(|_| number)
 }
 
 fn parse_argon2id(rest: &str) -> Result<StoredHash, HashError> {
@@ -441,11 +492,5 @@ pub(crate) const ARGON2ID: &str = "$argon2id$";
 /// SHA-512's length, which `$6$` and `$7$` always store whole.
 pub(crate) const DIGEST_BYTES: usize = 64;
 
-/// OpenSSL ignores the unused bits of the last character, so this reader does too.
-const PADDED: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
-);
+const PADDED: GeneralPurpose = base64::engine::general_purpose::STANDARD;
 const UNPADDED: GeneralPurpose = base64::engine::general_purpose::STANDARD_NO_PAD;
