@@ -137,8 +137,11 @@ impl AclError {
                 format!("if this is a topic with blanks, write \"readwrite {filter}\"")
             }
             AclErrorCause::InvalidFilter { filter, .. } => return filter_hint(filter),
-            AclErrorCause::Extension { .. }
-            | AclErrorCause::MissingName { .. }
+            AclErrorCause::Extension { .. } => {
+                "acl_extensions true in the configuration switches it on, and --extensions for komar acl"
+                    .into()
+            }
+            AclErrorCause::MissingName { .. }
             | AclErrorCause::MemberOutsideGroup
             | AclErrorCause::MissingFilter { .. } => return None,
         };
