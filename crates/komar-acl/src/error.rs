@@ -161,14 +161,29 @@ impl fmt::Display for AclError {
 
 impl core::error::Error for AclError {}
 
-/// Every error of an ACL file, in the order of its lines; never empty.
+/// The errors of an ACL file, in the order of its lines; never empty.
+///
+/// At most [`MAXIMUM`](Self::MAXIMUM) of them: a file of another kind has one on every line, and a broker must survive to
+/// be told to read such a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AclErrors(pub(crate) Vec<AclError>);
+pub struct AclErrors {
+    pub(crate) errors: Vec<AclError>,
+    pub(crate) omitted: usize,
+}
 
 impl AclErrors {
+    /// So many errors are kept, and so many [warnings](crate::AclFile::warnings).
+    pub const MAXIMUM: usize = 1000;
+
     /// The errors in the order of their lines.
     pub fn iter(&self) -> core::slice::Iter<'_, AclError> {
-        self.0.iter()
+        self.errors.iter()
+    }
+
+    /// How many more lines have an error.
+    #[must_use]
+    pub fn omitted(&self) -> usize {
+        self.omitted
     }
 }
 
@@ -189,7 +204,10 @@ impl fmt::Display for AclErrors {
             }
             write!(f, "{error}")?;
         }
-        Ok(())
+        match self.omitted {
+            0 => Ok(()),
+            omitted => write!(f, "\nand {omitted} more lines with errors"),
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl AclFile {
     /// ```
     ///
     /// # Errors
-    /// Every line that cannot be understood, not only the first. A NUL byte is an error too, where Mosquitto drops
+    /// Every line that cannot be understood, not only the first, as far as [`AclErrors::MAXIMUM`]. A NUL byte is an error too, where Mosquitto drops
     /// the rest of the file.
     pub fn parse(text: &[u8]) -> Result<Self, AclErrors> {
         Self::parse_with(text, &ParseOptions::default())
@@ -68,23 +68,23 @@ impl AclFile {
             options,
             file: Self::default(),
             errors: Vec::new(),
+            omitted: 0,
             owner: Section::Named(Owner::Anonymous),
         };
         reader.file.substitution = options.substitution;
         let body = text.strip_suffix(b"\n").unwrap_or(text);
         for (line, number) in body.split(|byte| *byte == b'\n').zip(1..) {
             if let Err((column, cause)) = reader.line(number, line) {
-                reader.errors.push(AclError {
-                    line: number,
-                    column: column_of(line, column),
-                    cause,
-                });
+                reader.error(number, line, column, cause);
             }
         }
         if reader.errors.is_empty() {
             Ok(reader.file)
         } else {
-            Err(AclErrors(reader.errors))
+            Err(AclErrors {
+                errors: reader.errors,
+                omitted: reader.omitted,
+            })
         }
     }
 }
@@ -104,6 +104,8 @@ struct Reader<'a> {
     options: &'a ParseOptions,
     file: AclFile,
     errors: Vec<AclError>,
+    /// Errors that are counted only.
+    omitted: usize,
     owner: Section,
 }
 
@@ -259,7 +261,23 @@ impl Reader<'_> {
         }
     }
 
+    fn error(&mut self, number: usize, line: &[u8], at: usize, cause: AclErrorCause) {
+        if self.errors.len() >= AclErrors::MAXIMUM {
+            self.omitted = self.omitted.saturating_add(1);
+            return;
+        }
+        self.errors.push(AclError {
+            line: number,
+            column: column_of(line, at),
+            cause,
+        });
+    }
+
     fn warn(&mut self, number: usize, line: &[u8], at: usize, kind: LintKind) {
+        if self.file.warnings.len() >= AclErrors::MAXIMUM {
+            self.file.warnings_omitted = self.file.warnings_omitted.saturating_add(1);
+            return;
+        }
         self.file
             .warnings
             .push(Lint::new(number, column_of(line, at), kind));

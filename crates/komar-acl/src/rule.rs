@@ -192,6 +192,7 @@ pub struct AclFile {
     /// Group and user.
     pub(crate) members: Vec<(u32, u32)>,
     pub(crate) warnings: Vec<Lint>,
+    pub(crate) warnings_omitted: usize,
     /// What lints assume.
     pub(crate) substitution: Substitution,
 }
@@ -209,10 +210,17 @@ impl AclFile {
 
     /// What is odd but harmless to load, as far as a single line shows it, in the order of the lines.
     ///
-    /// [`Acl::lint`](crate::Acl::lint) looks at the whole file and finds more.
+    /// [`Acl::lint`](crate::Acl::lint) looks at the whole file and finds more. At most
+    /// [`AclErrors::MAXIMUM`](crate::AclErrors::MAXIMUM) are kept.
     #[must_use]
     pub fn warnings(&self) -> &[Lint] {
         &self.warnings
+    }
+
+    /// How many more there are.
+    #[must_use]
+    pub fn warnings_omitted(&self) -> usize {
+        self.warnings_omitted
     }
 
     pub(crate) fn push(&mut self, line: usize, owner: Owner, permission: Permission, filter: &str) {

@@ -179,14 +179,34 @@ impl fmt::Display for PasswordFileError {
 
 impl core::error::Error for PasswordFileError {}
 
-/// Every error of a password file, in the order of its lines; never empty.
+/// The errors of a password file, in the order of its lines; never empty.
+///
+/// At most [`MAXIMUM`](Self::MAXIMUM) of them: a file of another kind may have one on every line, and a broker must survive
+/// to be told to read such a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PasswordFileErrors {
     pub(crate) errors: Vec<PasswordFileError>,
+    pub(crate) omitted: usize,
     pub(crate) warnings: Vec<Warning>,
+    pub(crate) warnings_omitted: usize,
 }
 
 impl PasswordFileErrors {
+    /// So many errors are kept, and so many warnings.
+    pub const MAXIMUM: usize = 1000;
+
+    /// How many more lines have an error.
+    #[must_use]
+    pub fn omitted(&self) -> usize {
+        self.omitted
+    }
+
+    /// How many more lines are odd.
+    #[must_use]
+    pub fn warnings_omitted(&self) -> usize {
+        self.warnings_omitted
+    }
+
     /// The errors in the order of their lines.
     pub fn iter(&self) -> core::slice::Iter<'_, PasswordFileError> {
         self.errors.iter()
@@ -215,7 +235,10 @@ impl fmt::Display for PasswordFileErrors {
             }
             write!(f, "{error}")?;
         }
-        Ok(())
+        match self.omitted {
+            0 => Ok(()),
+            omitted => write!(f, "\nand {omitted} more lines with errors"),
+        }
     }
 }
 

@@ -35,6 +35,7 @@ pub struct PasswordFile {
     /// Secret, because the digests are: nobody outside can compute who gets which decoy.
     decoy_key: [u8; 64],
     warnings: Vec<Warning>,
+    warnings_omitted: usize,
 }
 
 impl PasswordFile {
@@ -45,7 +46,7 @@ impl PasswordFile {
     /// [warning](Self::warnings): the file loads and that user cannot log in.
     ///
     /// # Errors
-    /// All lines at once that hold an empty or repeated name, no hash, a NUL byte, or a hash that cannot be read.
+    /// All lines at once (as far as [`PasswordFileErrors::MAXIMUM`]) that hold an empty or repeated name, no hash, a NUL byte, or a hash that cannot be read.
     pub fn parse(text: &[u8]) -> Result<Self, PasswordFileErrors> {
         Self::parse_within(text, &Limits::default())
     }
@@ -117,10 +118,17 @@ impl PasswordFile {
         self.users.is_empty()
     }
 
-    /// What is odd in the file but does not make it invalid, in the order of its lines.
+    /// What is odd in the file but does not make it invalid, in the order of its lines. At most
+    /// [`PasswordFileErrors::MAXIMUM`] are kept.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+
+    /// How many more there are.
+    #[must_use]
+    pub fn warnings_omitted(&self) -> usize {
+        self.warnings_omitted
     }
 
     fn decoy(&self, username: &str) -> Arc<StoredHash> {
@@ -157,7 +165,10 @@ struct Reader<'a> {
     /// Every name with its line, those that are not UTF-8 too.
     seen: BTreeMap<&'a [u8], usize>,
     errors: Vec<PasswordFileError>,
+    /// Errors that are counted only.
+    omitted: usize,
     warnings: Vec<Warning>,
+    warnings_omitted: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -167,7 +178,9 @@ impl<'a> Reader<'a> {
             users: BTreeMap::new(),
             seen: BTreeMap::new(),
             errors: Vec::new(),
+            omitted: 0,
             warnings: Vec::new(),
+            warnings_omitted: 0,
         }
     }
 
@@ -176,19 +189,11 @@ impl<'a> Reader<'a> {
             return self.error(number, column(line, position), PasswordFileErrorCause::Nul);
         }
         if number == 1 && line.starts_with("\u{feff}".as_bytes()) {
-            self.warnings.push(Warning {
-                line: number,
-                column: 1,
-                cause: WarningCause::ByteOrderMark,
-            });
+            self.warn(number, 1, WarningCause::ByteOrderMark);
         }
         match Line::parse(line) {
             Line::Blank | Line::Comment => {}
-            Line::Other => self.warnings.push(Warning {
-                line: number,
-                column: 1,
-                cause: WarningCause::Ignored,
-            }),
+            Line::Other => self.warn(number, 1, WarningCause::Ignored),
             Line::Entry(entry) => self.entry(number, line, entry),
         }
     }
@@ -212,22 +217,14 @@ impl<'a> Reader<'a> {
         let stored = match self.hash(entry.hash) {
             Ok(stored) => Some(Arc::new(stored)),
             Err(cause) if is_tolerated(entry.hash, &cause) => {
-                self.warnings.push(Warning {
-                    line: number,
-                    column: at,
-                    cause: WarningCause::Unusable { cause },
-                });
+                self.warn(number, at, WarningCause::Unusable { cause });
                 None
             }
             Err(cause) => return self.error(number, at, PasswordFileErrorCause::Hash { cause }),
         };
         match core::str::from_utf8(entry.name) {
             Ok(name) => drop(self.users.insert(name.into(), stored)),
-            Err(_) => self.warnings.push(Warning {
-                line: number,
-                column: 1,
-                cause: WarningCause::NotUtf8,
-            }),
+            Err(_) => self.warn(number, 1, WarningCause::NotUtf8),
         }
     }
 
@@ -236,14 +233,28 @@ impl<'a> Reader<'a> {
     }
 
     fn error(&mut self, line: usize, column: usize, cause: PasswordFileErrorCause) {
-        self.errors.push(PasswordFileError { line, column, cause });
+        if self.errors.len() < PasswordFileErrors::MAXIMUM {
+            self.errors.push(PasswordFileError { line, column, cause });
+        } else {
+            self.omitted = self.omitted.saturating_add(1);
+        }
+    }
+
+    fn warn(&mut self, line: usize, column: usize, cause: WarningCause) {
+        if self.warnings.len() < PasswordFileErrors::MAXIMUM {
+            self.warnings.push(Warning { line, column, cause });
+        } else {
+            self.warnings_omitted = self.warnings_omitted.saturating_add(1);
+        }
     }
 
     fn finish(self) -> Result<PasswordFile, PasswordFileErrors> {
         if !self.errors.is_empty() {
             return Err(PasswordFileErrors {
                 errors: self.errors,
+                omitted: self.omitted,
                 warnings: self.warnings,
+                warnings_omitted: self.warnings_omitted,
             });
         }
         let mut decoys: Vec<_> = self.users.values().flatten().map(Arc::clone).collect();
@@ -258,6 +269,7 @@ impl<'a> Reader<'a> {
             decoys,
             decoy_key: key.finalize().into(),
             warnings: self.warnings,
+            warnings_omitted: self.warnings_omitted,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! `errors.txt`: files that do not load, and where it is said.
 
-use komar_acl::{AclFile, ParseOptions};
+use komar_acl::{AclErrors, AclFile, ParseOptions};
 use proptest::prelude::*;
 
 #[test]
@@ -20,6 +20,19 @@ fn errors_are_all_there_with_their_places() {
             assert!(said.contains(words), "{file}: {said}");
         }
     }
+}
+
+#[test]
+fn of_many_errors_the_first_are_kept_and_the_rest_is_counted() {
+    let lines = |count: usize, line: &str| format!("{line}\n").repeat(count);
+    let errors = AclFile::parse(lines(AclErrors::MAXIMUM, "x").as_bytes()).unwrap_err();
+    assert_eq!((errors.iter().len(), errors.omitted()), (1000, 0));
+    assert!(!errors.to_string().contains("more lines"));
+    let errors = AclFile::parse(lines(AclErrors::MAXIMUM + 7, "x").as_bytes()).unwrap_err();
+    assert_eq!((errors.iter().len(), errors.omitted()), (1000, 7));
+    assert!(errors.to_string().ends_with("\nand 7 more lines with errors"));
+    let file = AclFile::parse(lines(AclErrors::MAXIMUM + 7, "pattern read a").as_bytes()).unwrap();
+    assert_eq!((file.warnings().len(), file.warnings_omitted()), (1000, 7));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whole files: errors all at once, warnings, decoys.
 
-use komar_passwd::{PasswordFile, PasswordVerdict, Scheme, StoredHash};
+use komar_passwd::{PasswordFile, PasswordFileErrors, PasswordVerdict, Scheme, StoredHash};
 use proptest::prelude::*;
 
 fn hash() -> String {
@@ -70,6 +70,30 @@ fn files_are_read_as_the_table_says() {
             assert!(message.contains(words), "{row}: {said:?}");
         }
     }
+}
+
+#[test]
+fn of_many_errors_and_warnings_the_first_are_kept_and_the_rest_is_counted() {
+    let lines = |count: usize| "x\n".repeat(count) + &"y:z\n".repeat(count);
+    let errors = PasswordFile::parse(lines(PasswordFileErrors::MAXIMUM).as_bytes()).unwrap_err();
+    let found = (
+        errors.iter().len(),
+        errors.omitted(),
+        errors.warnings().len(),
+        errors.warnings_omitted(),
+    );
+    assert_eq!(found, (1000, 0, 1000, 0));
+    let errors = PasswordFile::parse(lines(PasswordFileErrors::MAXIMUM + 7).as_bytes()).unwrap_err();
+    let found = (
+        errors.iter().len(),
+        errors.omitted(),
+        errors.warnings().len(),
+        errors.warnings_omitted(),
+    );
+    assert_eq!(found, (1000, 7, 1000, 7));
+    assert!(errors.to_string().ends_with("\nand 7 more lines with errors"));
+    let file = PasswordFile::parse("x\n".repeat(1007).as_bytes()).unwrap();
+    assert_eq!((file.warnings().len(), file.warnings_omitted()), (1000, 7));
 }
 
 #[test]

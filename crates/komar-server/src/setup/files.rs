@@ -66,6 +66,7 @@ fn acl(path: &Path, given: AclOptions, warnings: &mut Vec<String>) -> Result<Acl
             .iter()
             .map(|lint| format!("{}:{}: {}", path.display(), lint.line(), lint.kind())),
     );
+    warnings.extend(more(path, file.warnings_omitted()));
     let options = Options::default()
         .substitution(substitution)
         .strict_subscribe(given.strict_subscribe);
@@ -74,20 +75,25 @@ fn acl(path: &Path, given: AclOptions, warnings: &mut Vec<String>) -> Result<Acl
 
 fn passwords(path: &Path, warnings: &mut Vec<String>) -> Result<PasswordFile, SetupError> {
     let text = read("password_file", path)?;
-    let (file, found) = match PasswordFile::parse(&text) {
+    let (file, found, omitted) = match PasswordFile::parse(&text) {
         Ok(file) => {
-            let found = file.warnings().to_vec();
-            (Ok(file), found)
+            let (found, omitted) = (file.warnings().to_vec(), file.warnings_omitted());
+            (Ok(file), found, omitted)
         }
         Err(errors) => {
-            let found = errors.warnings().to_vec();
+            let (found, omitted) = (errors.warnings().to_vec(), errors.warnings_omitted());
             let path = path.to_owned();
-            (Err(SetupError::Passwords { path, errors }), found)
+            (Err(SetupError::Passwords { path, errors }), found, omitted)
         }
     };
     let place = |warning: &Warning| format!("{}:{}: {}", path.display(), warning.line, warning.cause);
     warnings.extend(found.iter().map(place));
+    warnings.extend(more(path, omitted));
     file
+}
+
+fn more(path: &Path, omitted: usize) -> Option<String> {
+    (omitted > 0).then(|| format!("{}: {omitted} more lines like these", path.display()))
 }
 
 /// Reads a file that an option names.

@@ -24,27 +24,33 @@ pub(super) fn run(
     let end = |status| failure.map_or(Ok(status), Err);
     let known = known.as_ref().map(|file| |name: &str| file.contains(name));
     let known: Option<&dyn Fn(&str) -> bool> = known.as_ref().map(|known| known as _);
-    let (problems, status) = match AclFile::parse_with(text, &job.parse) {
-        Ok(file) => (
-            Acl::lint(&file, known)
-                .iter()
-                .map(Problem::of_lint)
-                .collect::<Vec<_>>(),
-            0,
-        ),
-        Err(errors) => (errors.iter().map(Problem::of_error).collect(), INVALID),
+    let (problems, omitted, status) = match AclFile::parse_with(text, &job.parse) {
+        Ok(file) => {
+            let lints = Acl::lint(&file, known);
+            let problems = lints.iter().map(Problem::of_lint).collect::<Vec<_>>();
+            (problems, file.warnings_omitted(), 0)
+        }
+        Err(errors) => {
+            let problems = errors.iter().map(Problem::of_error).collect();
+            (problems, errors.omitted(), INVALID)
+        }
     };
     let name = job.file.display().to_string();
     if job.json {
         let problems = problems.iter().map(Problem::json).collect::<Vec<_>>();
-        let report = json!({ "file": name, "valid": status == 0, "problems": problems });
+        let report = json!({
+            "file": name, "valid": status == 0, "problems": problems, "problems_omitted": omitted,
+        });
         output.line(format_args!("{report:#}"));
         return end(status);
     }
     for problem in &problems {
         output.line(format_args!("{name}:{problem}"));
     }
-    let verdict = match (status, problems.len()) {
+    if omitted > 0 {
+        output.line(format_args!("{name}: {omitted} more like these"));
+    }
+    let verdict = match (status, problems.len().saturating_add(omitted)) {
         (0, 0) => "valid".to_owned(),
         (0, 1) => "valid, 1 warning".to_owned(),
         (0, warnings) => format!("valid, {warnings} warnings"),
@@ -67,10 +73,13 @@ fn known_users(file: &Path) -> Result<PasswordFile, Failure> {
 /// A file that cannot be used for anything else.
 pub(super) fn invalid(file: &Path, errors: &AclErrors) -> Failure {
     let name = file.display();
-    let lines = errors
+    let mut lines = errors
         .iter()
         .map(|error| format!("{name}:{}", Problem::of_error(error)))
         .collect::<Vec<_>>();
+    if errors.omitted() > 0 {
+        lines.push(format!("{name}: {} more like these", errors.omitted()));
+    }
     Failure::new(INVALID, format_args!("{name} is not valid\n{}", lines.join("\n")))
 }
 
