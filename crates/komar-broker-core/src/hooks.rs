@@ -85,7 +85,9 @@ impl Hooks {
 
     /// A client's message, or its Will Message, may be published and is about to be. An error refuses it: a 5.0 client
     /// is told the code in PUBACK or PUBREC. Messages of the broker's own, of hooks for example, do not come by, nor does a
-    /// message of QoS 2 that was let through and is sent again before it is released: the first one stands.
+    /// message of QoS 2 that was let through and is sent again (DUP) before it is released: the first one stands. One that was
+    /// refused and is sent again is another one to the hook, as at QoS 1: a 3.x client, which is not told of the refusal, may
+    /// do so after its Connection has broken.
     #[must_use]
     pub fn on_publish(
         mut self,
@@ -107,7 +109,7 @@ impl Hooks {
     }
 
     /// A message is about to be sent or queued for a Session that may read it; `false` leaves it out. Called for each
-    /// receiver, so it had better be quick.
+    /// receiver, so it had better be quick. It is called again for what still waits when another user takes the Session up.
     #[must_use]
     pub fn on_deliver(mut self, hook: impl Fn(&Delivering<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.deliver = Some(Arc::new(hook));
@@ -123,6 +125,11 @@ impl Hooks {
     #[inline]
     pub(crate) fn watch_messages(&self) -> bool {
         self.publish.is_some() || self.deliver.is_some()
+    }
+
+    #[inline]
+    pub(crate) fn has_deliver(&self) -> bool {
+        self.deliver.is_some()
     }
 
     #[inline]
@@ -148,6 +155,8 @@ impl Hooks {
 /// What a hook may do beside its answer.
 pub struct Actions<'a> {
     posts: &'a mut VecDeque<MessageBody>,
+    /// Messages that the call may publish.
+    room: usize,
     disconnect: Option<ReasonCode>,
 }
 
@@ -158,8 +167,8 @@ pub enum PublishError {
     /// The Topic Name is not valid.
     #[error("topic name: {0}")]
     TopicName(TopicError),
-    /// Too many messages wait already.
-    #[error("too many messages wait to be routed")]
+    /// One call has published too many already.
+    #[error("one call has published too many messages")]
     Full,
 }
 
@@ -170,7 +179,7 @@ impl Actions<'_> {
     ///
     /// # Errors
     ///
-    /// The Topic Name is not valid, or the hook has published too many messages for one packet.
+    /// The Topic Name is not valid, or the hook has published 10,000 messages in this call.
     pub fn publish(
         &mut self,
         topic_name: &str,
@@ -179,9 +188,7 @@ impl Actions<'_> {
         retain: bool,
     ) -> Result<(), PublishError> {
         let topic_name = TopicName::new(topic_name).map_err(PublishError::TopicName)?;
-        if self.posts.len() >= MAXIMUM_POSTS {
-            return Err(PublishError::Full);
-        }
+        self.room = self.room.checked_sub(1).ok_or(PublishError::Full)?;
         let message = Message::plain(topic_name, payload, qos, retain);
         self.posts.push_back(message.to_body(&mut Vec::new()));
         Ok(())
@@ -460,6 +467,7 @@ impl Worker {
     ) -> Result<R, Panicked> {
         let mut actions = Actions {
             posts: &mut self.posts,
+            room: MAXIMUM_POSTS,
             disconnect: None,
         };
         let result = guarded(what, || call(&mut actions));
@@ -470,5 +478,6 @@ impl Worker {
     }
 }
 
-/// Messages of hooks that wait to be routed.
+/// Messages that one call of a hook may publish. Those of a packet are routed with it; those of Connections that end in one
+/// turn, of which there may be very many, come together.
 const MAXIMUM_POSTS: usize = 10_000;

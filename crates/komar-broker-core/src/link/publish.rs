@@ -128,8 +128,10 @@ impl Worker {
         let message = message_of(publish, topic_name, &forwarded, self.fx.now);
         let (mut refusal, mut message, rewritten) = (refusal, message, &mut None);
         if refusal.is_none() && self.broker.hooks.has_publish() {
-            // What the hook makes of a message, and publishes because of it, it does once.
+            // What the hook makes of a message, and publishes because of it, it does once. Without DUP it is another message,
+            // of a client that has lost its state. v5 [MQTT-3.3.1-1]
             if let (QoS::ExactlyOnce, Some(identifier)) = (publish.qos, publish.packet_identifier)
+                && publish.dup
                 && established.keeps(identifier)
             {
                 self.fx.keep_buffer(forwarded);
@@ -275,7 +277,7 @@ pub(super) fn message_of<'a>(
 }
 
 /// Refuses topics of more levels than the limit.
-pub(super) fn check_depth(topic: &str, limit: usize) -> Result<(), ProtocolError> {
+pub(crate) fn check_depth(topic: &str, limit: usize) -> Result<(), ProtocolError> {
     // A topic cannot have more levels than it has bytes and one, so short ones need no counting.
     if topic.len() < limit || topic.bytes().filter(|byte| *byte == b'/').count() < limit {
         return Ok(());

@@ -100,7 +100,7 @@ impl<'b> Bound<'b> {
 }
 
 impl Established {
-    /// Whether a message that will be routed waits under that identifier to be released.
+    /// Whether a message of this user's that will be routed waits under that identifier to be released.
     pub(super) fn keeps(&self, identifier: PacketIdentifier) -> bool {
         let mut state = self.session.lock();
         state.epoch == self.epoch && state.unreleased().holds(identifier)

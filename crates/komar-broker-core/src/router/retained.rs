@@ -61,6 +61,12 @@ impl RetainedMessages {
         &self.tree
     }
 
+    /// Whether it is, itself and not as a copy, what is retained under its Topic Name.
+    pub(crate) fn holds(&self, body: &MessageBody) -> bool {
+        let retained = self.tree.get(body.message().topic_name);
+        retained.is_some_and(|retained| retained.body.address() == body.address())
+    }
+
     /// Whether the message with that number is still the one of its Topic Name.
     fn is_current(&self, name: TopicName<'_>, sequence: u64) -> bool {
         self.tree
@@ -263,7 +269,8 @@ impl Worker {
                 self.find_more(session, &mut slice);
                 slice.looked = looked;
             } else {
-                self.ask_again(session, &mut slice);
+                let has_new_user = slice.looked.identity != looked.identity;
+                self.ask_again(session, &mut slice, has_new_user);
                 // They are still those that were found then.
                 slice.looked = Looked {
                     retained: slice.looked.retained,
@@ -313,12 +320,14 @@ impl Worker {
         has_room
     }
 
-    /// Leaves out what may not be received any more.
-    fn ask_again(&self, session: &Session, slice: &mut Slice) {
-        let access = &self.access.access;
-        slice
-            .found
-            .retain(|found| may_receive(access, session, found.queued.body.message().topic_name));
+    /// Leaves out what may not be received any more, and what a deliver hook does not let the new user have.
+    fn ask_again(&self, session: &Session, slice: &mut Slice, has_new_user: bool) {
+        let (access, hooks) = (&self.access.access, &self.broker.hooks);
+        slice.found.retain(|found| {
+            let message = found.queued.body.message();
+            let delivers = || hooks.delivers(session, message, found.queued.qos, found.queued.retain);
+            may_receive(access, session, message.topic_name) && (!has_new_user || delivers())
+        });
     }
 
     fn find_more(&self, session: &Session, slice: &mut Slice) {

@@ -79,6 +79,8 @@ pub(crate) struct SessionState {
 struct Exchange {
     /// Nothing is sent before the rights of the new Connection's user are asked for what waits.
     unreviewed: bool,
+    /// That user is another one than what waits was shown to a deliver hook for.
+    has_new_user: bool,
     identifiers: PacketIdentifiers,
     inflight: Inflight,
     queue: Queue,
@@ -150,7 +152,8 @@ impl Session {
     /// Binds a Connection. The caller has appended CONNACK to it, so nothing overtakes that. v5 [MQTT-3.2.0-1]
     pub(crate) fn bind(self: &Arc<Self>, state: &mut SessionState, binding: Binding) -> u64 {
         // The rules may be others on another listener, too.
-        if state.identity != binding.identity {
+        let has_new_user = state.identity != binding.identity;
+        if has_new_user {
             state.identity_epoch = state.identity_epoch.wrapping_add(1);
             self.identity_epoch.store(state.identity_epoch, Ordering::Release);
             if let Some(exchange) = &mut state.exchange {
@@ -169,6 +172,7 @@ impl Session {
         if let Some(exchange) = &mut state.exchange {
             exchange.inflight.restart();
             exchange.unreviewed = true;
+            exchange.has_new_user |= has_new_user;
         }
         self.online.store(true, Ordering::Relaxed);
         state.epoch

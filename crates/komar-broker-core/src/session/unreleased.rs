@@ -95,9 +95,9 @@ impl Unreleased {
         }
     }
 
-    /// Whether there is one that will be routed.
+    /// Whether there is one of the present user's that will be routed.
     pub(crate) fn holds(&self, identifier: PacketIdentifier) -> bool {
-        self.messages.get(&identifier).is_some_and(Option::is_some)
+        self.messages.get(&identifier).is_some_and(Option::is_some) && !self.others.contains_key(&identifier)
     }
 
     /// PUBREL: gives the message out. `None` if the identifier is not known.

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use komar_broker_core::{
     Access, Authenticate, Authentication, Broker, BrokerConfig, CloseCause, Hooks, Known, ListenerPolicy,
-    Login, PublishError,
+    Login, Now, PublishError, Worker,
 };
-use komar_codec::{QoS, ReasonCode};
-use komar_testkit::{PeerId, Site};
+use komar_codec::{ProtocolVersion, QoS, ReasonCode};
+use komar_testkit::{PeerId, Site, words};
 
 use crate::desk::{hears, hears_nothing, join, open, say};
 
@@ -529,4 +529,108 @@ fn a_hook_cannot_retain_where_retain_is_not_available() {
     say(&mut site, a, r#"publish t "x""#);
     hears(&mut site, a, r#"publish t "x""#);
     assert_eq!(site.broker().statistics().retained_messages, 0);
+}
+
+/// As many as may publish in one call, and one more: each call has room for its own.
+#[test]
+fn however_many_connections_end_at_once_each_has_its_last_word() {
+    let hooks = Hooks::default().on_disconnect(|_, actions| {
+        for _ in 0..5_001 {
+            actions.publish("t", b"gone", QoS::AtMostOnce, false).unwrap();
+        }
+    });
+    let broker = Broker::with_hooks(BrokerConfig::default(), Access::allow_all(), hooks, 7);
+    let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(7)));
+    let mut links = ["a", "b"].map(|name| {
+        let mut link = worker.open(Box::new(()), &Arc::new(ListenerPolicy::default()));
+        let connect = words::encode(ProtocolVersion::V5, &format!("connect v5 id={name} clean")).unwrap();
+        worker.input(&mut link, &connect);
+        link
+    });
+    for link in &mut links {
+        worker.close(link, CloseCause::ConnectionClosed);
+    }
+    worker.work();
+}
+
+/// What the hook has let one user have, sent or not, is not for the next one unless it says so again.
+#[test]
+fn a_deliver_hook_is_asked_again_when_another_user_takes_the_session_up() {
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hooks = || {
+        let asked = Arc::clone(&asked);
+        Hooks::default().on_deliver(move |delivering| {
+            let user = delivering.identity().username.as_deref().unwrap_or("nobody");
+            asked
+                .lock()
+                .unwrap()
+                .push(format!("{user} {}", delivering.topic_name()));
+            user == "old" || delivering.payload() == b"open"
+        })
+    };
+    with_sites(hooks, |site| {
+        for name in ["r/0", "r/1", "r/2"] {
+            let payload: &[u8] = if name == "r/2" { b"open" } else { b"secret" };
+            site.publish(name, payload, QoS::AtLeastOnce, true).unwrap();
+        }
+        let old = "connect v5 id=c user=old password=x expiry=1000 receive_maximum=1";
+        let a = join(site, 1, old);
+        say(site, a, "subscribe id=1 r/# qos=1 + subscribe id=2 t/# qos=1");
+        hears(site, a, "suback id=1 granted_qos1");
+        hears(site, a, "suback id=2 granted_qos1");
+        // One of the retained messages is under way, the others wait, and so do these.
+        hears(site, a, r#"publish r/0 "secret" qos=1 id=1 retain"#);
+        for (name, payload) in [("t/0", "secret"), ("t/1", "open")] {
+            site.publish(name, payload.as_bytes(), QoS::AtLeastOnce, false)
+                .unwrap();
+        }
+        site.settle();
+        site.hang_up(a);
+        // The same user is not asked about again.
+        asked.lock().unwrap().clear();
+        let a = join(site, 0, old);
+        assert!(asked.lock().unwrap().is_empty(), "{asked:?}");
+        hears(site, a, r#"publish r/0 "secret" qos=1 id=1 dup retain"#);
+        site.hang_up(a);
+        let b = join(site, 2, "connect v5 id=c user=new password=x expiry=1000");
+        let mut came = Vec::new();
+        while let Some(packet) = site.next_packet(b, ProtocolVersion::V5).unwrap() {
+            came.push(packet.to_string());
+        }
+        assert_eq!(came.len(), 2, "{came:?}");
+        for name in ["t/1", "r/2"] {
+            assert!(came.iter().any(|text| text.contains(name)), "{came:?}");
+        }
+        let mut asked = core::mem::take(&mut *asked.lock().unwrap());
+        asked.sort();
+        assert_eq!(asked, ["new r/0", "new r/1", "new r/2", "new t/0", "new t/1"]);
+    });
+}
+
+/// An identifier that meets one of another user's, or of the same user before its client had lost its state, is no reason to
+/// take the one message for the other.
+#[test]
+fn a_hook_takes_no_message_for_another_ones() {
+    with_sites(
+        || Hooks::default().on_publish(|_, _| Ok(())),
+        |site| {
+            let s = subscriber(site, "#");
+            let a = join(site, 0, "connect v5 id=c user=alice password=x expiry=1000");
+            say(site, a, r#"publish alice "1" qos=2 id=1"#);
+            hears(site, a, "pubrec id=1 ...");
+            site.hang_up(a);
+            let b = join(site, 0, "connect v5 id=c user=bob password=x expiry=1000");
+            say(site, b, r#"publish bob "2" qos=2 id=1 dup + pubrel id=1"#);
+            hears(site, b, "pubrec id=1 ...");
+            hears(site, b, "pubcomp id=1");
+            hears(site, s, r#"publish bob "2""#);
+            say(
+                site,
+                b,
+                r#"publish bob "3" qos=2 id=1 + publish bob "4" qos=2 id=1 + pubrel id=1"#,
+            );
+            hears(site, s, r#"publish bob "4""#);
+            hears_nothing(site, s);
+        },
+    );
 }
