@@ -144,7 +144,8 @@ pub struct Limits {
     pub maximum_retained_messages: Option<usize>,
     /// Levels of a Topic Name or Topic Filter. Default: 201, which is Mosquitto's 200 separators.
     pub maximum_topic_levels: usize,
-    /// Targets that one worker's topic cache may hold. Default: 262,144.
+    /// Targets that one worker's topic cache may hold: receivers of the names in it, of Shared Subscriptions all members. A
+    /// name counts for one or, if it is long, for more. Default: 262,144.
     pub maximum_cached_targets: usize,
     /// Bytes of changes that the store has not reported durable, messages included
     /// ([`BrokerConfig::durable`](BrokerConfig::durable)). Above it no Link is read

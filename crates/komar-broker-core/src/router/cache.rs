@@ -20,7 +20,7 @@ pub(crate) struct Stamp {
 pub(crate) struct TopicCache {
     places: HashMap<Box<str>, usize, SeedableRandomState>,
     entries: Vec<Entry>,
-    /// Routes in all entries, each entry counting for one more.
+    /// Targets in all entries, with what an entry counts for beside them.
     targets: usize,
     maximum_targets: usize,
     /// Hashes of names that missed once.
@@ -99,7 +99,7 @@ impl TopicCache {
         let stripes = name.stripes();
         let stamp = stamp_of(&stripes);
         look_up(&mut self.scratch);
-        let cost = self.scratch.len() + 1;
+        let cost = own_cost(name) + targets(&self.scratch);
         if cost > self.maximum_targets {
             return &mut self.scratch;
         }
@@ -132,7 +132,7 @@ impl TopicCache {
     pub(crate) fn sweep(&mut self, stamp_of: impl Fn(&Stripes) -> Stamp) {
         for entry in &mut self.entries {
             if !entry.routes.is_empty() && entry.stamp != stamp_of(&entry.stripes) {
-                self.targets -= entry.routes.len();
+                self.targets -= targets(&entry.routes);
                 entry.routes = Vec::new();
                 entry.stamp = Stamp {
                     index: u64::MAX,
@@ -152,11 +152,11 @@ impl TopicCache {
             return &mut [];
         };
         let stamp = stamp_of(&entry.stripes);
-        self.targets -= entry.routes.len();
+        self.targets -= targets(&entry.routes);
         entry.routes.clear();
         look_up(&mut entry.routes);
         entry.stamp = stamp;
-        self.targets += entry.routes.len();
+        self.targets += targets(&entry.routes);
         if self.targets > self.maximum_targets {
             // Too many by now: begin anew, and serve this message from the scratch list.
             self.scratch = core::mem::take(&mut entry.routes);
@@ -180,6 +180,15 @@ impl TopicCache {
         };
         core::mem::replace(slot, hash) == hash
     }
+}
+
+/// What an entry counts for beside its targets: one, and one for as many bytes of its name as a target has.
+fn own_cost(name: TopicName<'_>) -> usize {
+    1 + name.as_str().len() / size_of::<Target>()
+}
+
+fn targets(routes: &[Route]) -> usize {
+    routes.iter().map(Route::targets).sum()
 }
 
 const MISSED: usize = 1024;

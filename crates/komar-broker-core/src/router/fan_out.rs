@@ -36,13 +36,25 @@ pub(super) fn fan_out(
         match route {
             Route::One(target) => {
                 matched += 1;
-                deliver(fx, broker, rules, target, origin, offer, &mut body);
+                let answer = deliver(fx, broker, rules, target, origin, offer, &mut body);
+                if answer == Answer::NoRoom {
+                    broker.counters.dropped();
+                }
             }
             Route::Shared(group) => {
                 matched += group.len();
                 let share = group.share.clone();
                 (offer.group, offer.share) = (Some(group.id()), share.as_ref());
-                group.offer(|member| deliver(fx, broker, rules, member, origin, offer, &mut body));
+                let mut no_room = false;
+                let taken = group.offer(|member| {
+                    let answer = deliver(fx, broker, rules, member, origin, offer, &mut body);
+                    no_room |= answer == Answer::NoRoom;
+                    answer == Answer::Taken
+                });
+                // Who has no room costs nothing as long as somebody else has.
+                if no_room && !taken {
+                    broker.counters.dropped();
+                }
             }
         }
     }
@@ -61,7 +73,17 @@ struct Offer<'a> {
     is_last: bool,
 }
 
-/// Delivers to one Session. `false`: it did not take the message.
+/// What a Session says to a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Taken,
+    /// It is not for this Session.
+    NotMine,
+    /// It is, and there is no room for it.
+    NoRoom,
+}
+
+/// Delivers to one Session.
 fn deliver(
     fx: &mut Effects,
     broker: &Shared,
@@ -70,17 +92,17 @@ fn deliver(
     origin: Origin<'_>,
     offer: Offer<'_>,
     body: &mut Option<MessageBody>,
-) -> bool {
+) -> Answer {
     let message = offer.message;
     if (target.no_local || target.own_only)
         && (origin.client_id() == Some(&*target.session.client_id)) != target.own_only
     {
-        return false;
+        return Answer::NotMine;
     }
     let (qos, retain) = target.copy_of(message, rules.config);
     while target.is_readable(rules.access, message.topic_name, rules.remembered) {
         if !broker.hooks.delivers(&target.session, message, qos, retain) {
-            return false;
+            return Answer::NotMine;
         }
         let delivery = Delivery {
             message,
@@ -94,19 +116,18 @@ fn deliver(
             identity_epoch: target.identity_epoch,
         };
         match target.session.lock().deliver(fx, rules.config, delivery) {
-            Delivered::Sent | Delivered::Queued => return true,
-            Delivered::Skipped => return false,
+            Delivered::Sent | Delivered::Queued => return Answer::Taken,
+            Delivered::Skipped => return Answer::NotMine,
             Delivered::Stale => {}
             Delivered::Dropped(first) => {
-                broker.counters.dropped();
                 if first {
                     fx.events.push_back(Event::QueueFull {
                         client_id: Arc::clone(&target.session.client_id),
                     });
                 }
-                return false;
+                return Answer::NoRoom;
             }
         }
     }
-    false
+    Answer::NotMine
 }

@@ -49,12 +49,24 @@ pub(crate) struct Target {
     /// It was given for one message: the one that its route was looked up for.
     pub(crate) once: bool,
     pub(crate) identity_epoch: u32,
+    /// Of a Shared Subscription: whether it was connected when the message at hand was offered to the first.
+    pub(crate) is_first_choice: bool,
 }
 
 /// Where a message goes: to one Session, or to one member of a Shared Subscription.
 pub(crate) enum Route {
     One(Target),
     Shared(Group),
+}
+
+impl Route {
+    /// Targets that it holds, itself counting as one.
+    fn targets(&self) -> usize {
+        match self {
+            Route::One(_) => 1,
+            Route::Shared(group) => group.len() + 1,
+        }
+    }
 }
 
 /// Who published.
@@ -292,6 +304,7 @@ impl Target {
             readable: false,
             once: false,
             identity_epoch: 0,
+            is_first_choice: false,
         }
     }
 

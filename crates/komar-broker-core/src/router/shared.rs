@@ -67,13 +67,17 @@ impl Group {
     pub(crate) fn offer(&mut self, mut take: impl FnMut(&mut Target) -> bool) -> bool {
         let count = self.members.len();
         let turn = self.turn.load(Ordering::Relaxed);
-        for online in [true, false] {
+        for connected in [true, false] {
             for step in 0..count {
                 let place = turn.wrapping_add(step) % count;
                 let Some(member) = self.members.get_mut(place) else {
                     continue;
                 };
-                if member.session.is_online() == online && take(member) {
+                if connected {
+                    // Asked once: who comes online while others are asked is offered it with those that are away.
+                    member.is_first_choice = member.session.is_online();
+                }
+                if member.is_first_choice == connected && take(member) {
                     self.turn.store((place + 1) % count, Ordering::Relaxed);
                     return true;
                 }

@@ -21,6 +21,7 @@ mod restore;
 mod retained;
 mod scenario;
 mod setup;
+mod shared;
 mod simulation;
 mod stage;
 mod store;
