@@ -234,6 +234,17 @@ impl Shared {
         self.rules_epoch.load(Ordering::Acquire)
     }
 
+    /// The limits that a client of the same process has to know before it sends: topic levels, and whether messages are
+    /// retained.
+    #[cfg(feature = "in-process")]
+    pub(crate) fn local_limits(&self) -> (usize, bool) {
+        let rules = self.rules.read();
+        (
+            rules.config.limits.maximum_topic_levels,
+            rules.config.retain_available,
+        )
+    }
+
     pub(crate) fn rules(&self) -> Rules {
         self.rules.read().clone()
     }

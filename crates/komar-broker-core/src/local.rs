@@ -12,16 +12,15 @@ use komar_codec::{
     SubscribeFilters, SubscriptionOptions, Unsubscribe, UnsubscribeFilters, frame,
 };
 use komar_topic::{SubscriptionFilter, TopicError, TopicName};
-use parking_lot::Condvar;
 
 use crate::access::Verdict;
-use crate::broker::Broker;
+use crate::broker::{Broker, Shared};
 use crate::config::{ListenerId, ListenerPolicy};
 use crate::error::CloseCause;
 use crate::inbox::{Inbox, Letter};
-use crate::link::{Link, LinkState};
+use crate::link::{Link, LinkState, check_depth};
 use crate::outbox::{Next, Outbox, Sent, Take};
-use crate::sync::{AtomicU16, Mutex, Ordering};
+use crate::sync::{AtomicU16, Condvar, Mutex, Ordering};
 use crate::worker::Worker;
 
 /// How a client in the same process is let in. The embedder vouches for it: nobody asks for a password.
@@ -35,7 +34,8 @@ pub struct LocalOptions {
     /// The listener that it counts as having come in by. Default: 65,535, which no listener has.
     pub listener: ListenerId,
     /// Bytes that may wait in either direction. Default: 1 MiB. Where the broker's output is full, QoS 0 messages are
-    /// dropped and others wait in the Session; where its input is, [`LocalError::Full`] is the answer.
+    /// dropped and others wait in the Session; where its input is, [`LocalError::Full`] is the answer. A packet that begins
+    /// below the bound is taken whole, so 0 is as good as 1.
     pub maximum_bytes: usize,
 }
 
@@ -55,9 +55,16 @@ impl LocalOptions {
 /// with that, its Session.
 ///
 /// It publishes and subscribes at QoS 0 and 1. Nothing it does blocks but [`receive`](Self::receive), and nothing it does
-/// makes a worker wait.
+/// makes a worker wait: what it sends without a pause is taken in as much a turn as may wait.
+///
+/// Answers wait to be [received](Self::try_receive) like messages, and are never dropped: a client that publishes at QoS 1 and
+/// never receives is [closed](CloseCause::QuotaExceeded) when `maximum_bytes` and
+/// [`Limits::maximum_reply_bytes`](crate::Limits::maximum_reply_bytes) of them wait. One that only publishes does so at QoS 0,
+/// or receives what comes and drops it.
 pub struct LocalClient {
     shared: Arc<LocalShared>,
+    /// Not in what is shared: the broker has that in its Sessions.
+    broker: Arc<Shared>,
     identifiers: AtomicU16,
 }
 
@@ -68,7 +75,7 @@ pub enum LocalError {
     /// Too much waits for the broker. Try again later.
     #[error("too much waits for the broker")]
     Full,
-    /// The Connection has ended.
+    /// The Connection has ended: [`LocalClient::close_cause`] says why.
     #[error("the connection has ended")]
     Closed,
     /// A Topic Name or Topic Filter is not valid.
@@ -77,6 +84,12 @@ pub enum LocalError {
     /// Larger than a packet may be: than `Limits::maximum_packet_size`.
     #[error("larger than a packet may be")]
     TooLarge,
+    /// A Topic Name or Topic Filter of more levels than `Limits::maximum_topic_levels`.
+    #[error("more topic levels than are allowed")]
+    TooDeep,
+    /// A message to be retained, where there are none: `BrokerConfig::retain_available`.
+    #[error("retained messages are not available")]
+    RetainNotAvailable,
 }
 
 /// What has come for a client.
@@ -140,7 +153,8 @@ impl core::ops::Deref for WorkersEnd {
 
 impl Drop for WorkersEnd {
     fn drop(&mut self) {
-        self.0.close();
+        // Unless there is a better reason already.
+        self.0.close(Some(CloseCause::ServerShuttingDown));
     }
 }
 
@@ -171,6 +185,7 @@ struct FromBroker {
     /// The broker waits for room.
     blocked: bool,
     closed: bool,
+    cause: Option<CloseCause>,
 }
 
 /// What the Outbox of a client has as its handle.
@@ -184,11 +199,11 @@ impl Broker {
         let shared = Arc::new(LocalShared {
             id: self.shared.next_local.fetch_add(1, Ordering::Relaxed),
             inbox: Arc::clone(&inbox),
-            maximum: options.maximum_bytes,
+            maximum: options.maximum_bytes.max(1),
             maximum_packet: self.shared.rules().config.limits.maximum_packet_size as usize,
             to_broker: Mutex::default(),
             from_broker: Mutex::default(),
-            arrived: Condvar::new(),
+            arrived: Condvar::default(),
         });
         inbox.send(Letter::LocalOpened(Box::new(Opening {
             options,
@@ -196,6 +211,7 @@ impl Broker {
         })));
         Some(LocalClient {
             shared,
+            broker: Arc::clone(&self.shared),
             identifiers: AtomicU16::new(0),
         })
     }
@@ -206,8 +222,8 @@ impl LocalClient {
     ///
     /// # Errors
     ///
-    /// The Topic Name is not valid, the packet is larger than the broker takes, too much waits already, or the Connection has
-    /// ended.
+    /// The Topic Name is not valid or has too many levels, the packet is larger than the broker takes, messages are not
+    /// retained, too much waits already, or the Connection has ended. A message that is refused costs nothing else.
     pub fn publish(
         &self,
         topic_name: &str,
@@ -216,6 +232,7 @@ impl LocalClient {
         retain: bool,
     ) -> Result<Option<u16>, LocalError> {
         TopicName::new(topic_name)?;
+        self.check(topic_name, retain)?;
         let qos = qos.min(QoS::AtLeastOnce);
         let packet_identifier = (qos == QoS::AtLeastOnce).then(|| self.next_identifier());
         let packet = OutgoingPublish {
@@ -243,9 +260,11 @@ impl LocalClient {
     ///
     /// # Errors
     ///
-    /// The Topic Filter is not valid, too much waits already, or the Connection has ended.
+    /// The Topic Filter is not valid or has too many levels, the packet is larger than the broker takes, too much waits
+    /// already, or the Connection has ended.
     pub fn subscribe(&self, filter: &str, maximum_qos: QoS) -> Result<u16, LocalError> {
         SubscriptionFilter::parse(filter)?;
+        self.check(filter, false)?;
         let options = SubscriptionOptions {
             maximum_qos: maximum_qos.min(QoS::AtLeastOnce),
             no_local: false,
@@ -268,9 +287,11 @@ impl LocalClient {
     ///
     /// # Errors
     ///
-    /// The Topic Filter is not valid, too much waits already, or the Connection has ended.
+    /// The Topic Filter is not valid or has too many levels, the packet is larger than the broker takes, too much waits
+    /// already, or the Connection has ended.
     pub fn unsubscribe(&self, filter: &str) -> Result<u16, LocalError> {
         SubscriptionFilter::parse(filter)?;
+        self.check(filter, false)?;
         let filters = [filter];
         let packet = Unsubscribe {
             packet_identifier: self.next_identifier(),
@@ -325,11 +346,25 @@ impl LocalClient {
             if let Some(event) = self.try_receive()? {
                 return Ok(event);
             }
-            let mut from_broker = self.shared.from_broker.lock();
+            let from_broker = self.shared.from_broker.lock();
             if from_broker.bytes.len() == from_broker.taken && !from_broker.closed {
-                self.shared.arrived.wait(&mut from_broker);
+                drop(self.shared.arrived.wait(from_broker));
             }
         }
+    }
+
+    /// Why the Connection has ended. `None`: it has not, or nobody knows.
+    pub fn close_cause(&self) -> Option<CloseCause> {
+        self.shared.from_broker.lock().cause
+    }
+
+    /// Refuses what would end the Connection.
+    fn check(&self, topic: &str, retain: bool) -> Result<(), LocalError> {
+        let (levels, may_retain) = self.broker.local_limits();
+        if retain && !may_retain {
+            return Err(LocalError::RetainNotAvailable);
+        }
+        check_depth(topic, levels).map_err(|_| LocalError::TooDeep)
     }
 
     fn next_identifier(&self) -> PacketIdentifier {
@@ -407,8 +442,11 @@ impl LocalShared {
         Sent::All
     }
 
-    fn close(&self) {
-        self.from_broker.lock().closed = true;
+    fn close(&self, cause: Option<CloseCause>) {
+        let mut from_broker = self.from_broker.lock();
+        from_broker.closed = true;
+        from_broker.cause = from_broker.cause.or(cause);
+        drop(from_broker);
         self.arrived.notify_all();
     }
 }
@@ -494,23 +532,29 @@ impl Worker {
         self.look_at_local(id);
     }
 
-    /// Does what there is to do for a client of this worker: reads, writes on, ends.
+    /// Does what there is to do for a client of this worker: reads once, writes on, ends.
     pub(crate) fn look_at_local(&mut self, id: u64) {
         let Some(mut local) = self.locals.remove(&id) else {
             return;
         };
         let outbox = Arc::clone(local.link.outbox());
         self.writable(&outbox);
-        while local.link.state() == LinkState::Open {
-            let bytes = {
+        // While it is paused, the client has no need to say that there is something: what ends the pause looks.
+        if local.link.state() == LinkState::Open {
+            let bytes = core::mem::take(&mut local.shared.to_broker.lock().bytes);
+            if !bytes.is_empty() {
+                self.input(&mut local.link, &bytes);
+            }
+            if local.link.state() == LinkState::Open {
                 let mut to_broker = local.shared.to_broker.lock();
                 to_broker.told = !to_broker.bytes.is_empty();
-                core::mem::take(&mut to_broker.bytes)
-            };
-            if bytes.is_empty() {
-                break;
+                let more = to_broker.told;
+                drop(to_broker);
+                if more {
+                    // In the next turn: a client that is faster than we are must not keep the others waiting.
+                    self.inbox.send(Letter::Local(id));
+                }
             }
-            self.input(&mut local.link, &bytes);
         }
         if local.shared.from_broker.lock().closed {
             self.close(&mut local.link, CloseCause::ConnectionClosed);
@@ -536,7 +580,7 @@ impl Worker {
             match next {
                 Next::Again => {}
                 Next::Close => {
-                    shared.close();
+                    shared.close(outbox.close_cause());
                     // Its worker ends the Link.
                     shared.inbox.send(Letter::Local(shared.id));
                     return true;

@@ -33,6 +33,8 @@ use crate::sync::Ordering;
 use crate::worker::{Effects, Worker};
 
 pub(crate) use phase::{Established, Phase};
+#[cfg(feature = "in-process")]
+pub(crate) use publish::check_depth;
 use rates::MessageRates;
 
 /// The protocol state of one network connection. Made by [`Worker::open`], fed by [`Worker::input`], ended by

@@ -1,10 +1,12 @@
 //! Clients in the same process: the rules of all others, bounded in both directions.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use komar_broker_core::{
-    Access, Broker, BrokerConfig, Decision, Hooks, LocalClient, LocalError, LocalEvent, LocalOptions, Now,
-    Worker,
+    Access, Broker, BrokerConfig, CloseCause, Decision, Hooks, LocalClient, LocalError, LocalEvent,
+    LocalOptions, Now, Worker,
 };
 use komar_codec::{QoS, ReasonCode};
 use komar_testkit::Site;
@@ -237,4 +239,99 @@ fn what_is_larger_than_the_broker_takes_is_refused_and_costs_nothing() {
         Ok(Some(LocalEvent::Subscribed { .. }))
     ));
     assert_eq!(message(&client), Some(("t".into(), "small".into())));
+}
+
+#[test]
+fn what_would_end_its_connection_is_refused_and_costs_nothing() {
+    let mut config = BrokerConfig::default();
+    config.retain_available = false;
+    config.limits.maximum_topic_levels = 3;
+    let mut site = Site::new(config.clone(), Access::allow_all(), 1);
+    let client = connect(&mut site, "a", 1 << 20);
+    client.subscribe("a/b/c", QoS::AtMostOnce).unwrap();
+    let retain = client.publish("t", b"x", QoS::AtLeastOnce, true);
+    assert_eq!(retain, Err(LocalError::RetainNotAvailable));
+    let publish = client.publish("a/b/c/d", b"x", QoS::AtLeastOnce, false);
+    assert_eq!(publish, Err(LocalError::TooDeep));
+    assert_eq!(
+        client.subscribe("a/b/c/#", QoS::AtMostOnce),
+        Err(LocalError::TooDeep)
+    );
+    assert_eq!(client.unsubscribe("a/+/c/d"), Err(LocalError::TooDeep));
+    // The limits are those in force, not those of when it came.
+    config.retain_available = true;
+    site.broker().set_config_and_access(config, Access::allow_all());
+    client.publish("a/b/c", b"x", QoS::AtMostOnce, true).unwrap();
+    site.settle();
+    assert!(matches!(
+        client.try_receive(),
+        Ok(Some(LocalEvent::Subscribed { .. }))
+    ));
+    assert_eq!(message(&client), Some(("a/b/c".into(), "x".into())));
+    assert_eq!(client.close_cause(), None);
+}
+
+/// One turn takes what had come before it, even from a client that is faster than its worker.
+#[test]
+fn a_client_that_never_pauses_leaves_its_worker_time_for_others() {
+    // It publishes again as soon as a message has been routed, as a thread of its own may.
+    let client: Arc<Mutex<Option<LocalClient>>> = Arc::default();
+    let published = Arc::new(AtomicUsize::new(0));
+    let hooks = Hooks::default().on_publish({
+        let (client, published) = (Arc::clone(&client), Arc::clone(&published));
+        move |_, _| {
+            // Otherwise the test would not end.
+            if published.fetch_add(1, Ordering::Relaxed) < 1000 {
+                let client = client.lock().unwrap();
+                client
+                    .as_ref()
+                    .unwrap()
+                    .publish("t", b"x", QoS::AtMostOnce, false)
+                    .unwrap();
+            }
+            Ok(())
+        }
+    });
+    let broker = Broker::with_hooks(BrokerConfig::default(), Access::allow_all(), hooks, 7);
+    let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+    let mut turn = || {
+        worker.turn_begin(Now::default());
+        while worker.next_verdict().is_some() {}
+        worker.work();
+        while worker.next_dirty().is_some() {}
+        worker.turn_end().wait
+    };
+    *client.lock().unwrap() = broker.connect_local(LocalOptions::new("a"));
+    turn();
+    let first = client
+        .lock()
+        .unwrap()
+        .as_ref()
+        .unwrap()
+        .publish("t", b"x", QoS::AtMostOnce, false);
+    assert_eq!(first, Ok(None));
+    for turns in 1..10 {
+        // There is more, and the driver is told so.
+        assert_eq!(turn(), Some(Duration::ZERO));
+        assert!(
+            published.load(Ordering::Relaxed) <= 2 * turns,
+            "the worker did not come back"
+        );
+    }
+    while turn() == Some(Duration::ZERO) {}
+    assert_eq!(published.load(Ordering::Relaxed), 1001);
+}
+
+#[test]
+fn a_client_that_takes_no_answers_is_told_why_it_was_closed() {
+    let mut config = BrokerConfig::default();
+    config.limits.maximum_reply_bytes = 1000;
+    let mut site = Site::new(config, Access::allow_all(), 1);
+    let client = connect(&mut site, "a", 0);
+    let ended = (0..1000).any(|_| {
+        site.settle();
+        client.publish("t", b"x", QoS::AtLeastOnce, false) == Err(LocalError::Closed)
+    });
+    assert!(ended);
+    assert_eq!(client.close_cause(), Some(CloseCause::QuotaExceeded));
 }
