@@ -202,19 +202,24 @@ impl Broker {
     }
 
     /// Messages that are retained, wait for Sessions, are under way to them, or wait to be released. Looks at every
-    /// Session, one lock after the other: for a page or a `$SYS` topic now and then, not for every turn. About right
-    /// while messages come and go.
+    /// Session, one lock after the other, and not at the retained messages, of which there may be a million: for a page or a
+    /// `$SYS` topic now and then, not for every turn. About right while messages come and go.
     pub fn stored_messages(&self) -> StoredMessages {
-        let (mut seen, mut stored) = (BTreeSet::new(), StoredMessages::default());
+        let shared = &self.shared;
+        let mut stored = {
+            let retained = shared.retained.read();
+            StoredMessages {
+                messages: retained.len(),
+                bytes: retained.bytes(),
+            }
+        };
+        let mut seen = BTreeSet::new();
         let mut add = |body: &MessageBody| {
-            if seen.insert(body.address()) {
+            if seen.insert(body.address()) && !shared.retained.read().holds(body) {
                 stored.messages += 1;
                 stored.bytes += body.payload_len();
             }
         };
-        for (_, retained) in self.shared.retained.read().tree().iter() {
-            add(&retained.body);
-        }
         self.each_session(|session| session.lock().for_each_body(&mut add));
         stored
     }
