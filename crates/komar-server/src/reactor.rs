@@ -743,6 +743,8 @@ impl Reactor {
         self.over
             .extend(keys.into_iter().map(|key| (key, CloseCause::ServerShuttingDown)));
         self.remove_connections();
+        // What disconnect hooks publish, and what members of Shared Subscriptions leave to others.
+        self.worker.work();
         self.write_all();
         self.log_events();
         self.end_turn();

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use komar_broker_core::store::{Commit, Contents, PersistBatch, Store};
+use komar_broker_core::{Hooks, QoS};
 use komar_codec::{DecodeOptions, Framing, ProtocolVersion, Role, frame};
 use komar_server::{CommitThread, Listener, ListenerPolicy, Placement, Server};
 use komar_testkit::FileStore;
@@ -54,6 +55,41 @@ fn what_was_acknowledged_survives_a_stop() {
     assert_eq!(server.broker().waiting_messages("s"), Some(0));
     assert_eq!(server.broker().subscriptions("s").unwrap().len(), 3);
     server.stop();
+}
+
+#[test]
+fn what_the_end_of_connections_leaves_at_a_stop_is_stored() {
+    for reactors in [1, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("store");
+        let hooks = Hooks::default().on_disconnect(|gone, actions| {
+            let name = format!("status/{}", gone.identity().client_id);
+            actions
+                .publish(&name, b"offline", QoS::AtLeastOnce, true)
+                .unwrap();
+        });
+        let (store, contents) = FileStore::open(&file).unwrap();
+        let server = start_with(store, contents, reactors, hooks);
+        let mut away = Peer::join(&server, "connect v5 id=away expiry=1000");
+        away.says("subscribe id=1 $share/g/t qos=1");
+        away.hears("suback id=1 granted_qos1");
+        away.says("disconnect");
+        away.ends();
+        let mut member = Peer::join(&server, "connect v5 id=member clean");
+        member.says("subscribe id=1 $share/g/t qos=1");
+        member.hears("suback id=1 granted_qos1");
+        member.says(r#"publish t "1" qos=1 id=1"#);
+        // Which is not acknowledged, so somebody else is to have it.
+        member.hears_one_of(&["puback id=1", r#"publish t "1" qos=1 id=1"#]);
+        member.hears_one_of(&["puback id=1", r#"publish t "1" qos=1 id=1"#]);
+        server.stop();
+
+        let server = open(&file, 1);
+        assert_eq!(server.broker().waiting_messages("away"), Some(1));
+        // Of the one that has left itself, and of the one that was there at the end.
+        assert_eq!(server.broker().statistics().retained_messages, 2);
+        server.stop();
+    }
 }
 
 /// The file as it is at that moment, cut off anywhere behind what was acknowledged.
@@ -202,11 +238,16 @@ fn open(file: &Path, reactors: usize) -> Server {
 }
 
 fn start(commit: impl Commit + 'static, contents: Contents, reactors: usize) -> Server {
+    start_with(commit, contents, reactors, Hooks::default())
+}
+
+fn start_with(commit: impl Commit + 'static, contents: Contents, reactors: usize, hooks: Hooks) -> Server {
     let mut policy = ListenerPolicy::default();
     policy.allow_anonymous = true;
     let store: Arc<dyn Store> = Arc::new(CommitThread::start(commit, contents.last).unwrap());
     Server::builder()
         .store(store, contents)
+        .hooks(hooks)
         .listener(Listener::tcp(([127, 0, 0, 1], 0).into()).policy(policy))
         .reactors(reactors)
         .placement(Placement::Alternate)
@@ -250,6 +291,10 @@ impl Peer {
     }
 
     fn hears(&mut self, expected: &str) {
+        self.hears_one_of(&[expected]);
+    }
+
+    fn hears_one_of(&mut self, expected: &[&str]) {
         let options = DecodeOptions::new(ProtocolVersion::V5, Role::Client);
         let mut buffer = [0; 4096];
         loop {
@@ -257,13 +302,13 @@ impl Peer {
                 let (said, length) = (Said::of(whole, &options).unwrap(), whole.len());
                 self.bytes.drain(..length);
                 assert!(
-                    said.matches(expected).unwrap(),
-                    "expected: {expected}\ncame: {said}"
+                    expected.iter().any(|expected| said.matches(expected).unwrap()),
+                    "expected: {expected:?}\ncame: {said}"
                 );
                 return;
             }
             let count = self.stream.read(&mut buffer).unwrap();
-            assert!(count > 0, "expected: {expected}\ncame: the end");
+            assert!(count > 0, "expected: {expected:?}\ncame: the end");
             self.bytes.extend_from_slice(&buffer[..count]);
         }
     }
