@@ -2,7 +2,7 @@
 
 use core::num::NonZeroU16;
 
-use komar_codec::{DecodeError, DecodeErrorKind, ErrorClass, PacketType, ReasonCode};
+use komar_codec::{DecodeError, DecodeErrorKind, PacketType, ReasonCode};
 use komar_topic::TopicError;
 
 use crate::config::ReasonCodes;
@@ -124,9 +124,10 @@ impl ProtocolError {
     /// The cause that goes with it.
     pub fn close_cause(&self) -> CloseCause {
         match self {
-            ProtocolError::Decode(error) => match error.class() {
-                ErrorClass::TooLarge => CloseCause::PacketTooLarge,
-                ErrorClass::ProtocolError => CloseCause::ProtocolError,
+            // Mosquitto's log tells malformed packets from protocol errors in every version, and so does the Reason Code.
+            ProtocolError::Decode(error) => match error.reason_code() {
+                ReasonCode::PacketTooLarge => CloseCause::PacketTooLarge,
+                ReasonCode::ProtocolError | ReasonCode::TopicAliasInvalid => CloseCause::ProtocolError,
                 _ => CloseCause::MalformedPacket,
             },
             ProtocolError::Filter(_) | ProtocolError::TopicTooDeep { .. } => CloseCause::MalformedPacket,

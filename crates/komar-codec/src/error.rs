@@ -149,6 +149,7 @@ pub enum DecodeErrorKind {
 
 /// What a receiver has to do about bytes that are no packet. MQTT 5.0 §4.13.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ErrorClass {
     /// The bytes cannot be parsed: Reason Code 0x81.
     Malformed,
@@ -207,15 +208,26 @@ impl DecodeError {
         self.version
     }
 
-    /// What kind of fault it is. In 3.1 and 3.1.1 every class means closing the connection.
+    /// What kind of fault it is. 3.1 and 3.1.1 do not tell a protocol error from a malformed packet: there it is malformed,
+    /// and every class means closing the connection.
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
+        match (self.version, self.class_of_v5()) {
+            (ProtocolVersion::V3_1 | ProtocolVersion::V3_1_1, ErrorClass::ProtocolError) => {
+                ErrorClass::Malformed
+            }
+            (_, class) => class,
+        }
+    }
+
+    const fn class_of_v5(&self) -> ErrorClass {
         use DecodeErrorKind as Kind;
         match self.kind {
             Kind::PacketTooLarge => ErrorClass::TooLarge,
             Kind::UnsupportedProtocolLevel { .. } => ErrorClass::UnsupportedVersion,
-            // MQTT 5.0 gives no code for identifier 0. Where it names the packet's other faults malformed (§3.8.1,
-            // §3.10.1), this one is too.
+            // MQTT 5.0 names no class for identifier 0; these are the classes of Mosquitto's answers. What else the text
+            // leaves open is this crate's choice: a Response Topic with a wildcard or without a character is malformed, as
+            // a Topic Name with a wildcard is, and so is a SUBACK or UNSUBACK without a code.
             Kind::PacketIdentifierZero => match self.packet_type {
                 Some(PacketType::Subscribe | PacketType::Unsubscribe) => ErrorClass::Malformed,
                 _ => ErrorClass::ProtocolError,
@@ -268,10 +280,11 @@ impl DecodeError {
         }
     }
 
-    /// What a 5.0 peer is told in CONNACK or DISCONNECT. MQTT 5.0 §4.13.
+    /// What a 5.0 peer is told in CONNACK or DISCONNECT. MQTT 5.0 §4.13. In 3.1 and 3.1.1 nobody is told: there it is the code
+    /// that 5.0 has for the same fault, and says more than [`class`](Self::class).
     #[must_use]
     pub const fn reason_code(&self) -> ReasonCode {
-        match (self.class(), self.kind) {
+        match (self.class_of_v5(), self.kind) {
             // MQTT 5.0 §3.3.4
             (_, DecodeErrorKind::TopicAliasZero) => ReasonCode::TopicAliasInvalid,
             // v5 [MQTT-3.1.2-1]

@@ -117,6 +117,7 @@ pub enum Role {
 ///
 /// U+0000, surrogates and ill-formed UTF-8 are always refused. MQTT 5.0 §1.5.4, MQTT 3.1.1 §1.5.3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Utf8Policy {
     /// Control characters and non-characters are accepted.
     #[default]
