@@ -233,7 +233,8 @@ pub enum Framing<'a> {
 /// The same for all pieces in which the bytes may come: a Remaining Length that is too long or longer than necessary, before
 /// anything else; then a reserved packet type, one that is sent in the other direction only, wrong flags, QoS 3 or DUP at QoS 0
 /// in a PUBLISH; then a packet of more than [`DecodeOptions::maximum_packet_size`]. Wrong flags of a CONNECT, which 3.1 allows,
-/// are told with its version, nine bytes behind the fixed header. MQTT 5.0 §2.1, MQTT 3.1.1 §2.2.
+/// are told with its version, nine bytes behind the fixed header. A PINGREQ or PINGRESP with a body has surplus bytes, whoever
+/// sends it. MQTT 5.0 §2.1, MQTT 3.1.1 §2.2.
 #[inline(always)]
 pub fn frame<'a>(input: &'a [u8], options: &DecodeOptions) -> Result<Framing<'a>, DecodeError> {
     let (header, total) = match short_header(input, options) {
@@ -300,7 +301,9 @@ fn any_header(input: &[u8], options: &DecodeOptions) -> Result<Header, DecodeErr
     let is_connect = packet_type == Some(PacketType::Connect);
     match is_right {
         Err(DecodeErrorKind::FixedHeaderFlags) if is_connect => {}
-        Err(DecodeErrorKind::WrongDirection) if length > 0 && packet_type == Some(PacketType::PingResp) => {
+        Err(DecodeErrorKind::WrongDirection)
+            if length > 0 && matches!(packet_type, Some(PacketType::PingReq | PacketType::PingResp)) =>
+        {
             return Err(error(header, DecodeErrorKind::TrailingBytes));
         }
         Err(kind) => return Err(error(0, kind)),
@@ -345,12 +348,13 @@ fn check_first_byte(first: u8, options: &DecodeOptions) -> Result<(), DecodeErro
             _ => Ok(()),
         },
         Some(PacketType::Auth) if version != ProtocolVersion::V5 => Err(DecodeErrorKind::ReservedPacketType),
+        // Before the flags: those of a CONNECT may be waived, its direction may not.
+        Some(packet_type) if !packet_type.may_be_sent_to(options.receiver, version) => {
+            Err(DecodeErrorKind::WrongDirection)
+        }
         // v5 [MQTT-2.1.3-1], v3 [MQTT-2.2.2-2]
         Some(packet_type) if flags != packet_type.fixed_flags() && !is_lenient(packet_type, version) => {
             Err(DecodeErrorKind::FixedHeaderFlags)
-        }
-        Some(packet_type) if !packet_type.may_be_sent_to(options.receiver, version) => {
-            Err(DecodeErrorKind::WrongDirection)
         }
         Some(_) => Ok(()),
     }

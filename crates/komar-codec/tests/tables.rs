@@ -50,6 +50,42 @@ fn malformed_packets_are_refused_for_the_right_reason() {
     }
 }
 
+/// Whatever the flags and the version are: nobody gets what only the other side sends.
+#[test]
+fn no_packet_is_accepted_from_the_wrong_side() {
+    let (mut accepted, mut refused) = (0, 0);
+    for (_, row) in rows(include_str!("data/valid.txt"), 5) {
+        let mut bytes = unhex(row[0]);
+        for flags in 0..16 {
+            bytes[0] = (bytes[0] & 0xF0) | flags;
+            for version in [
+                ProtocolVersion::V3_1,
+                ProtocolVersion::V3_1_1,
+                ProtocolVersion::V5,
+            ] {
+                for role in [Role::Server, Role::Client] {
+                    let result = decode(&bytes, &DecodeOptions::new(version, role));
+                    let packet_type = PacketType::from_u8(bytes[0] >> 4).unwrap();
+                    if packet_type.may_be_sent_to(role, version) {
+                        accepted += usize::from(result.is_ok());
+                    } else {
+                        let kind = result.unwrap_err().kind();
+                        assert!(
+                            matches!(
+                                kind,
+                                DecodeErrorKind::WrongDirection | DecodeErrorKind::ReservedPacketType
+                            ),
+                            "{kind:?}: {bytes:02x?} to {role:?}"
+                        );
+                        refused += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(accepted > 500 && refused > 500, "{accepted}, {refused}");
+}
+
 /// What the table of packets that are refused does not say: it knows the permissive policy only.
 #[test]
 fn the_strict_policy_holds_for_topic_names_of_owned_packets() {
