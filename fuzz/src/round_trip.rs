@@ -67,8 +67,8 @@ fn owned(bytes: &[u8], packet: &Packet<'_>, options: &DecodeOptions) {
 /// As a server passes it on.
 fn forwarded(publish: &Publish<'_>, options: &DecodeOptions) {
     let properties = &publish.properties;
-    let forwarded: Vec<u8> = properties.forwarded().flatten().copied().collect();
-    assert_eq!(properties.forwarded().total_len(), forwarded.len());
+    let forwarded: Vec<u8> = properties.received.forwarded().flatten().copied().collect();
+    assert_eq!(properties.received.forwarded().total_len(), forwarded.len());
     let identifiers: Vec<u32> = properties.subscription_identifiers.iter().collect();
     let outgoing = OutgoingPublish {
         dup: publish.dup,

@@ -473,7 +473,7 @@ fn are_forwarded(message: &StoredMessage) -> bool {
         return false;
     };
     Publish::decode(whole, &options).is_ok_and(|publish| {
-        let forwarded = publish.properties.forwarded().flatten();
+        let forwarded = publish.properties.received.forwarded().flatten();
         publish.payload.is_empty() && forwarded.eq(message.properties())
     })
 }

@@ -492,6 +492,14 @@ impl Framer {
         }
         Ok(framing)
     }
+
+    /// Bytes that are missing behind `have` bytes of a packet before it is worth looking again, as in [`Framing::Incomplete`];
+    /// 0 between packets, and when they have come.
+    #[inline]
+    #[must_use]
+    pub const fn needed(&self, have: usize) -> usize {
+        self.wanted.saturating_sub(have)
+    }
 }
 
 #[cfg(test)]

@@ -38,10 +38,12 @@
 //! - It does not parse Topic Filters: they are checked as strings. Topic Names are checked for wildcards.
 //! - It does not look at payloads, unless it is asked to ([`Publish::has_valid_payload`]).
 //! - It reads and writes no sockets, starts nothing, knows no time.
-//! - Encoders do not check what strings hold; they refuse what has no bytes, and what every receiver would refuse by its
-//!   form. They do not know who sends: a Session Expiry Interval in a server's DISCONNECT, Subscription Identifiers in a
+//! - Encoders do not check what strings hold, nor Topic Filters at all, which may even be empty; they refuse what has no bytes,
+//!   and what every receiver would refuse by its form. They do not know who sends: a Session Expiry Interval in a server's DISCONNECT, Subscription Identifiers in a
 //!   client's PUBLISH, and a Reason Code of DISCONNECT or AUTH that only the other side may send
 //!   ([`ReasonCode::may_be_sent_to`]) are the caller's to leave out. The decoder refuses all of them.
+//! - Encoders leave out what the version has no place for (properties, Reason Codes of acknowledgements, options of Subscriptions in
+//!   3.x).
 //!
 //! # Features
 //!

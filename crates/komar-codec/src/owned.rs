@@ -27,8 +27,8 @@ pub struct OwnedPacket {
 }
 
 impl OwnedPacket {
-    /// Takes the packet at the front of `buffer` out of it; `None` if it is not whole yet. Where packets come in many small
-    /// pieces, [`Framer::next_packet`] looks less often.
+    /// Takes the packet at the front of `buffer` out of it; `None` if it is not whole yet, and [`frame()`] says how many bytes
+    /// it lacks. Where packets come in many small pieces, [`Framer::next_packet`] looks less often, and remembers that.
     ///
     /// # Errors
     ///
@@ -102,8 +102,8 @@ fn check(whole: Frame<'_>, options: &DecodeOptions) -> Result<(), DecodeError> {
 }
 
 impl Framer {
-    /// Takes the packet at the front of `buffer` out of it; `None` if it is not whole yet. For a buffer that begins with
-    /// the same packet as at the last call if that gave none.
+    /// Takes the packet at the front of `buffer` out of it; `None` if it is not whole yet, and [`needed`](Framer::needed) says
+    /// how many bytes it lacks. For a buffer that begins with the same packet as at the last call if that gave none.
     ///
     /// ```
     /// use bytes::BytesMut;
@@ -114,6 +114,7 @@ impl Framer {
     /// let (mut framer, mut buffer) = (Framer::new(), BytesMut::new());
     /// buffer.extend_from_slice(b"\x30\x06\x00\x01a");
     /// assert_eq!(framer.next_packet(&mut buffer, &options)?, None);
+    /// assert_eq!(framer.needed(buffer.len()), 3);
     /// buffer.extend_from_slice(b"hi!\xc0\x00");
     /// let packet = framer.next_packet(&mut buffer, &options)?.expect("it is whole");
     /// assert_eq!(packet.as_publish().map(|publish| publish.payload()), Some(&b"hi!"[..]));

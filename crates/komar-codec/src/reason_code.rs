@@ -217,15 +217,22 @@ impl ReasonCode {
 
     /// The return code of a CONNACK of 3.1 and 3.1.1. MQTT 3.1.1 §3.2.2.3.
     ///
-    /// 0x00, 0x84, 0x85, 0x86 and 0x88 have counterparts; every other refusal (0x87 and those that 3.x has no word
-    /// for) becomes 5, not authorized.
+    /// 0x00 and 0x84 to 0x88 have counterparts. What 3.x has no word for becomes the nearest: 3, server unavailable, where the
+    /// client may come again or elsewhere (0x89 busy, 0x97 quota exceeded, 0x9C and 0x9D another server, 0x9F rate exceeded),
+    /// and 5, not authorized, for every other refusal. A server that would rather say nothing than something inexact closes
+    /// the connection instead. v3 [MQTT-3.2.2-6]
     #[must_use]
     pub const fn to_v3_connect_return_code(self) -> u8 {
         match self {
             ReasonCode::Success => 0,
             ReasonCode::UnsupportedProtocolVersion => 1,
             ReasonCode::ClientIdentifierNotValid => 2,
-            ReasonCode::ServerUnavailable => 3,
+            ReasonCode::ServerUnavailable
+            | ReasonCode::ServerBusy
+            | ReasonCode::QuotaExceeded
+            | ReasonCode::UseAnotherServer
+            | ReasonCode::ServerMoved
+            | ReasonCode::ConnectionRateExceeded => 3,
             ReasonCode::BadUserNameOrPassword => 4,
             _ => 5,
         }

@@ -243,7 +243,11 @@ impl<'a> ReceivedProperties<'a> {
         ReceivedProperties { section, has_gaps }
     }
 
-    /// What a server passes on to subscribers as it came.
+    /// The encoded properties that a server passes on to subscribers, as they came: everything but Topic Alias, Message
+    /// Expiry Interval, Subscription Identifiers and Will Delay Interval. Nothing of a message that was not received.
+    ///
+    /// What the fields beside it were changed to since is not in it: whoever changes a property that is passed on writes all
+    /// of them anew, with [`Publish::encode`](crate::Publish::encode).
     #[inline]
     #[must_use]
     pub const fn forwarded(&self) -> Forwarded<'a> {

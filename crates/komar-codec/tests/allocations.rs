@@ -110,13 +110,13 @@ fn look(packet: &Packet<'_>) {
             walk(packet.properties.user_properties.iter());
             if let Some(will) = &packet.will {
                 walk(will.properties.user_properties.iter());
-                walk(will.properties.forwarded());
+                walk(will.properties.received.forwarded());
             }
         }
         Packet::Publish(packet) => {
             walk(packet.properties.user_properties.iter());
             walk(packet.properties.subscription_identifiers.iter());
-            walk(packet.properties.forwarded());
+            walk(packet.properties.received.forwarded());
         }
         Packet::Subscribe(packet) => walk(packet.filters.iter()),
         Packet::Unsubscribe(packet) => walk(packet.filters.iter()),

@@ -282,8 +282,8 @@ proptest! {
         let options = DecodeOptions::new(ProtocolVersion::V5, Role::Client);
         let bytes = encode(&Packet::Publish(publish), ProtocolVersion::V5);
         let received = Publish::decode(whole(&bytes, &options).unwrap(), &options).unwrap();
-        let forwarded: Vec<u8> = received.properties.forwarded().flatten().copied().collect();
-        prop_assert_eq!(received.properties.forwarded().total_len(), forwarded.len());
+        let forwarded: Vec<u8> = received.properties.received.forwarded().flatten().copied().collect();
+        prop_assert_eq!(received.properties.received.forwarded().total_len(), forwarded.len());
         let outgoing = OutgoingPublish {
             dup: received.dup,
             qos: received.qos,

@@ -580,7 +580,7 @@ impl Worker {
 
     fn will_message(&mut self, will: &Will<'_>) -> WillMessage {
         let mut properties = Vec::new();
-        for part in will.properties.forwarded() {
+        for part in will.properties.received.forwarded() {
             properties.extend_from_slice(part);
         }
         let message = Message {

@@ -73,7 +73,7 @@ impl<'p> Reading<'_, 'p> {
         if !same_name && !self.may_write(name) || !self.is_plain(&publish) {
             return None;
         }
-        let mut forwarded = publish.properties.forwarded();
+        let mut forwarded = publish.properties.received.forwarded();
         let properties = forwarded.next().unwrap_or_default();
         if forwarded.next().is_some() {
             return None;

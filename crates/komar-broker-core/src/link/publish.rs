@@ -225,7 +225,7 @@ impl Effects {
     /// Copies the properties that are passed on behind each other. Empty, and no copy, for 3.x.
     pub(super) fn forwarded(&mut self, publish: &Publish<'_>) -> Vec<u8> {
         let mut buffer = core::mem::take(&mut self.forwarded_buffer);
-        for part in publish.properties.forwarded() {
+        for part in publish.properties.received.forwarded() {
             buffer.extend_from_slice(part);
         }
         buffer

@@ -57,7 +57,8 @@ macro_rules! acknowledgements {
         pub struct $name<'a> {
             /// The identifier of the PUBLISH that this belongs to. v5 [MQTT-2.2.1-5], v3 [MQTT-2.3.1-6]
             pub packet_identifier: PacketIdentifier,
-            /// The result; [`Success`](ReasonCode::Success) where the packet does not say, as in 3.x.
+            /// The result; [`Success`](ReasonCode::Success) where the packet does not say, as in 3.x. Is not written in
+            /// 3.x, where every acknowledgement means success.
             pub reason_code: ReasonCode,
             /// Empty in 3.x.
             pub properties: AckProperties<'a>,

@@ -55,8 +55,10 @@ impl<'a> Auth<'a> {
     /// # Errors
     ///
     /// A Reason Code that AUTH does not have, or not from this sender, no Authentication Method (unless the body is empty),
-    /// properties that are unknown, misplaced or repeated, missing or surplus bytes. An empty body, which has no Reason Code
-    /// to be looked at, is read as Success whoever sends it.
+    /// properties that are unknown, misplaced or repeated, missing or surplus bytes.
+    ///
+    /// An empty body is read as Success whoever sends it: MQTT 5.0 §3.15.2.1 lets Reason Code and properties be left out, and
+    /// does not except clients, though only servers send Success. What a server makes of it depends on its state.
     #[inline]
     pub fn decode(frame: Frame<'a>, options: &DecodeOptions) -> Result<Self, DecodeError> {
         super::decode(frame, options)

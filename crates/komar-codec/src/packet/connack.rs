@@ -19,8 +19,8 @@ use crate::{
 pub struct ConnAck<'a> {
     /// Whether the server continues a session. Only in an acceptance, and not in 3.1, which has no such flag.
     pub session_present: bool,
-    /// The result. The return codes of 3.x are translated:
-    /// [`ReasonCode::to_v3_connect_return_code`], [`ReasonCode::from_v3_connect_return_code`].
+    /// The result. The return codes of 3.x are translated: [`ReasonCode::from_v3_connect_return_code`], and to the nearest
+    /// by [`ReasonCode::to_v3_connect_return_code`], since 3.x has five refusals only.
     pub reason_code: ReasonCode,
     /// Empty in 3.x.
     pub properties: ConnAckProperties<'a>,

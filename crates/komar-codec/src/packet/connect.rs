@@ -19,7 +19,8 @@ use crate::{
 pub struct Connect<'a> {
     /// The version that this packet asks for, and is written in.
     pub version: ProtocolVersion,
-    /// Whether the sender is a bridge: bit 7 of the Protocol Level. A habit of brokers in 3.x, of no meaning in 5.0.
+    /// Whether the sender is a bridge: bit 7 of the Protocol Level. A habit of brokers in 3.x, of no meaning in 5.0, where
+    /// it is not written.
     pub bridge: bool,
     /// Clean Start; Clean Session in 3.x.
     pub clean_start: bool,

@@ -26,7 +26,7 @@ use crate::{EncodeError, PacketIdentifier, PropertyId, ProtocolVersion, QoS};
 /// let publish = Publish::decode(whole, &options)?;
 ///
 /// // What goes to every subscriber as it came, once per message; here it is one slice.
-/// let forwarded: Vec<u8> = publish.properties.forwarded().flatten().copied().collect();
+/// let forwarded: Vec<u8> = publish.properties.received.forwarded().flatten().copied().collect();
 /// // What is left of the interval after five seconds; a message with nothing left is not sent on.
 /// let left = |seconds: u32| seconds.checked_sub(5).ok_or("it has expired");
 /// // Per subscriber: for the Subscription with identifier 7.
@@ -67,7 +67,7 @@ pub struct OutgoingPublish<'a> {
     /// Of the Subscriptions that this copy is for, each 1 to 268,435,455. v5 [MQTT-3.3.4-3]
     pub subscription_identifiers: &'a [u32],
     /// Encoded properties that are passed on as they came:
-    /// [`PublishProperties::forwarded`](crate::PublishProperties::forwarded).
+    /// [`ReceivedProperties::forwarded`](crate::ReceivedProperties::forwarded).
     pub forwarded: &'a [u8],
     /// Bytes of payload that the caller will write.
     pub payload_len: usize,

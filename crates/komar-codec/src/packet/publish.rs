@@ -9,7 +9,7 @@ use crate::error::{DecodeError, DecodeErrorKind};
 use crate::fixed_header::publish_qos;
 use crate::primitive::{Fault, Reader};
 use crate::property::{PropertyReader, PropertySet, Span};
-use crate::repeated::{Forwarded, ReceivedProperties};
+use crate::repeated::ReceivedProperties;
 use crate::write::{self, Body, Properties, Sink};
 use crate::{
     DecodeOptions, EncodeError, Frame, PacketIdentifier, PacketType, PropertyId, ProtocolVersion, QoS, Role,
@@ -54,7 +54,8 @@ pub struct PublishProperties<'a> {
     pub subscription_identifiers: SubscriptionIdentifiers<'a>,
     /// §3.3.2.3.7.
     pub user_properties: UserProperties<'a>,
-    /// The bytes all this was read from; default for a message that was not received.
+    /// The bytes all this was read from, to be passed on ([`ReceivedProperties::forwarded`]), whatever the other fields are
+    /// changed to; default for a message that was not received.
     pub received: ReceivedProperties<'a>,
 }
 
@@ -159,14 +160,6 @@ impl<N> Start<N> {
 }
 
 impl<'a> PublishProperties<'a> {
-    /// The encoded properties that a server passes on to the subscribers, as they came: everything but Topic Alias,
-    /// Message Expiry Interval and Subscription Identifiers. Nothing in a message that was not received.
-    #[inline]
-    #[must_use]
-    pub fn forwarded(&self) -> Forwarded<'a> {
-        self.received.forwarded()
-    }
-
     /// What an empty Topic Name needs; `offset` is where it stands.
     pub(crate) fn check_alias<F: Fault>(&self, offset: usize, reader: &Reader<'_, F>) -> Result<(), F> {
         if self.topic_alias.is_some() {

@@ -3,7 +3,7 @@
 use super::publish::{PayloadFormat, read_response_topic};
 use crate::primitive::{Fault, Reader};
 use crate::property::{PropertyReader, PropertySet, Span};
-use crate::repeated::{Forwarded, ReceivedProperties};
+use crate::repeated::ReceivedProperties;
 use crate::write::{Properties, Sink};
 use crate::{PropertyId, ProtocolVersion, QoS, UserProperties};
 
@@ -39,7 +39,8 @@ pub struct WillProperties<'a> {
     pub correlation_data: Option<&'a [u8]>,
     /// §3.1.3.2.8.
     pub user_properties: UserProperties<'a>,
-    /// The bytes all this was read from; default for a Will that was not received.
+    /// The bytes all this was read from, to be passed on ([`ReceivedProperties::forwarded`]), whatever the other fields are
+    /// changed to; default for a Will that was not received.
     pub received: ReceivedProperties<'a>,
 }
 
@@ -82,13 +83,6 @@ impl<'a> Will<'a> {
 }
 
 impl<'a> WillProperties<'a> {
-    /// The encoded properties that a server passes on to the subscribers, as they came: everything but Will Delay
-    /// Interval and Message Expiry Interval. Nothing in a Will that was not received.
-    #[must_use]
-    pub fn forwarded(&self) -> Forwarded<'a> {
-        self.received.forwarded()
-    }
-
     fn read<F: Fault>(reader: &mut Reader<'a, F>) -> Result<Self, F> {
         let mut this = WillProperties::default();
         let mut properties = PropertyReader::new(reader, PropertySet::WILL)?;
