@@ -1,6 +1,7 @@
 //! Packets to bytes and back, beside other codecs (feature `peers`).
 //!
-//! Every participant reads the same bytes and makes the same checksum of what it has read. Owned packets are taken out of
+//! Every participant reads the same bytes and makes the same checksum of what it has read (of a string its length and its
+//! ends), or writes the same bytes, all of which are in the checksum. Owned packets are taken out of
 //! a buffer that was filled before; to free it at the end is in everybody's figures.
 
 use std::hint::black_box;
@@ -10,7 +11,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use komar_benches::codec::{Decoder, Komar, KomarBorrowed, KomarProperties, drain, of_publish, pieces};
 #[cfg(feature = "peers")]
 use komar_benches::peers::*;
-use komar_benches::{CpuTime, Row, criterion, mix};
+use komar_benches::{CpuTime, Row, criterion, mix, mix_all};
 use komar_codec::{
     Connect, ConnectProperties, DecodeOptions, Framing, OutgoingPublish, Packet, PacketIdentifier,
     PayloadFormat, ProtocolVersion, PubAck, PubComp, PubRec, PubRel, Publish, PublishProperties, QoS,
@@ -324,14 +325,17 @@ fn decode_mixed(criterion: &mut Criterion<CpuTime>) {
     row.run(criterion);
 }
 
-/// Writes 64 packets one behind the other into `out`, and makes a checksum of the first and the whole.
-fn written(out: &mut Vec<u8>, mut write: impl FnMut(&mut Vec<u8>)) -> u64 {
+/// Writes 64 packets one behind the other.
+fn fill(out: &mut Vec<u8>, mut write: impl FnMut(&mut Vec<u8>)) {
     out.clear();
     for _ in 0..COUNT {
         write(out);
     }
-    let middle = out.len() / 2;
-    mix(out.len() as u64, out.get(middle).copied().map_or(0, u64::from))
+}
+
+/// As much as 64 packets take.
+fn room() -> Vec<u8> {
+    Vec::with_capacity(1 << 14)
 }
 
 fn outgoing(payload: &[u8]) -> OutgoingPublish<'_> {
@@ -355,23 +359,26 @@ fn encode_publish(criterion: &mut Criterion<CpuTime>) {
         ("encode PUBLISH 64 B, 3.1.1", V3),
         ("encode PUBLISH 64 B, 5.0", V5),
     ] {
-        let (mut first, mut second) = (Vec::with_capacity(1 << 14), Vec::with_capacity(1 << 14));
-        let row = suite(title, COUNT)
-            .with("komar (header and payload)", || {
-                written(&mut first, |out| {
-                    black_box(&outgoing(&payload))
-                        .encode_header(version, out)
-                        .expect("there is room");
-                    out.extend_from_slice(&payload);
-                })
+        let header_and_payload = |out: &mut Vec<u8>| {
+            fill(out, |out| {
+                black_box(&outgoing(&payload))
+                    .encode_header(version, out)
+                    .expect("there is room");
+                out.extend_from_slice(&payload);
             })
-            .with("komar (whole packet)", || {
-                written(&mut second, |out| {
-                    black_box(&publish(&payload))
-                        .encode(version, out)
-                        .expect("there is room");
-                })
-            });
+        };
+        let whole = |out: &mut Vec<u8>| {
+            fill(out, |out| {
+                black_box(&publish(&payload))
+                    .encode(version, out)
+                    .expect("there is room");
+            })
+        };
+        let row = suite(title, COUNT)
+            .with_output("komar (header and payload)", room(), header_and_payload, |out| {
+                mix_all(0, out)
+            })
+            .with_output("komar (whole packet)", room(), whole, |out| mix_all(0, out));
         #[cfg(feature = "peers")]
         let row = encode_peers(row, version, &payload);
         row.run(criterion);
@@ -383,20 +390,15 @@ fn encode_peers<'w>(row: Row<'w>, version: ProtocolVersion, payload: &[u8]) -> R
     use mqtt_codec_kit::common::qos::QoSWithPacketIdentifier;
     use mqtt_codec_kit::common::{Encodable, TopicName};
 
-    let mut kit_out = Vec::with_capacity(1 << 14);
     let topic = TopicName::new(TOPIC).expect("it is a topic name");
-    let mut bytes_out = bytes::BytesMut::with_capacity(1 << 14);
-    let mut bytes_written = move |write: &mut dyn FnMut(&mut bytes::BytesMut)| {
-        bytes_out.clear();
+    let bytes_out = bytes::BytesMut::with_capacity(1 << 14);
+    let of_bytes = |out: &bytes::BytesMut| mix_all(0, out);
+    fn fill_bytes(out: &mut bytes::BytesMut, write: impl Fn(&mut bytes::BytesMut)) {
+        out.clear();
         for _ in 0..COUNT {
-            write(&mut bytes_out);
+            write(out);
         }
-        let middle = bytes_out.len() / 2;
-        mix(
-            bytes_out.len() as u64,
-            bytes_out.get(middle).copied().map_or(0, u64::from),
-        )
-    };
+    }
     if version == V3 {
         let payload = payload.to_vec();
         let mut packet = rumqttc::mqttbytes::v4::Publish::new(
@@ -405,35 +407,36 @@ fn encode_peers<'w>(row: Row<'w>, version: ProtocolVersion, payload: &[u8]) -> R
             payload.clone(),
         );
         packet.pkid = 7;
-        row.with("mqtt-codec-kit", move || {
-            written(&mut kit_out, |out| {
+        let kit = move |out: &mut Vec<u8>| {
+            fill(out, |out| {
                 let qos = QoSWithPacketIdentifier::Level1(7);
                 mqtt_codec_kit::v4::packet::PublishPacketRef::new(black_box(&topic), qos, &payload)
                     .encode(out)
                     .expect("there is room");
             })
-        })
-        .with("rumqttc", move || {
-            bytes_written(&mut |out| {
+        };
+        let rumqttc = move |out: &mut bytes::BytesMut| {
+            fill_bytes(out, |out| {
                 black_box(&packet).write(out).expect("there is room");
             })
-        })
+        };
+        row.with_output("mqtt-codec-kit", room(), kit, |out| mix_all(0, out))
+            .with_output("rumqttc", bytes_out, rumqttc, of_bytes)
     } else {
         let qos = QoSWithPacketIdentifier::Level1(7);
         let kit = mqtt_codec_kit::v5::packet::PublishPacket::new(topic, qos, payload.to_vec());
         let qos = rumqttc::v5::mqttbytes::QoS::AtLeastOnce;
         let mut packet = rumqttc::v5::mqttbytes::v5::Publish::new(TOPIC, qos, payload.to_vec(), None);
         packet.pkid = 7;
-        row.with("mqtt-codec-kit", move || {
-            written(&mut kit_out, |out| {
-                black_box(&kit).encode(out).expect("there is room")
-            })
-        })
-        .with("rumqttc", move || {
-            bytes_written(&mut |out| {
+        let kit =
+            move |out: &mut Vec<u8>| fill(out, |out| black_box(&kit).encode(out).expect("there is room"));
+        let rumqttc = move |out: &mut bytes::BytesMut| {
+            fill_bytes(out, |out| {
                 black_box(&packet).write(out).expect("there is room");
             })
-        })
+        };
+        row.with_output("mqtt-codec-kit", room(), kit, |out| mix_all(0, out))
+            .with_output("rumqttc", bytes_out, rumqttc, of_bytes)
     }
 }
 
@@ -444,19 +447,26 @@ fn encode_large(criterion: &mut Criterion<CpuTime>) {
         ("encode PUBLISH 64 KiB for one more receiver, 3.1.1", V3),
         ("encode PUBLISH 64 KiB for one more receiver, 5.0", V5),
     ] {
-        let mut out = Vec::with_capacity(1 << 14);
-        let mut shares: Vec<Bytes> = Vec::with_capacity(COUNT);
-        let row = suite(title, COUNT).with("komar", || {
-            out.clear();
+        let large = &payload;
+        let write = move |(headers, shares): &mut (Vec<u8>, Vec<Bytes>)| {
+            headers.clear();
             shares.clear();
             for _ in 0..COUNT {
-                black_box(&outgoing(&payload))
-                    .encode_header(version, &mut out)
+                black_box(&outgoing(large))
+                    .encode_header(version, headers)
                     .expect("there is room");
-                shares.push(payload.clone());
+                shares.push(large.clone());
             }
-            (out.len() + shares.iter().map(Bytes::len).sum::<usize>()) as u64
-        });
+        };
+        // All headers are equally long.
+        let checksum = |(headers, shares): &(Vec<u8>, Vec<Bytes>)| {
+            let headers = headers.chunks(headers.len() / COUNT);
+            headers
+                .zip(shares)
+                .fold(0, |sum, (header, share)| mix_all(mix_all(sum, header), share))
+        };
+        let out = (room(), Vec::with_capacity(COUNT));
+        let row = suite(title, COUNT).with_output("komar", out, write, checksum);
         #[cfg(feature = "peers")]
         let row = ntex_large(row, version, &payload);
         row.run(criterion);
@@ -473,6 +483,7 @@ fn ntex_large<'w>(row: Row<'w>, version: ProtocolVersion, payload: &[u8]) -> Row
     let size = 64 * 1024;
     let topic = ByteString::from_static(TOPIC);
     let packet_id = core::num::NonZeroU16::new(7);
+    let of_pages = |pages: &BytePages| pages.iter().fold(0, mix_all);
     if version == V3 {
         let codec = ntex_mqtt::v3::codec::Codec::new();
         let packet = ntex_mqtt::v3::codec::Publish {
@@ -483,15 +494,15 @@ fn ntex_large<'w>(row: Row<'w>, version: ProtocolVersion, payload: &[u8]) -> Row
             packet_id,
             payload_size: size,
         };
-        row.with("ntex-mqtt", move || {
-            let mut pages = BytePages::default();
+        let write = move |pages: &mut BytePages| {
+            *pages = BytePages::default();
             for _ in 0..COUNT {
                 let item =
                     ntex_mqtt::v3::codec::Encoded::Publish(black_box(&packet).clone(), Some(payload.clone()));
-                codec.encodev(item, &mut pages).expect("there is room");
+                codec.encodev(item, pages).expect("there is room");
             }
-            pages.len() as u64
-        })
+        };
+        row.with_output("ntex-mqtt", BytePages::default(), write, of_pages)
     } else {
         let codec = ntex_mqtt::v5::codec::Codec::new();
         let packet = ntex_mqtt::v5::codec::Publish {
@@ -501,15 +512,15 @@ fn ntex_large<'w>(row: Row<'w>, version: ProtocolVersion, payload: &[u8]) -> Row
             payload_size: size,
             ..ntex_mqtt::v5::codec::Publish::default()
         };
-        row.with("ntex-mqtt", move || {
-            let mut pages = BytePages::default();
+        let write = move |pages: &mut BytePages| {
+            *pages = BytePages::default();
             for _ in 0..COUNT {
                 let item =
                     ntex_mqtt::v5::codec::Encoded::Publish(black_box(&packet).clone(), Some(payload.clone()));
-                codec.encodev(item, &mut pages).expect("there is room");
+                codec.encodev(item, pages).expect("there is room");
             }
-            pages.len() as u64
-        })
+        };
+        row.with_output("ntex-mqtt", BytePages::default(), write, of_pages)
     }
 }
 

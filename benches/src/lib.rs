@@ -170,6 +170,36 @@ impl<'w> Row<'w> {
         self
     }
 
+    /// Adds a participant that writes into `out` what was not there before: the checksum is of all that it has written, and is
+    /// not measured.
+    #[must_use]
+    pub fn with_output<O: 'w>(
+        mut self,
+        participant: &'static str,
+        out: O,
+        write: impl FnMut(&mut O) + 'w,
+        checksum: impl Fn(&O) -> u64 + 'w,
+    ) -> Self {
+        let written = Rc::new(RefCell::new((out, write)));
+        let measured = Rc::clone(&written);
+        self.participants.push(Participant {
+            name: participant,
+            once: Box::new(move || {
+                let (out, write) = &mut *written.borrow_mut();
+                write(out);
+                checksum(out)
+            }),
+            measure: Some(Box::new(move |bencher| {
+                let (out, write) = &mut *measured.borrow_mut();
+                bencher.iter(|| {
+                    write(out);
+                    black_box(&mut *out);
+                });
+            })),
+        });
+        self
+    }
+
     /// Prints and compares the checksums, then measures.
     ///
     /// # Panics
@@ -208,7 +238,16 @@ pub fn mix(checksum: u64, value: u64) -> u64 {
         .rotate_left(23)
 }
 
-/// Adds a string of bytes to a checksum by its length and its ends, so that large payloads cost nothing.
+/// Adds every byte to a checksum, in whatever pieces they come: for what is not measured.
+#[must_use]
+pub fn mix_all(checksum: u64, bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(checksum, |sum, byte| mix(sum, u64::from(*byte)))
+}
+
+/// Adds a string of bytes to a checksum by its length and its ends, so that large payloads cost nothing: no byte between them
+/// is read. That all of them are the same to others is for `tests/differential.rs` to show.
 #[inline]
 #[must_use]
 pub fn mix_bytes(checksum: u64, bytes: &[u8]) -> u64 {
