@@ -87,7 +87,7 @@ fn authority() -> Vec<CertificateDer<'static>> {
 const NOW: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(1_893_456_000));
 const CA: &[u8] = include_bytes!("../../crates/komar-identity/tests/data/v1/ca.crt");
 /// All that the authority has signed, but what is not for clients.
-const CLIENTS: [&[u8]; 14] = [
+const CLIENTS: [&[u8]; 15] = [
     include_bytes!("../../crates/komar-identity/tests/data/v1/myPLC.crt"),
     include_bytes!("../../crates/komar-identity/tests/data/v1/myD2000.crt"),
     include_bytes!("../../crates/komar-identity/tests/data/v1/client3.crt"),
@@ -101,6 +101,7 @@ const CLIENTS: [&[u8]; 14] = [
     include_bytes!("../../crates/komar-identity/tests/data/v1/sub-v1.crt"),
     include_bytes!("../../crates/komar-identity/tests/data/v1/expired.crt"),
     include_bytes!("../../crates/komar-identity/tests/data/v1/future.crt"),
+    include_bytes!("../../crates/komar-identity/tests/data/v1/marked-ca.crt"),
     CA,
 ];
 

@@ -14,8 +14,8 @@ use handshake::{
     NOW, VERSIONS, alert, certificates, client, handshake as shake, lists, provider, required, server,
 };
 use komar_identity::tls::{ClientAuthentication, ClientVerifier};
-use rustls::HandshakeKind;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::{CertificateError, HandshakeKind};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 fn check(line: &str) {
@@ -111,6 +111,9 @@ fn every_altered_byte_is_noticed() {
         // Dates that do not matter are signed all the same.
         (true, "myD2000"),
         (true, "client3"),
+        // Nor may a mark as an authority be put on or taken off.
+        (false, "marked-ca"),
+        (true, "marked-ca"),
     ] {
         let verifier = verifier("ca", ignore_dates);
         let original = certificates(name).remove(0).to_vec();
@@ -139,6 +142,15 @@ fn every_altered_byte_is_noticed() {
             verifier.verify_client_cert(&longer, &[], now()).is_err(),
             "{name}: longer"
         );
+    }
+}
+
+#[test]
+fn an_intermediate_is_no_client_by_its_key_usage() {
+    for ignore_dates in [false, true] {
+        let result = verifier("ca", ignore_dates).verify_client_cert(&certificates("sub")[0], &[], now());
+        let expected = rustls::Error::InvalidCertificate(CertificateError::InvalidPurpose);
+        assert_eq!(result.unwrap_err(), expected);
     }
 }
 

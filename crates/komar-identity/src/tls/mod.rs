@@ -27,11 +27,12 @@
 //! ```
 //!
 //! Differences from OpenSSL that remain: the oldest version is TLS 1.2, whatever rustls' provider cannot do is missing
-//! (P-521 with ring, Ed448, DSA and RSA below 2048 bits, SHA-1, suites without forward secrecy), a client certificate that is
-//! itself marked as a CA is refused unless it stands in the CA file, and names are compared byte by byte.
+//! (P-521 with ring, Ed448, DSA, RSA-PSS keys and RSA below 2048 bits, SHA-1, critical certificatePolicies, suites without
+//! forward secrecy), and names are compared byte by byte.
 
 mod authority;
 mod cipher;
+mod copies;
 mod error;
 mod pem;
 mod purpose;
@@ -39,7 +40,6 @@ mod refusal;
 mod revocation;
 mod server;
 mod signature;
-mod undated;
 mod verifier;
 mod version_one;
 

@@ -30,11 +30,6 @@ pub enum ClientRefusal {
         /// Name of the hash.
         hash: &'static str,
     },
-    /// The certificate is a CA, but is used by a client.
-    #[error(
-        "the certificate is marked as a certificate authority (CA:TRUE); issue a client certificate without that"
-    )]
-    AuthorityAsClient,
     /// webpki refuses it for another reason.
     #[error("{0}")]
     Other(String),

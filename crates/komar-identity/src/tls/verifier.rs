@@ -18,12 +18,12 @@ use rustls_pki_types::{
 };
 
 use super::authority::{Authorities, Dates};
+use super::copies::Copies;
 use super::refusal::{self, ClientRefusal};
 use super::revocation::{Issuer, RevocationLists};
 use super::signature::verify_raw;
-use super::undated::{self, UndatedChain};
 use super::version_one::{check_dates, is_version_one, time};
-use super::{TlsError, TlsWarning, purpose, version_one};
+use super::{TlsError, TlsWarning, copies, purpose, version_one};
 use crate::Certificate;
 
 /// Most bytes of authority names that are sent to clients as a hint; above it none are sent.
@@ -33,7 +33,8 @@ const MAXIMUM_HINTS: usize = 32 * 1024;
 ///
 /// Certificates of version 3 are verified by webpki. One of version 1 is accepted if a configured authority signed it
 /// directly, and never as an authority itself. Beyond webpki, the authorities' own dates, path lengths and purposes
-/// count, and the key usage and Netscape certificate type of the client's own, as they do for OpenSSL. Revocation lists are consulted for the client's own certificate; with any list
+/// count, and the key usage and Netscape certificate type of the client's own, as they do for OpenSSL, and a client's certificate
+/// may be marked as an authority. Revocation lists are consulted for the client's own certificate; with any list
 /// configured, a client whose issuer has no current one is refused.
 #[derive(Debug)]
 pub struct ClientVerifier {
@@ -182,10 +183,10 @@ impl ClientVerifier {
                 .iter()
                 .map(|authority| authority.der.clone()),
         );
-        if self.ignore_dates {
-            let undated = UndatedChain::new(leaf, &chain, self.algorithms.all);
-            let algorithms = undated.algorithms();
-            return self.verify_chain_at(&undated.leaf, &undated.others, &algorithms, undated::MOMENT);
+        if self.ignore_dates || copies::is_authority(leaf) {
+            let copies = Copies::new(leaf, &chain, self.algorithms.all, self.ignore_dates);
+            let moment = if self.ignore_dates { copies::MOMENT } else { now };
+            return self.verify_chain_at(&copies.leaf, &copies.others, &copies.algorithms(), moment);
         }
         self.verify_chain_at(leaf, &chain, self.algorithms.all, now)
     }
@@ -408,7 +409,6 @@ fn translate(error: webpki::Error) -> Error {
         Webpki::InvalidSignatureForPublicKey => CertificateError::BadSignature,
         Webpki::UnsupportedCriticalExtension => CertificateError::UnhandledCriticalExtension,
         Webpki::RequiredEkuNotFoundContext(_) | Webpki::EmptyEkuExtension => CertificateError::InvalidPurpose,
-        Webpki::CaUsedAsEndEntity => return ClientRefusal::AuthorityAsClient.into(),
         error => return ClientRefusal::Other(error.to_string()).into(),
     };
     error.into()
