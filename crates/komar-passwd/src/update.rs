@@ -104,6 +104,14 @@ pub enum UpdateError<E> {
         /// What the system said.
         source: io::Error,
     },
+    /// The new file could not be given the old one's access list; others might be able to read it, or the broker not.
+    #[error("cannot keep the access list of {}: {source}; see getfacl, and setfacl -b, which removes it", path.display())]
+    AccessList {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The caller's edit failed.
     #[error(transparent)]
     Edit(E),
@@ -112,7 +120,7 @@ pub enum UpdateError<E> {
 /// Lets `edit` change a password file, and puts the result in its place in one step.
 ///
 /// The whole is done under a lock that other callers wait for, so that no change is lost. The new text is written to a
-/// temporary file in the same folder, made durable and renamed over the old one; mode and owner stay. A symbolic link
+/// temporary file in the same folder, made durable and renamed over the old one; mode, owner and POSIX access list stay. A symbolic link
 /// is followed, and the file it points to replaced. Nothing is written if the text did not change.
 ///
 /// A program that is killed before it renames leaves the temporary file, `.komar-` and six characters, readable by those
@@ -246,6 +254,13 @@ fn replace<E>(
         platform::keep_owner(temporary.as_file(), like).map_err(|source| UpdateError::Owner {
             path: target.into(),
             source,
+        })?;
+        // Before the mode, whose bits for the group are the mask of a list.
+        platform::keep_access_list(temporary.as_file(), target).map_err(|source| {
+            UpdateError::AccessList {
+                path: target.into(),
+                source,
+            }
         })?;
         temporary
             .as_file()
@@ -406,6 +421,36 @@ mod platform {
         Ok(())
     }
 
+    /// The list of `like`, or none: the folder may have given the file one.
+    #[cfg(target_os = "linux")]
+    pub(super) fn keep_access_list(file: &File, like: &Path) -> io::Result<()> {
+        use rustix::fs::{XattrFlags, fremovexattr, fsetxattr, getxattr};
+        use rustix::io::Errno;
+        // The longest that Linux has for any attribute.
+        let mut list = vec![0; 1 << 16];
+        let done = match getxattr(like, ACCESS_LIST, list.as_mut_slice()) {
+            Ok(length) => {
+                list.truncate(length);
+                fsetxattr(file, ACCESS_LIST, &list, XattrFlags::empty())
+            }
+            Err(Errno::NODATA) => fremovexattr(file, ACCESS_LIST),
+            Err(error) => Err(error),
+        };
+        match done {
+            // There is none, or there are no lists in this file system.
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn keep_access_list(_: &File, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    const ACCESS_LIST: &str = "system.posix_acl_access";
+
     pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     }
@@ -439,6 +484,10 @@ mod platform {
     pub(super) fn set_mode(_: &mut tempfile::Builder<'_, '_>, _: u32) {}
 
     pub(super) fn keep_owner(_: &File, _: &fs::Metadata) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn keep_access_list(_: &File, _: &Path) -> io::Result<()> {
         Ok(())
     }
 

@@ -103,6 +103,57 @@ fn owner_stays() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn an_access_list_stays() {
+    use rustix::fs::{XattrFlags, getxattr, setxattr};
+    const ACCESS: &str = "system.posix_acl_access";
+    const DEFAULT: &str = "system.posix_acl_default";
+    // The owner may write, user 1 read, the owning group nothing; the mask, which is the group of the mode, lets read.
+    let list = access_list(&[
+        (1, 6, u32::MAX),
+        (2, 4, 1),
+        (4, 0, u32::MAX),
+        (16, 4, u32::MAX),
+        (32, 0, u32::MAX),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p");
+    add(&path, "alice", Create::New);
+    if let Err(rustix::io::Errno::OPNOTSUPP) = setxattr(&path, ACCESS, &list, XattrFlags::empty()) {
+        println!("skipped: no access lists in this file system");
+        return;
+    }
+    let of = |path: &Path| {
+        let mut found = vec![0; 1000];
+        let length = getxattr(path, ACCESS, found.as_mut_slice()).ok()?;
+        found.truncate(length);
+        Some(found)
+    };
+    add(&path, "bob", Create::Never);
+    assert_eq!(of(&path), Some(list.clone()));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
+
+    // A file without a list does not get that of its folder.
+    let plain = folder.path().join("plain");
+    fs::write(&plain, "").unwrap();
+    setxattr(folder.path(), DEFAULT, &list, XattrFlags::empty()).unwrap();
+    add(&plain, "alice", Create::Never);
+    assert_eq!(of(&plain), None);
+}
+
+/// Tag, permissions and user of every entry, as Linux keeps them.
+#[cfg(target_os = "linux")]
+fn access_list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, user) in entries {
+        list.extend(tag.to_le_bytes());
+        list.extend(permissions.to_le_bytes());
+        list.extend(user.to_le_bytes());
+    }
+    list
+}
+
+#[test]
 fn a_link_stays_a_link() {
     let folder = tempfile::tempdir().unwrap();
     let other = tempfile::tempdir().unwrap();
