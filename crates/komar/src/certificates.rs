@@ -14,6 +14,8 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 use x509_parser::asn1_rs::Any;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::oid_registry::OID_X509_EXT_CRL_NUMBER;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -57,6 +59,12 @@ pub(crate) enum CertificateError {
     UnsupportedKey,
     #[error("it is not one revocation list in PEM that komar can add to")]
     NoList,
+    #[error("the list has a critical extension that komar cannot keep ({0}); use openssl ca -gencrl")]
+    ListExtension(String),
+    #[error(
+        "the list's number is not one that a list may have, or the last of these (RFC 5280 §5.2.3); use openssl ca -gencrl"
+    )]
+    ListNumber,
     #[error("it is the revocation list of somebody else, {0:?}")]
     OtherList(String),
 }
@@ -141,11 +149,15 @@ impl Authority {
         days: u32,
     ) -> Result<(String, usize), CertificateError> {
         let authority = Certificate::parse(&self.certificate)?;
-        let (mut revoked, number) = match old {
-            Some(old) => entries(old, authority.subject_der())?,
-            None => (Vec::new(), 0),
-        };
-        let (_, this_update, next_update) = dates(days)?;
+        // As a certificate: a broker whose clock is a little behind would refuse all clients for a list that is to come.
+        let (mut this_update, now, next_update) = dates(days)?;
+        let (mut revoked, mut number) = (Vec::new(), vec![1]);
+        if let Some(old) = old {
+            let old = OldList::parse(old, authority.subject_der())?;
+            (revoked, number) = (old.revoked, old.next_number);
+            // Nor older than the one before, of which it takes the place.
+            this_update = this_update.max(old.this_update).min(now);
+        }
         for der in certificates {
             let certificate = Certificate::parse(der)?;
             if certificate.issuer_der() != authority.subject_der() {
@@ -164,7 +176,7 @@ impl Authority {
             if revoked.iter().all(|entry| entry.serial_number != serial) {
                 revoked.push(RevokedCertParams {
                     serial_number: serial,
-                    revocation_time: this_update,
+                    revocation_time: now,
                     reason_code: None,
                     invalidity_date: None,
                 });
@@ -174,7 +186,7 @@ impl Authority {
         let params = CertificateRevocationListParams {
             this_update,
             next_update,
-            crl_number: number.saturating_add(1).into(),
+            crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
             revoked_certs: revoked,
             key_identifier_method: self.key_identifier(),
@@ -240,14 +252,13 @@ impl Authority {
 
     /// That of the authority's certificate, by which OpenSSL finds who signed a list.
     fn key_identifier(&self) -> KeyIdMethod {
-        use x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier;
         let certificate = x509_parser::parse_x509_certificate(&self.certificate);
         let found = certificate.ok().and_then(|(_, certificate)| {
             certificate
                 .extensions()
                 .iter()
                 .find_map(|extension| match extension.parsed_extension() {
-                    SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+                    ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
                     _ => None,
                 })
         });
@@ -321,29 +332,70 @@ fn alternative_name(name: &str) -> Result<rcgen::SanType, CertificateError> {
     ))
 }
 
-/// What a revocation list says, and its number.
-fn entries(pem: &[u8], issuer: &[u8]) -> Result<(Vec<RevokedCertParams>, u64), CertificateError> {
-    let lists = revocation_lists_from_pem(pem, "").map_err(|_| CertificateError::NoList)?;
-    // What stands behind the first would be lost.
-    let [der] = lists.as_slice() else {
-        return Err(CertificateError::NoList);
-    };
-    let (_, list) = CertificateRevocationList::from_der(der).map_err(|_| CertificateError::NoList)?;
-    if list.issuer().as_raw() != issuer {
-        return Err(CertificateError::OtherList(list.issuer().to_string()));
-    }
-    let number = list.crl_number().map_or(Ok(0), u64::try_from);
-    let number = number.map_err(|_| CertificateError::NoList)?;
-    let entries = list.iter_revoked_certificates().map(|entry| {
-        let reason = entry.reason_code().map(|(_, reason)| reason.0);
-        Ok(RevokedCertParams {
-            serial_number: serial_number(entry.raw_serial()).ok_or(CertificateError::NegativeEntry)?,
-            revocation_time: entry.revocation_date.to_datetime(),
-            reason_code: reason.and_then(|reason| REASONS.into_iter().find(|known| *known as u8 == reason)),
-            invalidity_date: entry.invalidity_date().map(|(_, date)| date.to_datetime()),
+/// What the list says that is to be replaced.
+struct OldList {
+    revoked: Vec<RevokedCertParams>,
+    this_update: OffsetDateTime,
+    /// The number of the list that follows it, most significant byte first.
+    next_number: Vec<u8>,
+}
+
+impl OldList {
+    fn parse(pem: &[u8], issuer: &[u8]) -> Result<OldList, CertificateError> {
+        let lists = revocation_lists_from_pem(pem, "").map_err(|_| CertificateError::NoList)?;
+        // What stands behind the first would be lost.
+        let [der] = lists.as_slice() else {
+            return Err(CertificateError::NoList);
+        };
+        let (_, list) = CertificateRevocationList::from_der(der).map_err(|_| CertificateError::NoList)?;
+        if list.issuer().as_raw() != issuer {
+            return Err(CertificateError::OtherList(list.issuer().to_string()));
+        }
+        // Numbers are written anew. What else is critical would be lost, and with it what the list is for.
+        let lost = list
+            .extensions()
+            .iter()
+            .filter(|extension| extension.oid != OID_X509_EXT_CRL_NUMBER)
+            .chain(
+                list.iter_revoked_certificates()
+                    .flat_map(|entry| entry.extensions()),
+            )
+            .find(|extension| extension.critical);
+        if let Some(lost) = lost {
+            let name = match lost.parsed_extension() {
+                ParsedExtension::IssuingDistributionPoint(_) => "issuingDistributionPoint".to_owned(),
+                _ => lost.oid.to_id_string(),
+            };
+            return Err(CertificateError::ListExtension(name));
+        }
+        let number = list
+            .extensions()
+            .iter()
+            .find(|extension| extension.oid == OID_X509_EXT_CRL_NUMBER);
+        let number = match number.map(|extension| extension.parsed_extension()) {
+            None => vec![1],
+            // Twenty bytes with the sign.
+            Some(ParsedExtension::CRLNumber(number)) if (number + 1_u8).bits() < 8 * 20 => {
+                (number + 1_u8).to_bytes_be()
+            }
+            Some(_) => return Err(CertificateError::ListNumber),
+        };
+        let entries = list.iter_revoked_certificates().map(|entry| {
+            let reason = entry.reason_code().map(|(_, reason)| reason.0);
+            Ok(RevokedCertParams {
+                serial_number: serial_number(entry.raw_serial()).ok_or(CertificateError::NegativeEntry)?,
+                revocation_time: entry.revocation_date.to_datetime(),
+                reason_code: reason
+                    .and_then(|reason| REASONS.into_iter().find(|known| *known as u8 == reason)),
+                invalidity_date: entry.invalidity_date().map(|(_, date)| date.to_datetime()),
+            })
+        });
+        Ok(OldList {
+            revoked: entries.collect::<Result<_, CertificateError>>()?,
+            this_update: list.last_update().to_datetime(),
+            next_number: number,
         })
-    });
-    Ok((entries.collect::<Result<_, CertificateError>>()?, number))
+    }
 }
 
 /// Without leading zeros, so that encodings of one number are equal; `None` for a negative number, which rcgen would

@@ -221,6 +221,16 @@ pub enum TlsWarning {
         /// Seconds since 1970.
         next_update: i64,
     },
+    /// A revocation list has not begun, and there is no other: all clients of its authority are refused until then.
+    #[error("{file}: the revocation list of {issuer:?} begins at {} only: its clients are refused until then; look at the clock", date(*.this_update))]
+    RevocationListEarly {
+        /// The caller's label.
+        file: String,
+        /// By RFC 4514.
+        issuer: String,
+        /// Seconds since 1970.
+        this_update: i64,
+    },
     /// A revocation list was signed by no configured authority.
     #[error(
         "{file}: the revocation list of {issuer:?} was signed by no configured authority and has no effect on their clients"

@@ -80,7 +80,14 @@ impl RevocationLists {
                 _ if list.signers.is_empty() => {
                     warnings.push(TlsWarning::RevocationListForeign { file: file(), issuer })
                 }
-                Some(next_update) if next_update < now && !self.has_newer(list) => {
+                _ if list.age.0 > now && !self.has_current(list, now) => {
+                    warnings.push(TlsWarning::RevocationListEarly {
+                        file: file(),
+                        issuer,
+                        this_update: list.age.0,
+                    });
+                }
+                Some(next_update) if next_update < now && !self.has_newer(list, now) => {
                     warnings.push(TlsWarning::RevocationListExpired {
                         file: file(),
                         issuer,
@@ -103,7 +110,7 @@ impl RevocationLists {
         warnings
     }
 
-    /// Refuses a certificate that its issuer's newest list revokes, or whose status cannot be known.
+    /// Refuses a certificate that its issuer's newest list that has begun revokes, or whose status cannot be known.
     pub(crate) fn check(
         &self,
         certificate: &Certificate<'_>,
@@ -119,9 +126,16 @@ impl RevocationLists {
         let mut candidates = self.lists.iter().filter(|list| {
             list.issuer == certificate.issuer_der() && list.is_signed_by(&issuer.public_key, algorithms)
         });
-        let list = candidates.next().ok_or_else(|| unknown.clone())?;
-        // Revoked stays revoked, also in a list that has expired.
-        if list.serials.contains(significant(certificate.serial())) {
+        // The newest that has begun, so that the next one can be there before its time.
+        let first = candidates.next().ok_or_else(|| unknown.clone())?;
+        let has_begun = |list: &&RevocationList| list.age.0 <= unix;
+        let list = Some(first)
+            .filter(has_begun)
+            .or_else(|| candidates.find(has_begun))
+            .unwrap_or(first);
+        // Revoked stays revoked, also in a list that has expired; whom the next one names is not waited for.
+        let serial = significant(certificate.serial());
+        if [first, list].iter().any(|list| list.serials.contains(serial)) {
             return Err(CertificateError::Revoked);
         }
         if !issuer.may_sign_lists || list.age.0 > unix {
@@ -138,10 +152,16 @@ impl RevocationLists {
         }
     }
 
-    fn has_newer(&self, than: &RevocationList) -> bool {
-        self.lists
-            .iter()
-            .any(|list| list.signers == than.signers && list.age > than.age)
+    /// Whether a newer list of the same authority has begun.
+    fn has_newer(&self, than: &RevocationList, now: i64) -> bool {
+        let mut others = self.lists.iter().filter(|list| list.signers == than.signers);
+        others.any(|list| list.age > than.age && list.age.0 <= now)
+    }
+
+    /// Whether any list of the same authority has begun.
+    fn has_current(&self, early: &RevocationList, now: i64) -> bool {
+        let mut others = self.lists.iter().filter(|list| list.signers == early.signers);
+        others.any(|list| list.age.0 <= now)
     }
 }
 

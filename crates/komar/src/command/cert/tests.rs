@@ -1,5 +1,8 @@
 //! The commands, called with their arguments.
 
+use komar_identity::Certificate;
+use komar_identity::tls::revocation_lists_from_pem;
+
 use super::*;
 use crate::output::collected;
 
@@ -139,6 +142,143 @@ fn what_is_revoked_stays_revoked() {
         "{errors}"
     );
     assert_eq!(std::fs::read(site.path("site.crl")).unwrap(), before);
+}
+
+/// A revocation list of `site`'s authority that another program made, and whether its files were those of the authority.
+fn list_of_others(site: &Site, change: impl FnOnce(&mut rcgen::CertificateRevocationListParams)) -> String {
+    let read = |name: &str| std::fs::read_to_string(site.path(name)).unwrap();
+    let key = rcgen::KeyPair::from_pem(&read("site.key")).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&read("site.crt"), key).unwrap();
+    let now = time::OffsetDateTime::now_utc();
+    let mut params = rcgen::CertificateRevocationListParams {
+        this_update: now - time::Duration::days(1),
+        next_update: now + time::Duration::days(1),
+        crl_number: rcgen::SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    change(&mut params);
+    params.signed_by(&issuer).unwrap().pem().unwrap()
+}
+
+#[test]
+fn a_list_begins_an_hour_ago_but_not_before_the_one_that_it_replaces() {
+    use x509_parser::prelude::FromDer as _;
+    let site = Site::new();
+    site.done("ca site --dir DIR");
+    let now = || time::OffsetDateTime::now_utc();
+    let hour = time::Duration::hours(1);
+    let begins = || {
+        let pem = std::fs::read(site.path("site.crl")).unwrap();
+        let der = revocation_lists_from_pem(&pem, "").unwrap().remove(0);
+        let (_, list) = x509_parser::revocation_list::CertificateRevocationList::from_der(&der).unwrap();
+        list.last_update().to_datetime()
+    };
+    let second = time::Duration::seconds(1);
+    let (from, _) = (now(), site.done("crl --ca DIR/site.crt --dir DIR"));
+    assert!((from - hour - second..=now() - hour).contains(&begins()));
+    for (old, expected) in [
+        (-hour * 3, -hour),
+        (-hour / 2, -hour / 2),
+        (hour * 3, time::Duration::ZERO),
+    ] {
+        let from = now();
+        let list = list_of_others(&site, |list| {
+            (list.this_update, list.next_update) = (from + old, from + hour * 5)
+        });
+        std::fs::write(site.path("site.crl"), list).unwrap();
+        site.done("crl --ca DIR/site.crt --dir DIR");
+        assert!(
+            (from + expected - second..=now() + expected).contains(&begins()),
+            "{old}"
+        );
+    }
+}
+
+#[test]
+fn the_newest_list_that_has_begun_counts() {
+    let site = Site::new();
+    site.done("ca site --dir DIR");
+    site.done("client plc --ca DIR/site.crt --dir DIR");
+    site.done("client hmi --ca DIR/site.crt --dir DIR");
+    let revoked = |client: &str| {
+        let pem = std::fs::read(site.path(&format!("{client}.crt"))).unwrap();
+        let der = crate::certificates::first_certificate(&pem, client).unwrap();
+        rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from_slice(Certificate::parse(&der).unwrap().serial()),
+            revocation_time: time::OffsetDateTime::now_utc(),
+            reason_code: None,
+            invalidity_date: None,
+        }
+    };
+    let day = time::Duration::days(1);
+    let early = list_of_others(&site, |list| {
+        (list.this_update, list.next_update) = (list.this_update + day * 2, list.next_update + day * 2);
+        list.revoked_certs = vec![revoked("hmi")];
+    });
+    let current = list_of_others(&site, |_| {});
+    let shown = |lists: &[&str], client: &str| {
+        std::fs::write(site.path("lists"), lists.concat()).unwrap();
+        let line = format!("show DIR/{client}.crt --ca DIR/site.crt --crl DIR/lists");
+        site.call(&line).1.lines().last().unwrap().to_owned()
+    };
+    for lists in [[&*early, &*current], [&*current, &*early]] {
+        assert!(shown(&lists, "plc").ends_with("accepts it."));
+        assert!(shown(&lists, "hmi").ends_with("it is revoked."), "not waited for");
+    }
+    assert!(shown(&[&early], "plc").ends_with("no usable revocation list of its authority."));
+}
+
+#[test]
+fn a_list_that_says_more_than_komar_writes_is_not_replaced() {
+    let site = Site::new();
+    site.done("ca site --dir DIR");
+    let divided = list_of_others(&site, |list| {
+        list.issuing_distribution_point = Some(rcgen::CrlIssuingDistributionPoint {
+            distribution_point: rcgen::CrlDistributionPoint {
+                uris: vec!["http://ca.example/1.crl".to_owned()],
+            },
+            scope: None,
+        });
+    });
+    let long = |bytes: &[u8]| {
+        list_of_others(&site, |list| {
+            list.crl_number = rcgen::SerialNumber::from_slice(bytes)
+        })
+    };
+    let longest = [&[0x7F][..], &[0xFF; 19]].concat();
+    let almost = [&[0x7F][..], &[0xFF; 18], &[0xFE]].concat();
+    for (list, words) in [
+        (
+            divided,
+            "a critical extension that komar cannot keep (issuingDistributionPoint)",
+        ),
+        (
+            long(&longest),
+            "not one that a list may have, or the last of these",
+        ),
+        (long(&[1; 21]), "not one that a list may have"),
+    ] {
+        std::fs::write(site.path("site.crl"), &list).unwrap();
+        let (status, _, errors) = site.call("crl --ca DIR/site.crt --dir DIR");
+        assert_eq!(status, 1);
+        assert!(errors.contains(words), "{errors}");
+        assert_eq!(std::fs::read_to_string(site.path("site.crl")).unwrap(), list);
+    }
+    for (number, next) in [
+        (&almost[..], &longest[..]),
+        (&[0xFF; 8], &[1, 0, 0, 0, 0, 0, 0, 0, 0]),
+    ] {
+        std::fs::write(site.path("site.crl"), long(number)).unwrap();
+        site.done("crl --ca DIR/site.crt --dir DIR");
+        let pem = std::fs::read(site.path("site.crl")).unwrap();
+        let der = revocation_lists_from_pem(&pem, "").unwrap().remove(0);
+        assert!(
+            der.windows(next.len() + 1)
+                .any(|part| part == [&[next.len() as u8][..], next].concat())
+        );
+    }
 }
 
 #[test]
