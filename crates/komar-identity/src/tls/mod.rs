@@ -32,6 +32,7 @@
 
 mod authority;
 mod cipher;
+mod constraints;
 mod copies;
 mod error;
 mod pem;

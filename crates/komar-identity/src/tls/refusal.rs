@@ -30,6 +30,17 @@ pub enum ClientRefusal {
         /// Name of the hash.
         hash: &'static str,
     },
+    /// The certificate, or one above it, is signed in a way that cannot be verified here.
+    #[error(
+        "the certificate, or its authority's, is signed in a way that is not supported here; use RSA or ECDSA with SHA-256"
+    )]
+    UnsupportedSignature,
+    /// An authority may not vouch for a name of the certificate (RFC 5280 §4.2.1.10).
+    #[error("a name of the certificate is one that its authority may not vouch for (name constraints)")]
+    NameConstraints,
+    /// More intermediates than an authority allows (RFC 5280 §4.2.1.9), or than are followed.
+    #[error("there are more intermediate authorities between it and the root than are allowed (path length)")]
+    PathLength,
     /// webpki refuses it for another reason.
     #[error("{0}")]
     Other(String),

@@ -23,7 +23,7 @@ use super::refusal::{self, ClientRefusal};
 use super::revocation::{Issuer, RevocationLists};
 use super::signature::verify_raw;
 use super::version_one::{check_dates, is_version_one, time};
-use super::{TlsError, TlsWarning, copies, purpose, version_one};
+use super::{TlsError, TlsWarning, constraints, copies, purpose, version_one};
 use crate::Certificate;
 
 /// Most bytes of authority names that are sent to clients as a hint; above it none are sent.
@@ -33,7 +33,8 @@ const MAXIMUM_HINTS: usize = 32 * 1024;
 ///
 /// Certificates of version 3 are verified by webpki. One of version 1 is accepted if a configured authority signed it
 /// directly, and never as an authority itself. Beyond webpki, the authorities' own dates, path lengths and purposes
-/// count, and the key usage and Netscape certificate type of the client's own, as they do for OpenSSL, and a client's certificate
+/// count, their constraints on DNS names also for a common name that looks like one, and the key usage and Netscape
+/// certificate type of the client's own, as they do for OpenSSL, and a client's certificate
 /// may be marked as an authority. Revocation lists are consulted for the client's own certificate; with any list
 /// configured, a client whose issuer has no current one is refused.
 #[derive(Debug)]
@@ -143,7 +144,9 @@ impl ClientVerifier {
                 self.ignore_dates,
             )?
         } else {
-            self.verify_chain(leaf, intermediates, now).map_err(translate)?
+            let host_names = constraints::host_names(&certificate);
+            self.verify_chain(leaf, intermediates, &host_names, now)
+                .map_err(translate)?
         };
         purpose::check_client(&certificate)?;
         self.lists
@@ -174,6 +177,7 @@ impl ClientVerifier {
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        host_names: &[String],
         now: UnixTime,
     ) -> Result<Issuer, webpki::Error> {
         let mut chain: Vec<CertificateDer<'_>> = intermediates.to_vec();
@@ -186,21 +190,23 @@ impl ClientVerifier {
         if self.ignore_dates || copies::is_authority(leaf) {
             let copies = Copies::new(leaf, &chain, self.algorithms.all, self.ignore_dates);
             let moment = if self.ignore_dates { copies::MOMENT } else { now };
-            return self.verify_chain_at(&copies.leaf, &copies.others, &copies.algorithms(), moment);
+            let algorithms = copies.algorithms();
+            return self.verify_chain_at(&copies.leaf, &copies.others, host_names, &algorithms, moment);
         }
-        self.verify_chain_at(leaf, &chain, self.algorithms.all, now)
+        self.verify_chain_at(leaf, &chain, host_names, self.algorithms.all, now)
     }
 
     fn verify_chain_at(
         &self,
         leaf: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
+        host_names: &[String],
         algorithms: &[&dyn SignatureVerificationAlgorithm],
         now: UnixTime,
     ) -> Result<Issuer, webpki::Error> {
         let end_entity = webpki::EndEntityCert::try_from(leaf)?;
         let usage = webpki::KeyUsage::client_auth();
-        let accept = |path: &webpki::VerifiedPath<'_>| self.check_anchor(path, now);
+        let accept = |path: &webpki::VerifiedPath<'_>| self.check_path(path, host_names, now);
         let path =
             end_entity.verify_for_usage(algorithms, &self.anchors, chain, now, usage, None, Some(&accept))?;
         match path.intermediate_certificates().next() {
@@ -214,14 +220,32 @@ impl ClientVerifier {
         }
     }
 
-    /// What webpki does not look at: dates and path length of the root.
-    fn check_anchor(&self, path: &webpki::VerifiedPath<'_>, now: UnixTime) -> Result<(), webpki::Error> {
+    /// What webpki does not look at: the client's common name as a host name, and dates and path length of the root.
+    fn check_path(
+        &self,
+        path: &webpki::VerifiedPath<'_>,
+        host_names: &[String],
+        now: UnixTime,
+    ) -> Result<(), webpki::Error> {
+        let permits = |der: &CertificateDer<'_>| {
+            host_names.is_empty()
+                || Certificate::parse(der)
+                    .is_ok_and(|certificate| constraints::permit(&certificate, host_names))
+        };
+        if !path
+            .intermediate_certificates()
+            .all(|authority| permits(&authority.der()))
+        {
+            return Err(webpki::Error::NameConstraintViolation);
+        }
         let unix = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let intermediates = path.intermediate_certificates().count();
         let mut result = webpki::Error::UnknownIssuer;
         for root in self.roots_of(path.anchor()) {
             if root.path_length.is_some_and(|most| intermediates > most) {
                 result = webpki::Error::PathLenConstraintViolated;
+            } else if !permits(&root.der) {
+                result = webpki::Error::NameConstraintViolation;
             } else if self.ignore_dates || root.dates.contain(unix) {
                 return Ok(());
             } else if unix < root.dates.not_before {
@@ -240,10 +264,10 @@ impl ClientVerifier {
     }
 
     fn roots_of(&self, anchor: &TrustAnchor<'_>) -> impl Iterator<Item = &super::authority::Authority> {
-        self.authorities.roots.iter().filter(move |root| {
-            root.anchor.subject == anchor.subject
-                && root.anchor.subject_public_key_info == anchor.subject_public_key_info
-        })
+        self.authorities
+            .roots
+            .iter()
+            .filter(move |root| root.anchor == *anchor)
     }
 }
 
@@ -409,7 +433,17 @@ fn translate(error: webpki::Error) -> Error {
         Webpki::InvalidSignatureForPublicKey => CertificateError::BadSignature,
         Webpki::UnsupportedCriticalExtension => CertificateError::UnhandledCriticalExtension,
         Webpki::RequiredEkuNotFoundContext(_) | Webpki::EmptyEkuExtension => CertificateError::InvalidPurpose,
-        error => return ClientRefusal::Other(error.to_string()).into(),
+        Webpki::NameConstraintViolation => return ClientRefusal::NameConstraints.into(),
+        Webpki::PathLenConstraintViolated | Webpki::MaximumPathDepthExceeded => {
+            return ClientRefusal::PathLength.into();
+        }
+        Webpki::UnsupportedSignatureAlgorithmContext(_)
+        | Webpki::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            return ClientRefusal::UnsupportedSignature.into();
+        }
+        error => {
+            return ClientRefusal::Other(format!("it, or its authority's, is not usable: {error}")).into();
+        }
     };
     error.into()
 }

@@ -29,4 +29,5 @@ mod table;
 mod tls;
 mod tools;
 mod tutorial;
+mod verify;
 mod wrong_input;
