@@ -24,7 +24,8 @@ impl<'a> Certificate<'a> {
     ///
     /// # Errors
     /// [`IdentityError::Malformed`], [`IdentityError::TrailingData`], and [`IdentityError::UnreadableName`] for a
-    /// subject or issuer that OpenSSL does not load either.
+    /// subject or issuer that OpenSSL does not load either, or loads although DER forbids it: a string in pieces, an empty
+    /// set.
     pub fn parse(der: &'a [u8]) -> Result<Self, IdentityError> {
         let (rest, inner) = X509Certificate::from_der(der).map_err(|_| IdentityError::Malformed)?;
         if !rest.is_empty() {
@@ -131,7 +132,7 @@ impl<'a> Certificate<'a> {
 }
 
 /// Refuses a name of which the parser did not see every attribute (it stops silently at a malformed one, and a name must
-/// not end there), or one that OpenSSL does not load. Hands out the others' types and values.
+/// not end there, nor have more parts than it shows), or one that OpenSSL does not load. Hands out the others' types and values.
 fn check_name<'a>(name: &X509Name<'a>, mut each: impl FnMut(&[u8], &Any<'a>)) -> Result<(), IdentityError> {
     let Some((sequence, [])) = der::first(name.as_raw()) else {
         return Err(IdentityError::Malformed);
@@ -143,11 +144,15 @@ fn check_name<'a>(name: &X509Name<'a>, mut each: impl FnMut(&[u8], &Any<'a>)) ->
             .zip(seen_sets.next().map(|set| set.iter()))
             .ok_or(IdentityError::Malformed)?;
         for element in der::elements(set.contents) {
-            let (_, part) = element
+            let (element, part) = element
                 .filter(|element| element.identifier == 0x30)
                 .zip(seen.next())
                 .ok_or(IdentityError::Malformed)?;
             let (oid, value) = (part.attr_type().as_bytes(), part.attr_value());
+            // Nothing behind the value, which the parser drops.
+            if value.data.as_ptr_range().end != element.contents.as_ptr_range().end {
+                return Err(IdentityError::Malformed);
+            }
             if !text::is_readable(value) || !attribute::is_well_formed(oid) {
                 return Err(IdentityError::UnreadableName {
                     attribute: attribute::display_name(part.attr_type()),

@@ -120,7 +120,13 @@ fn a_name_does_not_end_at_a_malformed_part() {
         0x31,
         &[tlv(0x30, &[tlv(6, CN), tlv(12, b"a")].concat()), tlv(0x30, &[])].concat(),
     );
+    // Behind the value, where only those look who count.
+    let behind = tlv(
+        0x31,
+        &tlv(0x30, &[tlv(6, CN), tlv(12, b"alice"), tlv(12, b"x")].concat()),
+    );
     for subject in [
+        vec![behind],
         vec![good.clone(), tlv(0x31, &[])],
         vec![good.clone(), tlv(0x30, &[])],
         vec![good.clone(), bad_value],

@@ -73,7 +73,13 @@ fn attribute() -> impl Strategy<Value = Vec<u8>> {
         4 => (proptest::sample::select(vec![18, 19, 20, 22]), bytes.clone()),
         2 => (proptest::sample::select(vec![1_u8, 2, 3, 4, 5, 12, 21, 23, 24, 25, 26, 27, 28, 30, 0x30, 0x80]), bytes),
     ];
-    (oid, value).prop_map(|(oid, (tag, value))| tlv(0x30, &[tlv(6, &oid), tlv(tag, &value)].concat()))
+    // Now and then something behind the value, which nobody may overlook.
+    let behind = prop_oneof![
+        12 => Just(Vec::new()),
+        1 => proptest::sample::select(vec![tlv(12, b"x"), tlv(5, b""), vec![0], vec![0, 0], vec![0xFF]]),
+    ];
+    (oid, value, behind)
+        .prop_map(|(oid, (tag, value), behind)| tlv(0x30, &[tlv(6, &oid), tlv(tag, &value), behind].concat()))
 }
 
 /// Subjects with sets of several attributes, which DER sorts by their bytes.
