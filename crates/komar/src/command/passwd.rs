@@ -43,6 +43,9 @@ a SIGHUP.
   -I N      iterations of sha512-pbkdf2 (default 210000); chooses it if there is no -H
   -h, --help
 
+As mosquitto_passwd (a link of that name to komar), -I with a KIND that has no iterations and what follows USER or PASSWORD
+after -c and -D is ignored; otherwise it is an error.
+
 Exit status: 0 done; 1 anything wrong, and nothing was changed, unless it is that standard output cannot be written; 2
 the two passwords typed differ. Of -H or -I given twice the last one counts.
 ";
@@ -63,7 +66,9 @@ fn run_with(name: &str, arguments: &[OsString], ask: Ask<'_>, streams: &mut Stre
         streams.output.text(HELP.replace(NAME, name));
         return 1;
     }
-    let result = match parse(arguments) {
+    // Scripts that call mosquitto_passwd get on with what it ignores.
+    let tolerant = name != NAME;
+    let result = match parse(arguments, tolerant) {
         Ok(Request::Help) => {
             streams.output.text(HELP.replace(NAME, name));
             Ok(0)
@@ -108,7 +113,19 @@ struct Flags {
     iterations: Option<u32>,
 }
 
-fn parse(arguments: &[OsString]) -> Result<Request, String> {
+impl Flags {
+    /// Iterations of hashes that have none, and what stands behind the operands of `-c` and `-D`.
+    fn ignore_what_mosquitto_passwd_ignores(&mut self, operands: &mut Vec<OsString>) {
+        if matches!(self.kind.as_deref(), Some("sha512" | "argon2id")) {
+            self.iterations = None;
+        }
+        if self.create || self.delete {
+            operands.truncate(if self.batch { 3 } else { 2 });
+        }
+    }
+}
+
+fn parse(arguments: &[OsString], tolerant: bool) -> Result<Request, String> {
     let mut flags = Flags::default();
     let mut operands = Vec::new();
     let mut parser = lexopt::Parser::from_args(arguments.iter().cloned());
@@ -134,6 +151,9 @@ fn parse(arguments: &[OsString]) -> Result<Request, String> {
             }
             other => return Err(text(other.unexpected())),
         }
+    }
+    if tolerant {
+        flags.ignore_what_mosquitto_passwd_ignores(&mut operands);
     }
     Ok(Request::Job(job(&flags, &operands)?))
 }
@@ -639,6 +659,43 @@ mod tests {
             (0, format!("Deleted user \"gr\u{fffd}n\" from {file}.\n"))
         );
         assert_eq!(std::fs::read(&file).unwrap(), b"grau:y\n");
+    }
+
+    #[test]
+    fn what_mosquitto_passwd_ignores_is_ignored_under_its_name() {
+        for (arguments, typed) in [
+            (
+                &["-H", "sha512", "-I", "5", "-c", "-b", "FILE", "u", "p"][..],
+                &[][..],
+            ),
+            (
+                &["-I", "1", "-c", "-b", "FILE", "u", "p", "more", "and more"],
+                &[],
+            ),
+            (&["-I", "1", "-c", "FILE", "u", "more"], &["p", "p"]),
+        ] {
+            let (_folder, file) = place();
+            let arguments: Vec<OsString> = arguments
+                .iter()
+                .map(|word| word.replace("FILE", &file).into())
+                .collect();
+            let mut typed = typed.iter();
+            let mut ask = |_: &str| {
+                let next = typed.next().ok_or_else(|| io::Error::other("no terminal"))?;
+                Ok(Zeroizing::new(next.as_bytes().to_vec()))
+            };
+            let (status, ..) = collected(|streams| run_with(NAME, &arguments, &mut ask, streams));
+            assert_eq!(status, 1, "{arguments:?}");
+            let (status, _, errors) =
+                collected(|streams| run_with("mosquitto_passwd", &arguments, &mut ask, streams));
+            assert_eq!(status, 0, "{arguments:?}: {errors}");
+            assert!(lets_in(&std::fs::read(&file).unwrap(), "u", "p"));
+            let delete = ["-D", &file, "u", "more"].map(OsString::from);
+            let (status, ..) = collected(|streams| run_with(NAME, &delete, &mut ask, streams));
+            assert_eq!(status, 1);
+            let (status, ..) = collected(|streams| run_with("mosquitto_passwd", &delete, &mut ask, streams));
+            assert_eq!(status, 0);
+        }
     }
 
     #[test]

@@ -145,6 +145,36 @@ fn exit_statuses_are_those_of_mosquitto_passwd() {
 }
 
 #[test]
+fn a_link_of_its_name_ignores_what_mosquitto_passwd_ignores() {
+    if !is_komar() || !Tool::MosquittoPasswd.is_installed() {
+        return;
+    }
+    let folder = Folder::new();
+    let link = folder.path().join("mosquitto_passwd");
+    std::os::unix::fs::symlink(Path::new(env!("CARGO_BIN_EXE_komar")), &link).unwrap();
+    for (line, ours) in [
+        ("-H sha512 -I 5 -c -b FILE u p", 1),
+        ("-c -b FILE u p more", 1),
+        ("-D FILE u more", 1),
+    ] {
+        let words =
+            |file: &str| -> Vec<String> { line.split(' ').map(|word| word.replace("FILE", file)).collect() };
+        let run = |mut program: Command, file: &str, status: i32| {
+            if line.starts_with("-D") {
+                folder.write(file, "u:x\n");
+            }
+            Program::run(program.args(words(file)).current_dir(folder.path())).expect_status(status, line);
+            let _ = std::fs::remove_file(folder.path().join(file));
+        };
+        run(Command::new("mosquitto_passwd"), "theirs", 0);
+        run(Command::new(&link), "linked", 0);
+        let mut komar = command();
+        komar.arg("passwd");
+        run(komar, "ours", ours);
+    }
+}
+
+#[test]
 fn without_a_terminal_the_password_is_read_from_standard_input() {
     let folder = Folder::new();
     for (typed, status) in [
