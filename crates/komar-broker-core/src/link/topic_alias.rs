@@ -1,6 +1,7 @@
 //! Topic Aliases that a client has set, and those that we set. MQTT 5.0 §3.3.2.3.4.
 
 use core::num::NonZeroU16;
+use std::collections::BTreeMap;
 
 use crate::error::ProtocolError;
 
@@ -52,8 +53,14 @@ impl TopicAliases {
 #[derive(Debug)]
 pub(crate) struct OutgoingAliases {
     maximum: u16,
+    names: Named,
+}
+
+#[derive(Debug)]
+enum Named {
     /// The alias of each is its place and one.
-    names: Vec<Box<str>>,
+    Few(Vec<Box<str>>),
+    Many(BTreeMap<Box<str>, NonZeroU16>),
 }
 
 /// How a PUBLISH names its topic.
@@ -73,30 +80,78 @@ impl OutgoingAliases {
         (maximum > 0).then(|| {
             Box::new(OutgoingAliases {
                 maximum,
-                names: Vec::new(),
+                names: match maximum {
+                    ..=FEW => Named::Few(Vec::new()),
+                    _ => Named::Many(BTreeMap::new()),
+                },
             })
         })
     }
 
     /// How to name a topic in the next PUBLISH.
     pub(crate) fn naming(&self, name: &str) -> Naming {
-        match self.names.iter().position(|known| &**known == name) {
-            Some(place) => Self::alias(place).map_or(Naming::Name, Naming::Alias),
-            // v5 [MQTT-3.3.2-11]
-            None if self.names.len() < usize::from(self.maximum) => {
-                Self::alias(self.names.len()).map_or(Naming::Name, Naming::NameAndAlias)
-            }
-            None => Naming::Name,
+        let known = match &self.names {
+            Named::Few(names) => names
+                .iter()
+                .position(|known| &**known == name)
+                .and_then(Self::alias),
+            Named::Many(names) => names.get(name).copied(),
+        };
+        match known {
+            Some(alias) => Naming::Alias(alias),
+            None => self.next().map_or(Naming::Name, Naming::NameAndAlias),
         }
     }
 
     /// Notes that a PUBLISH is sent which gives the name an alias.
     pub(crate) fn add(&mut self, name: &str) {
-        self.names.push(name.into());
+        let Some(alias) = self.next() else { return };
+        match &mut self.names {
+            Named::Few(names) => names.push(name.into()),
+            Named::Many(names) => {
+                names.insert(name.into(), alias);
+            }
+        }
+    }
+
+    /// The alias of the next name. v5 [MQTT-3.3.2-11]
+    fn next(&self) -> Option<NonZeroU16> {
+        let place = match &self.names {
+            Named::Few(names) => names.len(),
+            Named::Many(names) => names.len(),
+        };
+        Self::alias(place).filter(|alias| alias.get() <= self.maximum)
     }
 
     /// v5 [MQTT-3.3.2-8], v5 [MQTT-3.1.2-26]
     fn alias(place: usize) -> Option<NonZeroU16> {
         u16::try_from(place + 1).ok().and_then(NonZeroU16::new)
+    }
+}
+
+/// Up to so many names are compared one by one.
+const FEW: u16 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_names_have_an_alias_however_many_there_may_be() {
+        for maximum in [1, FEW, FEW + 1, 300] {
+            let mut aliases = OutgoingAliases::new(maximum).unwrap();
+            let name = |number: u16| format!("t/{}", number % 7 * 1000 + number);
+            for number in 1..=maximum + 2 {
+                let alias = NonZeroU16::new(number).filter(|_| number <= maximum);
+                let expected = alias.map_or(Naming::Name, Naming::NameAndAlias);
+                assert_eq!(aliases.naming(&name(number)), expected);
+                aliases.add(&name(number));
+            }
+            for number in 1..=maximum {
+                let alias = NonZeroU16::new(number).unwrap();
+                assert_eq!(aliases.naming(&name(number)), Naming::Alias(alias));
+            }
+            assert_eq!(aliases.naming(&name(maximum + 1)), Naming::Name);
+        }
     }
 }
