@@ -16,8 +16,12 @@
 //! 5. [`Worker::next_event`] and [`Worker::next_password_check`] until there is none.
 //! 6. [`Worker::turn_end`] says how long to wait, and hands out what is to be stored.
 //!
-//! Each of a turn's Links belongs to the thread whose worker has opened it; a driver that has several threads sees to it that
-//! they are woken ([`Worker::set_wake`]).
+//! A driver that has several threads sees to it that they are woken ([`Worker::set_wake`]). A Link belongs to one of them at a
+//! time: at first to the one whose worker has opened it. It may be moved to another one between two turns, while it is
+//! [open](LinkState::Open), when all that was read from it has been handled and its output is not being written by the old
+//! thread for it alone. What was left for the Link with the old worker still comes up there: a driver passes each
+//! [`Worker::next_verdict`] on to the thread that has the Link by then, and an answer for a Link that is gone is dropped. Timers
+//! stay where they are, and look at the Outbox.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -319,6 +319,7 @@ impl Worker {
             return self.refuse(link, connect, no_room(connect.version));
         };
         self.start_keep_alive(link, keep_alive);
+        link.asked_for_expiry = connect.properties.session_expiry_interval.unwrap_or(0) > 0;
         let accepted = Established {
             version: connect.version,
             session: Arc::clone(&session),

@@ -39,14 +39,15 @@ impl Worker {
             return Ok(());
         };
         if let Some(expiry) = packet.properties.session_expiry_interval {
+            // What counts is what it asked for, and not what it was given.
+            if !link.asked_for_expiry && expiry > 0 {
+                return Err(ProtocolError::SessionExpiryRaised);
+            }
             let maximum = self.config.session_expiry_maximum.map_or(u32::MAX, |maximum| {
                 u32::try_from(maximum.as_secs()).unwrap_or(u32::MAX)
             });
             let mut state = established.session.lock();
             if state.epoch == established.epoch {
-                if state.expiry == 0 && expiry > 0 {
-                    return Err(ProtocolError::SessionExpiryRaised);
-                }
                 state.expiry = expiry.min(maximum);
             }
         }
@@ -218,8 +219,10 @@ impl Worker {
         }
     }
 
-    /// Publishes all Will Messages, those that wait for their delay and those of clients that are connected: the broker stops,
-    /// and says so to its clients afterwards. Not to be called while a worker, this or another one, still takes input: whoever
+    /// Publishes all Will Messages, those that wait for their delay and those of clients that are connected: the broker stops.
+    /// Afterwards the driver writes, and closes its Links ([`CloseCause::ServerShuttingDown`]). Clients are not told, as
+    /// Mosquitto does not tell them; a driver that wants to calls [`expel`](Self::expel) with
+    /// [`ReasonCode::ServerShuttingDown`] and writes before. What that leaves to be routed is [`work`](Self::work). Not to be called while a worker, this or another one, still takes input: whoever
     /// sends DISCONNECT in time would have no Will Message any more.
     pub fn publish_delayed_wills(&mut self) {
         for session in self.broker.registry.all() {

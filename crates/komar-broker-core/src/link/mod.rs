@@ -61,6 +61,9 @@ pub struct Link {
     slowed: bool,
     /// CONNECT will be answered with this, whoever it is.
     turned_away: Option<ReasonCode>,
+    /// CONNECT asked for a Session that outlives the Connection: DISCONNECT may change for how long. Here, where there is room
+    /// for it, and not with what exists once a client is accepted: that would grow by a word.
+    asked_for_expiry: bool,
     /// It is one of the largest publishers while too much waits in the broker, and is not read for a moment.
     pressed: bool,
     /// Bytes that it has brought since its last pause, while too much waits.
@@ -105,6 +108,7 @@ impl Link {
             rates: None,
             slowed: false,
             turned_away: None,
+            asked_for_expiry: false,
             pressed: false,
             brought: 0,
         }

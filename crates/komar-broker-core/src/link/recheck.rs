@@ -80,6 +80,7 @@ impl Worker {
     pub fn expel(&mut self, link: &mut Link, reason_code: ReasonCode) {
         let cause = match reason_code {
             ReasonCode::NotAuthorized => CloseCause::NotAuthorized,
+            ReasonCode::ServerShuttingDown => CloseCause::ServerShuttingDown,
             _ => CloseCause::AdministrativeAction,
         };
         let reason_code = refusal(reason_code, PacketType::Disconnect);
