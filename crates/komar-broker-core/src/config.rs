@@ -91,8 +91,17 @@ pub enum ReasonCodes {
     Mosquitto,
 }
 
-/// Bounds on everything that input can make grow. `None` means unbounded, which is never a default where a peer
-/// alone decides how much it is.
+/// Bounds on everything that input can make grow. `None` means unbounded.
+///
+/// There is a total for messages, packets and output, whoever causes them. For some things there is a bound for each Session
+/// or Connection only, so that their total is bounded where the number of those is
+/// ([`maximum_sessions`](Self::maximum_sessions), and the driver's number of Connections), which it is not by default: Sessions
+/// themselves, with a Will Message of at most [`maximum_connect_size`](Self::maximum_connect_size) each; Subscriptions
+/// ([`maximum_subscriptions`](Self::maximum_subscriptions), [`maximum_subscription_bytes`](Self::maximum_subscription_bytes));
+/// Topic Names behind Topic Aliases, of 64 KiB at most and as many in each direction as
+/// [`ListenerPolicy`] allows; QoS 1 and 2 messages under way
+/// ([`maximum_inflight_messages`](Self::maximum_inflight_messages), [`maximum_inflight_bytes`](Self::maximum_inflight_bytes)).
+/// Whoever lets clients in that he does not know sets them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -140,8 +149,13 @@ pub struct Limits {
     /// Subscriptions of one Session. Of a SUBSCRIBE with more filters than that, those behind are refused without being asked
     /// about. Default: 100,000.
     pub maximum_subscriptions: usize,
+    /// Bytes of the filters of one Session's Subscriptions; what is above is refused. Default: 16 MiB.
+    pub maximum_subscription_bytes: usize,
     /// Retained messages. Default: none.
     pub maximum_retained_messages: Option<usize>,
+    /// Bytes of retained messages, Topic Names and properties included. A message that would exceed it is not retained; those
+    /// of before a restart are. Default: 2 GiB.
+    pub maximum_retained_bytes: usize,
     /// Levels of a Topic Name or Topic Filter. Default: 201, which is Mosquitto's 200 separators.
     pub maximum_topic_levels: usize,
     /// Targets that one worker's topic cache may hold: receivers of the names in it, of Shared Subscriptions all members. A
@@ -186,7 +200,9 @@ impl Default for Limits {
             maximum_reassembly_bytes: 256 << 20,
             maximum_sessions: None,
             maximum_subscriptions: 100_000,
+            maximum_subscription_bytes: 16 << 20,
             maximum_retained_messages: None,
+            maximum_retained_bytes: 2 << 30,
             maximum_topic_levels: 201,
             maximum_cached_targets: 1 << 18,
             maximum_undurable_bytes: 64 << 20,

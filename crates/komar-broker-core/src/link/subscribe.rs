@@ -18,7 +18,7 @@ use crate::link::phase::Waiting;
 use crate::message::SubscriptionIdentifiers;
 use crate::note::{NotedClient, NotedPacket};
 use crate::router::Subscription;
-use crate::session::retained_walk;
+use crate::session::{Subscriptions, retained_walk};
 use crate::store::Change;
 use crate::sync::Ordering;
 use crate::worker::Worker;
@@ -190,7 +190,7 @@ impl Worker {
                 // The same filter again takes the place of the old Subscription. v5 [MQTT-3.8.4-3]
                 // v5 [MQTT-3.8.4-4], v3 [MQTT-3.8.4-3]
                 Some(handle) => index.replace(handle, subscription).map(|(_, stripe)| stripe),
-                None if state.subscriptions.len() >= self.config.limits.maximum_subscriptions => {
+                None if !self.has_room_for_filter(&state.subscriptions, wanted.text) => {
                     wanted.code = ReasonCode::QuotaExceeded;
                     continue;
                 }
@@ -232,6 +232,13 @@ impl Worker {
             }
         }
         walks
+    }
+
+    /// Whether a Session may have another Subscription.
+    fn has_room_for_filter(&self, subscriptions: &Subscriptions, filter: &str) -> bool {
+        let limits = &self.config.limits;
+        subscriptions.len() < limits.maximum_subscriptions
+            && subscriptions.bytes().saturating_add(filter.len()) <= limits.maximum_subscription_bytes
     }
 
     pub(super) fn unsubscribe(&mut self, link: &Link, packet: &Unsubscribe<'_>) -> Result<(), ProtocolError> {

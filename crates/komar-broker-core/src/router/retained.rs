@@ -10,7 +10,7 @@ use komar_topic::{Cursor, NameTree, TopicFilter, TopicName};
 
 use crate::access::{Access, Action, Identity};
 use crate::broker::Shared;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Limits};
 use crate::message::{Message, MessageBody};
 use crate::now::Millis;
 use crate::router::{Origin, may_receive};
@@ -38,6 +38,8 @@ pub(crate) struct RetainedMessages {
     expiries: BTreeMap<(Millis, u64), Box<str>>,
     /// Payload bytes of all of them.
     bytes: usize,
+    /// Their bytes as the limit counts them.
+    held: usize,
 }
 
 impl RetainedMessages {
@@ -46,6 +48,7 @@ impl RetainedMessages {
             tree: NameTree::with_hasher(hasher),
             expiries: BTreeMap::new(),
             bytes: 0,
+            held: 0,
         }
     }
 
@@ -80,6 +83,7 @@ impl RetainedMessages {
                 .insert((message.expires, message.sequence), name.as_str().into());
         }
         self.bytes = self.bytes.saturating_add(message.payload_len());
+        self.held = self.held.saturating_add(message.body.len());
         if let (Some(old), _) = self.tree.insert(name, message) {
             self.forget(&old);
         }
@@ -97,6 +101,16 @@ impl RetainedMessages {
     fn forget(&mut self, old: &RetainedMessage) {
         self.expiries.remove(&(old.expires, old.sequence));
         self.bytes = self.bytes.saturating_sub(old.payload_len());
+        self.held = self.held.saturating_sub(old.body.len());
+    }
+
+    /// Whether a message may be retained.
+    fn has_room(&self, name: TopicName<'_>, body: &MessageBody, limits: &Limits) -> bool {
+        let old = self.tree.get(name);
+        let messages = limits.maximum_retained_messages;
+        let held = self.held.saturating_sub(old.map_or(0, |old| old.body.len()));
+        (old.is_some() || messages.is_none_or(|limit| self.len() < limit))
+            && held.saturating_add(body.len()) <= limits.maximum_retained_bytes
     }
 
     /// Forgets messages that have expired, `budget` of them at the most.
@@ -148,15 +162,15 @@ pub(super) fn keep(
         broker.retained_sequence.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    let limit = config.limits.maximum_retained_messages;
-    if limit.is_some_and(|limit| retained.len() >= limit) && retained.tree.get(message.topic_name).is_none() {
+    let body = message.to_body(&mut fx.scratch);
+    if !retained.has_room(message.topic_name, &body, &config.limits) {
         broker.counters.dropped();
         return;
     }
     let sequence = broker.retained_sequence.fetch_add(1, Ordering::Relaxed) + 1;
     let configured = config.retained_expiry_maximum;
     let message = RetainedMessage {
-        body: message.to_body(&mut fx.scratch),
+        body,
         sequence,
         expires: configured.map_or(message.expires, |expiry| {
             message.expires.min(fx.now.after(expiry))

@@ -35,7 +35,7 @@ use packet_identifier::PacketIdentifiers;
 use queue::{Bounds, Queue};
 use retained_walk::RetainedWalks;
 pub(crate) use sending::Sending;
-use subscriptions::Subscriptions;
+pub(crate) use subscriptions::Subscriptions;
 use unreleased::Unreleased;
 use will::WillMessage;
 

@@ -7,7 +7,13 @@ use komar_topic::Handle;
 /// Handles of Subscriptions in the index, by their filters.
 pub(crate) enum Subscriptions {
     Few(Vec<(Box<str>, Handle)>),
-    Many(Box<HashMap<Box<str>, Handle, SeedableRandomState>>),
+    Many(Box<Many>),
+}
+
+pub(crate) struct Many {
+    handles: HashMap<Box<str>, Handle, SeedableRandomState>,
+    /// Bytes of the filters.
+    bytes: usize,
 }
 
 impl Subscriptions {
@@ -17,7 +23,7 @@ impl Subscriptions {
                 .iter()
                 .find(|(text, _)| &**text == filter)
                 .map(|(_, handle)| *handle),
-            Subscriptions::Many(many) => many.get(filter).copied(),
+            Subscriptions::Many(many) => many.handles.get(filter).copied(),
         }
     }
 
@@ -30,14 +36,14 @@ impl Subscriptions {
                 few.push((filter.into(), handle));
             }
             Subscriptions::Few(few) => {
-                let mut many = HashMap::with_capacity_and_hasher(2 * FEW, hasher.clone());
-                many.extend(few.drain(..));
-                many.insert(filter.into(), handle);
-                *self = Subscriptions::Many(Box::new(many));
+                let bytes = few.iter().map(|(text, _)| text.len()).sum();
+                let mut handles = HashMap::with_capacity_and_hasher(2 * FEW, hasher.clone());
+                handles.extend(few.drain(..));
+                let mut many = Box::new(Many { handles, bytes });
+                many.insert(filter, handle);
+                *self = Subscriptions::Many(many);
             }
-            Subscriptions::Many(many) => {
-                many.insert(filter.into(), handle);
-            }
+            Subscriptions::Many(many) => many.insert(filter, handle),
         }
     }
 
@@ -47,14 +53,26 @@ impl Subscriptions {
                 let place = few.iter().position(|(text, _)| &**text == filter)?;
                 Some(few.swap_remove(place).1)
             }
-            Subscriptions::Many(many) => many.remove(filter),
+            Subscriptions::Many(many) => {
+                let handle = many.handles.remove(filter)?;
+                many.bytes -= filter.len();
+                Some(handle)
+            }
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         match self {
             Subscriptions::Few(few) => few.len(),
-            Subscriptions::Many(many) => many.len(),
+            Subscriptions::Many(many) => many.handles.len(),
+        }
+    }
+
+    /// Bytes of all filters.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Subscriptions::Few(few) => few.iter().map(|(text, _)| text.len()).sum(),
+            Subscriptions::Many(many) => many.bytes,
         }
     }
 
@@ -66,8 +84,16 @@ impl Subscriptions {
         };
         few.iter().map(|(text, handle)| (&**text, *handle)).chain(
             many.into_iter()
-                .flat_map(|many| many.iter().map(|(text, handle)| (&**text, *handle))),
+                .flat_map(|many| many.handles.iter().map(|(text, handle)| (&**text, *handle))),
         )
+    }
+}
+
+impl Many {
+    fn insert(&mut self, filter: &str, handle: Handle) {
+        if self.handles.insert(filter.into(), handle).is_none() {
+            self.bytes += filter.len();
+        }
     }
 }
 

@@ -49,6 +49,8 @@ impl Setup {
                 "sessions" => limits.maximum_sessions = Some(number(value)?),
                 "subscriptions" => limits.maximum_subscriptions = number(value)?,
                 "retained" => limits.maximum_retained_messages = Some(number(value)?),
+                "retained_bytes" => limits.maximum_retained_bytes = number(value)?,
+                "subscription_bytes" => limits.maximum_subscription_bytes = number(value)?,
                 "levels" => limits.maximum_topic_levels = number(value)?,
                 "cached" => limits.maximum_cached_targets = number(value)?,
                 "connect_timeout" => limits.connect_timeout = duration(value)?,
