@@ -1,8 +1,8 @@
 //! Workers on several threads, in many orders of events: a scheduler decides at each lock and each atomic which thread goes
 //! on. A failure prints the schedule that replays it.
 //!
-//! `RUSTFLAGS="--cfg shuttle" cargo test -p komar-broker-core --test concurrency`; `KOMAR_SCHEDULES` says how many orders a
-//! test tries (default 1,000; 200,000 by hand).
+//! `RUSTFLAGS="--cfg shuttle" cargo test -p komar-broker-core --features in-process --test concurrency`; `KOMAR_SCHEDULES` says
+//! how many orders a test tries (default 1,000; 200,000 by hand).
 
 #![cfg(shuttle)]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -374,6 +374,128 @@ fn a_member_that_leaves_takes_no_message_along() {
     });
 }
 
+/// The members of a Shared Subscription come and go, each with its Session, while messages come for it: whoever has them, they
+/// are all there.
+#[test]
+fn a_member_that_comes_back_misses_nothing() {
+    explore(|| {
+        let broker = broker();
+        let members = ["a", "b"].map(|name| {
+            let mut worker = worker(&broker);
+            let connect = format!("connect v5 id={name} expiry=100");
+            let mut member = Client::join(&mut worker, &connect, ANY);
+            member.says(&mut worker, "subscribe id=1 $share/g/t qos=1");
+            if name == "b" {
+                worker.close(&mut member.link, CloseCause::ConnectionClosed);
+                settle(&mut worker);
+            }
+            (worker, member)
+        });
+        let [(mut worker_of_a, mut a), (mut worker_of_b, _)] = members;
+        let coming = thread::spawn(move || {
+            Client::join(&mut worker_of_b, "connect v5 id=b expiry=100", ANY);
+        });
+        let going = thread::spawn(move || {
+            worker_of_a.close(&mut a.link, CloseCause::ConnectionClosed);
+            settle(&mut worker_of_a);
+        });
+        let mut worker = worker(&broker);
+        let mut publisher = Client::join(&mut worker, "connect v5 id=p clean", ANY);
+        for number in 1..=2 {
+            publisher.says(&mut worker, &format!(r#"publish t "{number}" qos=1 id={number}"#));
+        }
+        coming.join().unwrap();
+        going.join().unwrap();
+        let waiting = ["a", "b"].map(|name| broker.waiting_messages(name).unwrap());
+        assert_eq!(waiting.iter().sum::<usize>(), 2, "{waiting:?}");
+    });
+}
+
+/// A client in the same process publishes and waits for answers, and another one for messages, while their worker goes to sleep
+/// when it has nothing to do: each is woken, and a wake that is lost is a deadlock.
+#[cfg(feature = "in-process")]
+#[test]
+fn nobody_sleeps_while_a_client_of_the_same_process_waits() {
+    use komar_broker_core::{LocalClient, LocalEvent, LocalOptions};
+    fn message(client: &LocalClient) -> Vec<u8> {
+        match client.receive() {
+            Ok(LocalEvent::Message(message)) => message.payload,
+            other => panic!("{other:?}"),
+        }
+    }
+    explore(|| {
+        let broker = broker();
+        let mut worker = worker(&broker);
+        let bell = Bell::of(&worker);
+        let [publisher, subscriber] = ["p", "s"].map(|name| {
+            let mut options = LocalOptions::new(name);
+            // One packet at a time, in either direction.
+            options.maximum_bytes = 1;
+            broker.connect_local(options).unwrap()
+        });
+        let done = flag();
+        let driver = {
+            let (bell, done) = (Arc::clone(&bell), Arc::clone(&done));
+            thread::spawn(move || {
+                while !load(&done) {
+                    worker.turn_begin(Now::default());
+                    while worker.next_verdict().is_some() {}
+                    settle(&mut worker);
+                    if !worker.has_letters() {
+                        bell.wait();
+                    }
+                }
+            })
+        };
+        subscriber
+            .subscribe("t", komar_broker_core::QoS::AtLeastOnce)
+            .unwrap();
+        assert!(matches!(subscriber.receive(), Ok(LocalEvent::Subscribed { .. })));
+        let publishing = thread::spawn(move || {
+            for number in [b"1", b"2"] {
+                let asked = publisher.publish("t", number, komar_broker_core::QoS::AtLeastOnce, false);
+                let published = publisher.receive();
+                assert!(
+                    matches!(published, Ok(LocalEvent::Published { identifier, .. }) if asked == Ok(Some(identifier))),
+                    "{asked:?}, {published:?}"
+                );
+            }
+        });
+        assert_eq!(message(&subscriber), b"1");
+        assert_eq!(message(&subscriber), b"2");
+        publishing.join().unwrap();
+        store(&done);
+        bell.ring();
+        driver.join().unwrap();
+    });
+}
+
+/// What wakes a driver that sleeps.
+#[derive(Default)]
+struct Bell(Mutex<bool>, Condvar);
+
+impl Bell {
+    fn of(worker: &Worker) -> Arc<Bell> {
+        let bell = Arc::new(Bell::default());
+        let ringer = Arc::clone(&bell);
+        worker.set_wake(Box::new(move || ringer.ring()));
+        bell
+    }
+
+    fn ring(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut rung = self.0.lock().unwrap();
+        while !*rung {
+            rung = self.1.wait(rung).unwrap();
+        }
+        *rung = false;
+    }
+}
+
 /// An answer comes from another thread while the driver goes to sleep, or while the client goes. The driver is woken, the
 /// message is sent once, and nothing happens for a client that has gone.
 #[test]
@@ -389,12 +511,7 @@ fn a_verdict_wakes_its_worker_and_is_void_after_a_close() {
         let mut subscriber = Client::join(&mut watcher, "connect v3 id=s clean", ANY);
         subscriber.says(&mut watcher, "subscribe id=1 t");
         let mut worker = worker(&broker);
-        let bell = Arc::new((Mutex::new(false), Condvar::new()));
-        let ringer = Arc::clone(&bell);
-        worker.set_wake(Box::new(move || {
-            *ringer.0.lock().unwrap() = true;
-            ringer.1.notify_one();
-        }));
+        let bell = Bell::of(&worker);
         let mut asks = Client::join(&mut worker, "connect v3 id=a clean", ANY);
         let mut leaves = Client::join(&mut worker, "connect v3 id=b clean", ANY);
         asks.says(&mut worker, r#"publish t "a""#);
@@ -411,11 +528,7 @@ fn a_verdict_wakes_its_worker_and_is_void_after_a_close() {
         let mut answered = false;
         while !answered {
             if !worker.has_letters() {
-                let mut rung = bell.0.lock().unwrap();
-                while !*rung {
-                    rung = bell.1.wait(rung).unwrap();
-                }
-                *rung = false;
+                bell.wait();
             }
             worker.turn_begin(Now::default());
             while let Some(verdict) = worker.next_verdict() {

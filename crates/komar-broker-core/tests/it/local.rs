@@ -1,7 +1,9 @@
 //! Clients in the same process: the rules of all others, bounded in both directions.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use komar_broker_core::{
@@ -335,3 +337,156 @@ fn a_client_that_takes_no_answers_is_told_why_it_was_closed() {
     assert!(ended);
     assert_eq!(client.close_cause(), Some(CloseCause::QuotaExceeded));
 }
+
+/// Real threads: workers that sleep until they are woken, clients that publish as fast as they are let, and clients that wait
+/// for what comes. What was published is what each has received, once and in order, through buffers of a few dozen messages.
+#[test]
+fn accounts_balance_with_threads_that_wait_for_each_other() {
+    let mut config = BrokerConfig::default();
+    config.limits.maximum_queued_messages = None;
+    let broker = Broker::new(config, Access::allow_all(), 7);
+    let done = Arc::new(AtomicBool::new(false));
+    // Clients are taken in by the first; the other one publishes, too, and so writes to their buffers.
+    let drivers = [0, MESSAGES].map(|own| Driver::start(&broker, own, &done));
+    let join = |name: String| {
+        let mut options = LocalOptions::new(name);
+        options.maximum_bytes = 1000;
+        broker.connect_local(options).unwrap()
+    };
+    let subscribers: Vec<_> = (0..2)
+        .map(|number| {
+            let client = join(format!("s{number}"));
+            client.subscribe("accounts/#", QoS::AtLeastOnce).unwrap();
+            let answer = client.receive();
+            assert!(matches!(answer, Ok(LocalEvent::Subscribed { .. })), "{answer:?}");
+            thread::spawn(move || count(&client))
+        })
+        .collect();
+    drivers.iter().for_each(|driver| driver.bell.ring());
+    let publishers: Vec<_> = (0..PUBLISHERS)
+        .map(|number| {
+            let client = join(format!("p{number}"));
+            thread::spawn(move || publish(&client, &format!("accounts/{number}")))
+        })
+        .collect();
+    for publisher in publishers {
+        publisher.join().unwrap();
+    }
+    let expected: Vec<u32> = (0..MESSAGES).collect();
+    for subscriber in subscribers {
+        let received = subscriber.join().unwrap();
+        assert_eq!(received.len(), PUBLISHERS + 1);
+        for (topic_name, numbers) in received {
+            assert_eq!(numbers, expected, "{topic_name}");
+        }
+    }
+    done.store(true, Ordering::SeqCst);
+    for driver in drivers {
+        driver.bell.ring();
+        driver.thread.join().unwrap();
+    }
+    assert_eq!(broker.statistics().dropped_messages, 0);
+}
+
+/// Everything that comes, by topic, until there is all of it.
+fn count(client: &LocalClient) -> BTreeMap<String, Vec<u32>> {
+    let mut received: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    for _ in 0..(PUBLISHERS + 1) * MESSAGES as usize {
+        match client.receive().unwrap() {
+            LocalEvent::Message(message) => {
+                let number = String::from_utf8(message.payload).unwrap().parse().unwrap();
+                received.entry(message.topic_name).or_default().push(number);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    received
+}
+
+/// As fast as there is room.
+fn publish(client: &LocalClient, topic_name: &str) {
+    let (mut number, mut answers) = (0, 0);
+    while answers < MESSAGES {
+        if number < MESSAGES {
+            let payload = number.to_string();
+            match client.publish(topic_name, payload.as_bytes(), QoS::AtLeastOnce, false) {
+                Ok(_) => {
+                    number += 1;
+                    continue;
+                }
+                Err(error) => assert_eq!(error, LocalError::Full),
+            }
+        }
+        // What waits is not answered yet, so an answer comes.
+        let answer = client.receive();
+        assert!(matches!(answer, Ok(LocalEvent::Published { .. })), "{answer:?}");
+        answers += 1;
+    }
+}
+
+/// A thread with a worker.
+struct Driver {
+    bell: Arc<Bell>,
+    thread: thread::JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Bell(Mutex<bool>, Condvar);
+
+impl Driver {
+    /// `own`: how many messages it publishes itself, once it is rung for the first time.
+    fn start(broker: &Broker, own: u32, done: &Arc<AtomicBool>) -> Driver {
+        let bell = Arc::new(Bell::default());
+        let mut worker = Worker::new(broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+        let ringer = Arc::clone(&bell);
+        worker.set_wake(Box::new(move || ringer.ring()));
+        let (sleeper, done) = (Arc::clone(&bell), Arc::clone(done));
+        let thread = thread::spawn(move || {
+            let mut published = 0;
+            // One that has clients is rung by them.
+            while !done.load(Ordering::SeqCst) && sleeper.wait() {
+                while !turn(&mut worker, &mut published, own) {}
+            }
+        });
+        Driver { bell, thread }
+    }
+}
+
+/// Says whether there is nothing left to do.
+fn turn(worker: &mut Worker, published: &mut u32, own: u32) -> bool {
+    worker.turn_begin(Now::default());
+    while worker.next_verdict().is_some() {}
+    if *published < own {
+        let payload = published.to_string();
+        worker
+            .publish("accounts/worker", payload.as_bytes(), QoS::AtLeastOnce, false)
+            .unwrap();
+        *published += 1;
+    }
+    worker.work();
+    assert!(worker.next_dirty().is_none(), "all of them are in this process");
+    while worker.next_event().is_some() {}
+    worker.turn_end().wait != Some(Duration::ZERO) && *published == own
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.0.lock().unwrap() = true;
+        self.1.notify_one();
+    }
+
+    /// `false`: nobody has rung for so long that a wake must have been lost. The worker ends then, and with it all clients.
+    fn wait(&self) -> bool {
+        let rung = self.0.lock().unwrap();
+        let (mut rung, over) = self
+            .1
+            .wait_timeout_while(rung, Duration::from_secs(60), |rung| !*rung)
+            .unwrap();
+        *rung = false;
+        !over.timed_out()
+    }
+}
+
+const PUBLISHERS: usize = 3;
+/// Of each publisher.
+const MESSAGES: u32 = 2000;
