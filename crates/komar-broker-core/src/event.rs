@@ -71,6 +71,12 @@ pub enum Event {
         /// What happens to messages that are too many.
         over: OverRate,
     },
+    /// A client has more QoS 2 messages unreleased than our Receive Maximum, which is tolerated
+    /// ([`BrokerConfig::tolerate_receive_maximum`](crate::BrokerConfig::tolerate_receive_maximum)); once a Connection.
+    ReceiveMaximumExceeded {
+        /// Its Client Identifier.
+        client_id: Arc<str>,
+    },
     /// A Subscription was made, or granted again. Only where [`Worker::note_subscriptions`](crate::Worker::note_subscriptions)
     /// asks for it.
     Subscribed {

@@ -148,6 +148,14 @@ pub(crate) fn log(event: &Event) {
                 "Client {client_id} publishes too many messages a second; {then}."
             );
         }
+        Event::ReceiveMaximumExceeded { client_id } => {
+            let client_id = printable(client_id);
+            tracing::warn!(
+                event = "receive_maximum_exceeded",
+                client_id,
+                "Client {client_id} has exceeded its receive-maximum quota; its messages are taken."
+            );
+        }
         Event::Subscribed {
             client_id,
             filter,

@@ -17,6 +17,7 @@ use super::{Established, Link, Phase};
 use crate::broker::Shared;
 use crate::config::BrokerConfig;
 use crate::error::ProtocolError;
+use crate::event::Event;
 use crate::journal::Together;
 use crate::message::{Message, MessageBody};
 use crate::outbox::Outbox;
@@ -35,6 +36,8 @@ struct Bound<'b> {
     v5: bool,
     /// Messages that are not released.
     messages: u16,
+    /// So many of them are what the client was told.
+    told: u16,
 }
 
 impl<'b> Bound<'b> {
@@ -51,17 +54,19 @@ impl<'b> Bound<'b> {
             config,
             v5,
             messages,
+            told: established.receive_maximum,
         }
     }
 
-    /// Keeps a message with its Session. `None` stands for one that is not routed.
+    /// Keeps a message with its Session, and says whether it is one more than the client may have there. `None` stands for
+    /// one that is not routed.
     fn keep(
         self,
         fx: &mut Effects,
         state: &mut SessionState,
         identifier: PacketIdentifier,
         body: Option<MessageBody>,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<bool, ProtocolError> {
         let limits = &self.config.limits;
         let stored = state
             .durable()
@@ -88,18 +93,25 @@ impl<'b> Bound<'b> {
                 message,
             });
         }
-        if self.v5
-            && self.config.tolerate_receive_maximum
-            && state.unreleased().len() > usize::from(limits.receive_maximum())
-        {
+        let exceeds = self.v5 && state.unreleased().len() > usize::from(self.told);
+        if exceeds {
             let count = &self.broker.counters.receive_maximum_exceeded;
             count.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(exceeds)
     }
 }
 
 impl Established {
+    /// A message came that exceeds our Receive Maximum.
+    fn exceeds(&mut self, fx: &mut Effects) {
+        if !core::mem::replace(&mut self.exceeded, true) {
+            fx.events.push_back(Event::ReceiveMaximumExceeded {
+                client_id: Arc::clone(&self.session.client_id),
+            });
+        }
+    }
+
     /// Whether a message of this user's that will be routed waits under that identifier to be released.
     pub(super) fn keeps(&self, identifier: PacketIdentifier) -> bool {
         let mut state = self.session.lock();
@@ -116,7 +128,7 @@ impl Worker {
         message: Message<'_>,
         refusal: Option<ReasonCode>,
     ) -> Result<(), ProtocolError> {
-        let Phase::Established(established) = &link.phase else {
+        let Phase::Established(established) = &mut link.phase else {
             return Ok(());
         };
         let bound = Bound::of(established, &self.broker, &self.config);
@@ -135,11 +147,14 @@ impl Worker {
             }
         } else {
             let body = refusal.is_none().then(|| message.to_body(&mut self.fx.scratch));
-            let mut state = established.session.lock();
+            let session = Arc::clone(&established.session);
+            let mut state = session.lock();
             if state.epoch != established.epoch {
                 return Ok(());
             }
-            bound.keep(&mut self.fx, &mut state, identifier, body)?;
+            if bound.keep(&mut self.fx, &mut state, identifier, body)? {
+                established.exceeds(&mut self.fx);
+            }
         }
         self.route_posts();
         let reason_code = refusal.unwrap_or(ReasonCode::Success);
@@ -179,7 +194,7 @@ impl Worker {
         if state.epoch != epoch {
             return;
         }
-        let mut result = Ok(());
+        let mut result = Ok(false);
         for _ in 0..RUN {
             let Some(found) = reading.next(unread) else {
                 break;
@@ -196,8 +211,10 @@ impl Worker {
             fx.counts.publish_bytes_received += message.payload.len() as u64;
             let body = message.to_body(&mut fx.scratch);
             result = bound.keep(fx, &mut state, identifier, Some(body));
-            if result.is_err() {
-                break;
+            match result {
+                Ok(true) => reading.established.exceeds(fx),
+                Ok(false) => {}
+                Err(_) => break,
             }
             fx.pubrec(&link.outbox, identifier, ReasonCode::Success);
         }
