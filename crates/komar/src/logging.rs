@@ -5,7 +5,7 @@ mod line;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use komar_conf::{LogTypes, Logging};
+use komar_conf::{LogDestination, LogTypes, Logging};
 use komar_server::event_log;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
@@ -13,6 +13,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::process;
 use destination::Destination;
 pub(crate) use destination::TopicLog;
 use line::{Clock, Line};
@@ -84,13 +85,16 @@ impl Log {
 
     /// Sends what is logged from now on there.
     pub(crate) fn apply(self) {
-        let unusable = self.0.clock.as_ref().and_then(Clock::unusable).map(str::to_owned);
+        let unusable = self
+            .0
+            .clock
+            .as_ref()
+            .and_then(Clock::unusable)
+            .map(unusable_format);
         *LOG.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(self.0));
         tracing::callsite::rebuild_interest_cache();
-        if let Some(format) = unusable {
-            tracing::warn!(
-                "log_timestamp_format '{format}' cannot be used; lines begin with the seconds since 1970."
-            );
+        if let Some(problem) = unusable {
+            tracing::warn!("{problem}.");
         }
     }
 
@@ -120,6 +124,31 @@ impl Log {
         };
         (Log(output), problems)
     }
+}
+
+/// What would go wrong with this log at a start, found out without making a file.
+pub(crate) fn problems(logging: &Logging) -> Vec<String> {
+    let destination = |wanted: &LogDestination| match wanted {
+        LogDestination::File(path) if !path.exists() => {
+            let problem = process::folder_problem(path)?;
+            Some(format!(
+                "cannot make log_dest file '{}': {problem}",
+                path.display()
+            ))
+        }
+        wanted => Destination::open(wanted, logging.facility).err(),
+    };
+    let destinations = logging.destinations.iter().filter_map(destination);
+    let mut problems: Vec<String> = destinations
+        .map(|problem| format!("{problem}; its lines will go to standard error"))
+        .collect();
+    let clock = Clock::new(logging.timestamp_format.as_deref());
+    problems.extend(clock.unusable().map(unusable_format));
+    problems
+}
+
+fn unusable_format(format: &str) -> String {
+    format!("log_timestamp_format '{format}' cannot be used; lines begin with the seconds since 1970")
 }
 
 /// Whether there is a log.

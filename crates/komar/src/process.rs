@@ -111,20 +111,30 @@ pub(crate) fn go_to_background() -> Result<(), ProcessError> {
 
 /// Whether [`PidFile::write`] could write it; nothing is changed.
 pub(crate) fn check_pid_file(path: &Path) -> Result<(), ProcessError> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     let may = match path.metadata() {
         Ok(file) if file.is_dir() => Err(Errno::EISDIR),
         Ok(_) => access(path, AccessFlags::W_OK),
         // It would be made there.
-        Err(_) => access(folder, AccessFlags::W_OK | AccessFlags::X_OK),
+        Err(_) => access(folder_of(path), AccessFlags::W_OK | AccessFlags::X_OK),
     };
     may.map_err(|error| ProcessError::PidFile {
         path: path.to_owned(),
         error: error.into(),
     })
+}
+
+/// Why a file could not be made at this path.
+pub(crate) fn folder_problem(path: &Path) -> Option<String> {
+    let folder = folder_of(path);
+    let error = access(folder, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
+    Some(format!("the folder {}: {}", folder.display(), error.desc()))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// A file that holds the number of this process. Dropping it removes the file, unless it holds another's by then.

@@ -1,17 +1,17 @@
 //! `komar check`: reads a configuration with every file that it names, and says what it means.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::{fs, iter};
 
-use komar_conf::{Disk, load};
+use komar_conf::{Config, Disk, load};
 use komar_server::setup;
 use lexopt::prelude::*;
-use nix::unistd::{AccessFlags, access};
 
 use crate::output::Streams;
-use crate::process;
+use crate::{logging, process};
 
 const HELP: &str = "\
 komar check - read a configuration with every file that it names, and say what it means
@@ -20,7 +20,7 @@ Usage: komar check [-c] FILE
 
 Opens certificates, keys, ACL and password files, compares keys with their certificates, and prints for each
 listener what it will require of a client. Nothing is started and nothing is changed. Called by root it opens them as
-the user that the broker will run as. That pid_file can be written and Unix sockets can be made is looked at, too, but no
+the user that the broker will run as. That pid_file and log_dest can be written and Unix sockets can be made is looked at, too, but no
 port or socket is opened: whether they are free, and that user may listen there, only a start shows.
 
 Exit status: 0 if nothing of that keeps the broker from starting, otherwise the one that it would end with.
@@ -95,6 +95,12 @@ fn check(path: &Path, streams: &mut Streams) -> i32 {
         Some(format!("Error: cannot listen on {}: {problem}.", path.display()))
     });
     let sockets: Vec<String> = sockets.collect();
+    for problem in logging::problems(&loaded.config.logging)
+        .iter()
+        .chain(&exposed(&loaded.config))
+    {
+        output.line(format_args!("Warning: {problem}."));
+    }
     match setup::prepare(&loaded.config) {
         Ok(setup) => {
             for warning in &setup.warnings {
@@ -136,17 +142,39 @@ fn check(path: &Path, streams: &mut Streams) -> i32 {
 
 /// Why a Unix socket could not be made at a path.
 fn socket_problem(path: &Path) -> Option<String> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    if let Err(error) = access(folder, AccessFlags::W_OK | AccessFlags::X_OK) {
-        return Some(format!("the folder {}: {}", folder.display(), error.desc()));
-    }
-    match fs::symlink_metadata(path) {
+    process::folder_problem(path).or_else(|| match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             Some("there is a file at this path that is no socket".to_owned())
         }
         _ => None,
-    }
+    })
 }
+
+/// Files that somebody else on this machine may change, and secrets that he may read.
+fn exposed(config: &Config) -> Vec<String> {
+    let mut files: BTreeMap<&Path, u32> = BTreeMap::new();
+    for security in iter::once(&config.security).chain(config.listeners.iter().map(|one| &one.security)) {
+        files.extend(security.acl_file.as_deref().map(|path| (path, WRITE)));
+        files.extend(security.password_file.as_deref().map(|path| (path, WRITE | READ)));
+    }
+    for tls in config.listeners.iter().filter_map(|one| one.tls.as_ref()) {
+        files.insert(&tls.keyfile, WRITE | READ);
+    }
+    let found = files.into_iter().filter_map(|(path, rights)| {
+        let given = fs::metadata(path).ok()?.mode() & rights;
+        let may = match (given & WRITE != 0, given & READ != 0) {
+            (true, _) => "change",
+            (false, true) => "read",
+            (false, false) => return None,
+        };
+        let path = path.display();
+        Some(format!(
+            "every user of this machine may {may} '{path}'; chmod o-rw would end that"
+        ))
+    });
+    found.collect()
+}
+
+/// Rights of others.
+const READ: u32 = 0o004;
+const WRITE: u32 = 0o002;

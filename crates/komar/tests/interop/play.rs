@@ -17,7 +17,7 @@
 //! | `unsaid WORDS` | no line until now holds these words |
 //! | `shows FILE WORDS`, `hides FILE WORDS` | a file holds these words, sooner or later; it does not hold them now |
 //! | `missing FILE`, `gone FILE` | there is no such file; there is none any more, sooner or later |
-//! | `move FROM TO`, `mode FILE 640` | a file gets another name; its rights |
+//! | `move FROM TO`, `mode FILE 640`, `chmod FILE 644` | a file gets another name; its rights; others |
 //! | `begin -q`, `a reaches port` | a start that is not waited for; a connects as soon as it can |
 //! | `storm closed` | forty connections, all with CONNECT; at least one is closed without a word, or hears what begins with this |
 //! | `kill FILE` | SIGTERM for the process of a pid file |
@@ -332,6 +332,13 @@ impl Stage {
                 let (from, to) = rest.split_once(' ').ok_or("two files")?;
                 let path = |name: &str| self.folder.path().join(name);
                 std::fs::rename(path(from), path(to)).map_err(text)
+            }
+            ("chmod", rest) => {
+                use std::os::unix::fs::PermissionsExt;
+                let (name, mode) = rest.split_once(' ').ok_or("a file and its rights")?;
+                let rights = u32::from_str_radix(mode, 8).map_err(text)?;
+                let rights = std::fs::Permissions::from_mode(rights);
+                std::fs::set_permissions(self.folder.path().join(name), rights).map_err(text)
             }
             ("mode", rest) => {
                 use std::os::unix::fs::PermissionsExt;
