@@ -60,6 +60,9 @@ fn option(text: &mut String, row: &Directive) {
     match row.support {
         Support::Full => {}
         Support::NoEffect(reason) => add(format!("**No effect:** {reason}.\n")),
+        Support::NotYet(reason) => add(format!(
+            "**Not yet:** the broker does not start with it: {reason}.\n"
+        )),
         Support::Refused(reason) => add(format!("**Refused:** {reason}.\n")),
         _ => {}
     }
@@ -105,6 +108,10 @@ fn option(text: &mut String, row: &Directive) {
 fn word(keyword: &Keyword) -> Option<String> {
     match keyword.support {
         Support::NoEffect(reason) => Some(format!("- `{}` has no effect: {reason}", keyword.word)),
+        Support::NotYet(reason) => Some(format!(
+            "- the broker does not start with `{}`: {reason}",
+            keyword.word
+        )),
         Support::Refused(reason) => Some(format!("- `{}` is refused: {reason}", keyword.word)),
         _ => None,
     }

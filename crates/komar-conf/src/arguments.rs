@@ -168,6 +168,7 @@ impl<'a> Arguments<'a> {
         match known.support {
             Support::Full => {}
             Support::NoEffect(reason) => self.warnings.push(WarningKind::NoEffect { name, reason }),
+            Support::NotYet(reason) => self.warnings.push(WarningKind::NotYet { name, reason }),
             Support::Refused(reason) => return Err(self.at(word, |_, _| ErrorKind::Refused { name, reason })),
         }
         Ok(known.word)

@@ -42,6 +42,8 @@ pub struct Config {
     pub password_threads: Option<NonZeroU16>,
     /// `sys_interval`: how often `$SYS` is published; `None` never. Default: 10 s.
     pub sys_interval: Option<Duration>,
+    /// `sys_version`: what `$SYS/broker/version` says. Default: `None`, `komar version` and its number. Komar's own.
+    pub sys_version: Option<String>,
     /// `set_tcp_nodelay`: send small packets at once. Default: `true` (Mosquitto: `false`).
     pub set_tcp_nodelay: bool,
     /// `clientid_prefixes`: only client identifiers that begin with this may connect. Default: all may.
@@ -128,6 +130,10 @@ pub struct Messages {
     /// `check_retain_source`: a retained message is delivered only while its publisher may still write there.
     /// Default: `true` (Mosquitto documents `true` and does `false`).
     pub check_retain_source: bool,
+    /// `enforce_receive_maximum`: a 5.0 client that has more than `max_inflight_messages` QoS 2 messages unreleased is
+    /// disconnected with Reason Code 0x93, as MQTT 5.0 §3.3.4 says; otherwise its messages are taken, and a warning says so.
+    /// Default: `false`. Komar's own.
+    pub enforce_receive_maximum: bool,
     /// `mosquitto_reason_codes`: 5.0 clients that break the protocol are told what Mosquitto would tell them, where the
     /// specification has another Reason Code and no numbered statement. Default: `true`.
     pub mosquitto_reason_codes: bool,
@@ -271,6 +277,7 @@ impl Default for Config {
             pid_file: None,
             password_threads: None,
             sys_interval: Some(Duration::from_secs(10)),
+            sys_version: None,
             set_tcp_nodelay: true,
             clientid_prefixes: None,
             enable_control_api: false,
@@ -318,6 +325,7 @@ impl Default for Messages {
         Messages {
             allow_duplicate_messages: true,
             check_retain_source: true,
+            enforce_receive_maximum: false,
             mosquitto_reason_codes: true,
             queue_qos0_messages: false,
             retain_available: true,

@@ -93,6 +93,8 @@ pub enum Support {
     Full,
     /// Nothing, for this reason; a warning says so, unless the value is the default.
     NoEffect(&'static str),
+    /// It is read, and the broker does not start with it, for this reason; a warning says so.
+    NotYet(&'static str),
     /// It is an error, for this reason.
     Refused(&'static str),
 }

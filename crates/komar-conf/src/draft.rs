@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use crate::{AclOptions, Config, Listener, Logging, Plugin, Position, Proxy, ProxyVersion, Security, Tls};
 
 /// The global part.
@@ -16,6 +18,7 @@ pub(crate) struct Draft {
 }
 
 /// A listener.
+#[derive(PartialEq)]
 pub(crate) struct ListenerDraft {
     /// Not yet with TLS and security.
     pub(crate) listener: Listener,
@@ -23,12 +26,13 @@ pub(crate) struct ListenerDraft {
     pub(crate) security: SecurityDraft,
     pub(crate) proxy_version: Option<ProxyVersion>,
     pub(crate) proxy_require_tls: bool,
+    pub(crate) proxy_trusted: Vec<IpNet>,
     /// Defined by `listener`, `port` or `bind_address`, not only by an option that stands before them.
     pub(crate) opened: bool,
 }
 
 /// TLS of a listener, of which the certificate may be missing.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub(crate) struct TlsDraft {
     pub(crate) certfile: Option<PathBuf>,
     pub(crate) keyfile: Option<PathBuf>,
@@ -38,7 +42,7 @@ pub(crate) struct TlsDraft {
 }
 
 /// Security, of which the defaults depend on what else is in the file.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub(crate) struct SecurityDraft {
     pub(crate) allow_anonymous: Option<bool>,
     pub(crate) allow_zero_length_clientid: Option<bool>,
@@ -89,13 +93,25 @@ impl ListenerDraft {
             security: SecurityDraft::default(),
             proxy_version: None,
             proxy_require_tls: false,
+            proxy_trusted: Vec::new(),
             opened: true,
         }
+    }
+
+    /// Whether it is the default listener, and nothing is said of it but what holds anyway.
+    pub(crate) fn is_only_default(&self) -> bool {
+        let position = self.listener.position.clone();
+        let untouched = ListenerDraft {
+            opened: false,
+            ..ListenerDraft::new(1883, position)
+        };
+        *self == untouched
     }
 
     pub(crate) fn proxy(&self) -> Option<Proxy> {
         self.proxy_version.map(|version| Proxy {
             version,
+            trusted: self.proxy_trusted.clone(),
             require_tls: self.proxy_require_tls && version == ProxyVersion::V2,
             require_certificate: self.tls.rest.require_certificate && version == ProxyVersion::V2,
         })

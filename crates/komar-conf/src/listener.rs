@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use crate::{AllowedCertificates, Position, Security};
 
 /// One place where connections are accepted, with all that holds for them.
@@ -172,11 +174,13 @@ pub enum TlsVersion {
 }
 
 /// The PROXY protocol: every connection begins with a header that says where it came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Proxy {
     /// `enable_proxy_protocol`
     pub version: ProxyVersion,
+    /// `proxy_trusted`: the networks that headers are accepted from. Default: empty, all. Komar's own.
+    pub trusted: Vec<IpNet>,
     /// `proxy_protocol_v2_require_tls`: connections that did not come over TLS are closed. Default: `false`.
     pub require_tls: bool,
     /// `require_certificate` on a version 2 listener: the header must say that the client's certificate was
@@ -274,6 +278,7 @@ impl Proxy {
     pub fn new(version: ProxyVersion) -> Proxy {
         Proxy {
             version,
+            trusted: Vec::new(),
             require_tls: false,
             require_certificate: false,
         }

@@ -199,17 +199,14 @@ impl<'a> Parser<'a> {
             );
         }
         let is_default = arguments.value.as_deref() == Some(row.default);
-        if let Support::NoEffect(reason) = row.support
-            && !is_default
-            && self.told_no_effect.insert((object, reason))
-        {
-            self.warn(
-                position,
-                WarningKind::NoEffect {
-                    name: arguments.name.to_owned(),
-                    reason,
-                },
-            );
+        let name = arguments.name.to_owned();
+        let (kind, reason) = match row.support {
+            Support::NoEffect(reason) => (WarningKind::NoEffect { name, reason }, reason),
+            Support::NotYet(reason) => (WarningKind::NotYet { name, reason }, reason),
+            _ => return,
+        };
+        if !is_default && self.told_no_effect.insert((object, reason)) {
+            self.warn(position, kind);
         }
     }
 
@@ -235,7 +232,7 @@ impl<'a> Parser<'a> {
             Action::Listener(before, apply) => {
                 let index = match (self.current.listener, before) {
                     (Some(index), _) => index,
-                    (None, BeforeListener::Default) => self.select_default_listener(),
+                    (None, BeforeListener::Default) => self.select_default_listener(arguments),
                     (None, BeforeListener::Error) => return Err(requires(arguments, Needs::Listener)),
                 };
                 self.note(Object::Listener(index), row, arguments)?;
@@ -347,11 +344,12 @@ impl<'a> Parser<'a> {
     }
 
     /// Makes the default listener current, and makes it first if there is none.
-    fn select_default_listener(&mut self) -> usize {
+    fn select_default_listener(&mut self, arguments: &Arguments<'_>) -> usize {
         let index = self.default_listener.unwrap_or_else(|| {
+            let position = self.position(arguments.name_column);
             self.listeners.push(ListenerDraft {
                 opened: false,
-                ..ListenerDraft::new(1883, None)
+                ..ListenerDraft::new(1883, Some(position))
             });
             self.listeners.len().saturating_sub(1)
         });
@@ -363,10 +361,11 @@ impl<'a> Parser<'a> {
     /// The default listener, from now on one that is listened on.
     pub(crate) fn open_default_listener(&mut self, arguments: &Arguments<'_>) -> Option<&mut ListenerDraft> {
         let position = self.position(arguments.name_column);
-        let index = self.select_default_listener();
+        let index = self.select_default_listener(arguments);
         let draft = self.listeners.get_mut(index)?;
-        draft.opened = true;
-        draft.listener.position.get_or_insert(position);
+        if !std::mem::replace(&mut draft.opened, true) {
+            draft.listener.position = Some(position);
+        }
         Some(draft)
     }
 

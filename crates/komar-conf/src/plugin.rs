@@ -119,6 +119,6 @@ const KNOWN: &[KnownPlugin] = &[
     KnownPlugin {
         name: "sparkplug_aware",
         kind: PluginKind::SparkplugAware,
-        support: Support::NoEffect("Sparkplug certificates are not kept yet"),
+        support: Support::NotYet("Sparkplug certificates are not kept yet"),
     },
 ];

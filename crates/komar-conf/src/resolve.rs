@@ -36,6 +36,9 @@ pub(crate) fn resolve(mut parser: Parser<'_>) -> Result<Loaded, ConfigErrors> {
     let drafts = std::mem::take(&mut parser.listeners);
     let mut listeners = Vec::new();
     for (index, draft) in drafts.into_iter().enumerate().filter(|_| !local_only) {
+        if draft.is_only_default() {
+            continue;
+        }
         // With `per_listener_settings` nothing is global but the plugins of `global_plugin`, which hold everywhere.
         let security = security(&mut parser, Object::Listener(index), &draft.security, &global);
         listeners.push(listener(draft, security));
@@ -143,6 +146,10 @@ fn security(parser: &mut Parser<'_>, object: Object, draft: &SecurityDraft, base
 fn check_default_listener(parser: &mut Parser<'_>, local_only: bool) {
     let unopened = parser.listeners.iter().position(|draft| !draft.opened);
     let Some(index) = unopened else { return };
+    let is_only_default = parser
+        .listeners
+        .get(index)
+        .is_some_and(ListenerDraft::is_only_default);
     let given = given_for(parser, Object::Listener(index));
     let excused = parser
         .broken
@@ -150,7 +157,10 @@ fn check_default_listener(parser: &mut Parser<'_>, local_only: bool) {
         .any(|object| matches!(object, Object::Listener(_)));
     for (name, position) in given {
         let group = directive(name).map(|row| row.group);
-        if group == Some(Group::Tls) {
+        if !local_only && is_only_default {
+            let because = "it is the default, and stands before any listener";
+            parser.warn(position, WarningKind::Unused { name, because });
+        } else if group == Some(Group::Tls) {
             // Mosquitto listens without TLS then.
             if !excused {
                 parser.error_at(
@@ -336,6 +346,9 @@ impl Given<'_> {
                 &["proxy_protocol_v2_require_tls"],
                 "the PROXY protocol is not of version 2",
             ));
+        }
+        if self.draft.proxy_version.is_none() {
+            unused.push((&["proxy_trusted"], "the listener expects no PROXY header"));
         }
         let each = unused
             .into_iter()

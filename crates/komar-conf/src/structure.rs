@@ -157,6 +157,7 @@ fn plugin_kind(arguments: &mut Arguments<'_>) -> Result<(PluginKind, String), Pr
     match row.support {
         Support::Full => {}
         Support::NoEffect(reason) => arguments.warnings.push(WarningKind::NoEffect { name, reason }),
+        Support::NotYet(reason) => arguments.warnings.push(WarningKind::NotYet { name, reason }),
         Support::Refused(reason) => {
             return Err(arguments.at(word, |_, _| ErrorKind::Refused { name, reason }));
         }

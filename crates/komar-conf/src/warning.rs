@@ -27,6 +27,8 @@ pub enum WarningKind {
     },
     /// The option, or this value of it, is accepted and does nothing.
     NoEffect { name: String, reason: &'static str },
+    /// The option, or this value of it, is read, and the broker does not start with it.
+    NotYet { name: String, reason: &'static str },
     /// Something else in the file takes the effect from the option.
     Unused {
         name: &'static str,
@@ -84,6 +86,9 @@ impl fmt::Display for WarningKind {
                     .try_for_each(|successor| write!(f, "; use {successor}"))
             }
             WarningKind::NoEffect { name, reason } => write!(f, "'{name}' has no effect: {reason}"),
+            WarningKind::NotYet { name, reason } => {
+                write!(f, "'{name}' keeps the broker from starting: {reason}")
+            }
             WarningKind::Unused { name, because } => write!(f, "'{name}' has no effect here: {because}"),
             WarningKind::Adjusted { name, given, used } => {
                 write!(f, "'{name}' cannot be {given}, {used} is used")

@@ -217,6 +217,7 @@ fn reload(
     for (name, is_same) in [
         ("user", running.user == config.user),
         ("pid_file", running.pid_file == config.pid_file),
+        ("sys_version", running.sys_version == config.sys_version),
         (
             "password_threads",
             running.password_threads == config.password_threads,
@@ -229,6 +230,7 @@ fn reload(
     // What still runs as before is compared with next time.
     config.user.clone_from(&running.user);
     config.pid_file.clone_from(&running.pid_file);
+    config.sys_version.clone_from(&running.sys_version);
     config.password_threads = running.password_threads;
     tracing::info!("Config reloaded.");
     Ok(config)

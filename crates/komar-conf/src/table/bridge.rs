@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{MAXIMUM, MINIMUM, TLS_VERSIONS, bound, seconds, tls_version, to_u16, to_u32};
 use crate::arguments::Apply::{self, Boolean, Integer, Keyword as Word, Path, Special, Text};
 use crate::arguments::{Arguments, C_INT, Problem};
-use crate::directive::Support::{NoEffect, Refused};
+use crate::directive::Support::{NoEffect, NotYet, Refused};
 use crate::directive::{Action, Directive, Group, Keyword, Scope};
 use crate::structure;
 use crate::{
@@ -25,7 +25,7 @@ pub(super) fn rows() -> Vec<Directive> {
             "connect to another broker; the options of bridges that follow belong to it",
             Action::Structure(Scope::Bridge, "NAME", structure::connection),
         )
-        .support(NoEffect(NO_BRIDGES))
+        .support(NotYet(NO_BRIDGES))
         .accumulates(),
         row(
             "address",

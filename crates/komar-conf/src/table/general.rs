@@ -45,6 +45,12 @@ pub(super) fn rows() -> Vec<Directive> {
         )
         .support(NoEffect("the control API is not available yet")),
         row(
+            "enforce_receive_maximum",
+            "false",
+            "end 5.0 connections that exceed the receive maximum, instead of a warning (Komar's own)",
+            Boolean(|draft, value| draft.config.messages.enforce_receive_maximum = value),
+        ),
+        row(
             "global_max_clients",
             "-1",
             "sessions, connected or not; 0 and less for no bound",
@@ -137,9 +143,9 @@ pub(super) fn rows() -> Vec<Directive> {
         row(
             "packet_buffer_size",
             "4096",
-            "longest head of an HTTP upgrade, in bytes",
+            "longest head of an HTTP upgrade, in bytes; 0 for 4096",
             Integer(0, 65535, |draft, value| {
-                draft.config.limits.packet_buffer_size = to_u16(value)
+                draft.config.limits.packet_buffer_size = to_u16(if value == 0 { 4096 } else { value })
             }),
         )
         .also(&["websockets_headers_size"]),
@@ -218,6 +224,13 @@ pub(super) fn rows() -> Vec<Directive> {
             "answer protocol errors with Mosquitto's codes where MQTT 5.0 has others",
             Boolean(|draft, value| draft.config.messages.mosquitto_reason_codes = value),
         ),
+        row(
+            "sys_version",
+            "",
+            "what $SYS/broker/version says; if not given, 'komar version' and its number (Komar's own)",
+            Text(|draft, value| draft.config.sys_version = Some(value)),
+        )
+        .restart(),
         row(
             "upgrade_outgoing_qos",
             "false",

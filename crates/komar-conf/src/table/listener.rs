@@ -1,19 +1,23 @@
 //! Listeners and their TLS.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
+
+use ipnet::IpNet;
 
 use super::{MAXIMUM, MINIMUM, TLS_VERSIONS, bound, security, tls_version, to_u16, to_u32};
 use crate::arguments::Apply::{self, Anything, Boolean, Integer, Keyword as Word, Path, Special, Text};
 use crate::arguments::{Arguments, Problem};
 use crate::certificate;
 use crate::directive::BeforeListener::{self, Default, Error};
-use crate::directive::Support::{NoEffect, Refused};
+use crate::directive::Support::{NoEffect, NotYet, Refused};
 use crate::directive::{Action, Directive, Group, Keyword, Scope, Structure};
 use crate::draft::ListenerDraft;
 use crate::structure;
 use crate::{ErrorKind, Protocol, ProtocolVersions, ProxyVersion, RateAction, SocketDomain, WarningKind};
 
 const NO_HTTP: &str = "the HTTP API is not available yet";
+const NO_HTTP_LISTENER: &str = "the HTTP API is not available yet, the listener is left out";
 const NO_PSK: &str = "TLS-PSK is not available";
 const NO_ENGINES: &str = "there are no OpenSSL engines";
 
@@ -193,7 +197,8 @@ pub(super) fn rows() -> Vec<Directive> {
             "",
             "stands before every topic of this listener's clients",
             Special("TEXT without + and #", mount_point),
-        ),
+        )
+        .support(NotYet("mount points are not available yet")),
         row(
             Default,
             "use_username_as_clientid",
@@ -238,6 +243,14 @@ pub(super) fn rows() -> Vec<Directive> {
             "close what did not come to the proxy over TLS",
             Boolean(|draft, value| draft.proxy_require_tls = value),
         ),
+        row(
+            Error,
+            "proxy_trusted",
+            "",
+            "accept PROXY headers only from this address or network (Komar's own)",
+            Special("ADDRESS or ADDRESS/PREFIX", proxy_trusted),
+        )
+        .accumulates(),
         row(
             Error,
             "http_dir",
@@ -291,7 +304,7 @@ pub(super) fn tls_rows() -> Vec<Directive> {
             Default,
             "capath",
             "",
-            "folder of authorities",
+            "folder of authorities: its hashed names if it has any, else *.pem, *.crt and *.cer",
             Path(|draft, value| {
                 draft.tls.rest.capath = Some(value);
             }),
@@ -385,7 +398,7 @@ pub(super) fn tls_rows() -> Vec<Directive> {
             Default,
             "ciphers",
             "",
-            "suites of TLS 1.2, as OpenSSL lists them",
+            "suites of TLS 1.2, as OpenSSL lists them; only those with ECDHE and AEAD are served",
             Text(|draft, value| {
                 draft.tls.rest.ciphers = Some(value);
             }),
@@ -457,7 +470,7 @@ fn rate(value: i64) -> Option<NonZeroU32> {
 const PROTOCOLS: &[Keyword] = &[
     Keyword::full("mqtt"),
     Keyword::full("websockets"),
-    Keyword::with("http_api", NoEffect(NO_HTTP)),
+    Keyword::with("http_api", NoEffect(NO_HTTP_LISTENER)),
 ];
 
 fn row(
@@ -522,6 +535,17 @@ fn protocol_versions(draft: &mut ListenerDraft, arguments: &mut Arguments<'_>) -
         }
     }
     draft.listener.accept_protocol_versions = versions;
+    Ok(())
+}
+
+fn proxy_trusted(draft: &mut ListenerDraft, arguments: &mut Arguments<'_>) -> Result<(), Problem> {
+    let (word, text) = arguments.word_text()?;
+    let network = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let network =
+        network.map_err(|_| arguments.unexpected(word, "an IP address, or a network such as 10.0.0.0/8"))?;
+    draft.proxy_trusted.push(network);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::arguments::Apply::{self, Boolean, Path, Special};
 use crate::arguments::{Arguments, Problem};
-use crate::directive::Support::NoEffect;
+use crate::directive::Support::{NoEffect, NotYet};
 use crate::directive::{Action, Directive, Group, Scope, Structure};
 use crate::draft::{PluginDraft, SecurityDraft};
 use crate::structure;
@@ -60,7 +60,7 @@ pub(super) fn rows() -> Vec<Directive> {
                 security.psk_file = Some(value);
             }),
         )
-        .support(NoEffect("TLS-PSK is not available")),
+        .support(NotYet("TLS-PSK is not available")),
         row(
             "auto_id_prefix",
             "auto-",

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAdd
 use komar_broker_core::{ListenerFiles, ListenerPolicy, OverRate};
 use komar_codec::{ProtocolVersion, QoS};
 use komar_conf::{
-    Limits, Listener as Given, Protocol, ProxyVersion as GivenVersion, RateAction, SocketDomain,
+    Limits, Listener as Given, Plugin, PluginKind, Protocol, ProxyVersion as GivenVersion, RateAction,
+    SocketDomain,
 };
 
 use super::{ListenerSummary, SetupError, identity, tls};
@@ -85,8 +86,9 @@ fn sockets(given: &Given, warnings: &mut Vec<String>) -> Result<Vec<Listener>, S
 }
 
 fn proxy(given: &Given) -> Option<ProxyProtocol> {
-    let proxy = given.proxy?;
+    let proxy = given.proxy.as_ref()?;
     Some(ProxyProtocol {
+        trusted: proxy.trusted.clone(),
         require_tls: proxy.require_tls,
         require_certificate: proxy.require_certificate,
         ..ProxyProtocol::new(match proxy.version {
@@ -209,7 +211,7 @@ fn unsupported(given: &Given) -> Vec<SetupError> {
         (given.protocol == Protocol::HttpApi, "the protocol 'http_api'"),
         (given.mount_point.is_some(), "'mount_point'"),
         (given.security.psk_file.is_some(), "'psk_file'"),
-        (!given.security.plugins.is_empty(), "a plugin"),
+        (given.security.plugins.iter().any(decides), "a plugin"),
     ];
     let chosen = named.into_iter().filter(|(is_set, _)| *is_set);
     chosen
@@ -218,6 +220,12 @@ fn unsupported(given: &Given) -> Vec<SetupError> {
             position: given.position.clone(),
         })
         .collect()
+}
+
+/// Whether leaving a plugin out would let in, or keep from being heard, what it would not.
+fn decides(plugin: &Plugin) -> bool {
+    // That nothing survives is said of `persistence`, which it stands for.
+    plugin.kind != PluginKind::PersistSqlite
 }
 
 fn policy(given: &Given, errors: &mut Vec<SetupError>) -> ListenerPolicy {
@@ -245,14 +253,16 @@ fn policy(given: &Given, errors: &mut Vec<SetupError>) -> ListenerPolicy {
     policy
 }
 
+/// What is said of a listener that is not opened.
+pub(super) fn left_out(given: &Given) -> ListenerSummary {
+    ListenerSummary {
+        place: place(given),
+        requires: "left out, as the HTTP API is not available yet".to_owned(),
+    }
+}
+
 /// What a client of this listener needs, in words.
 pub(super) fn summary(given: &Given, files: &ListenerFiles) -> ListenerSummary {
-    let host = given.address.as_deref().unwrap_or("every address");
-    let place = match (&given.unix_path, &given.bind_interface) {
-        (Some(path), _) => format!("the Unix socket {}", path.display()),
-        (None, Some(interface)) => format!("port {} of interface {interface}", given.port),
-        (None, None) => format!("port {} of {host}", given.port),
-    };
     let mut parts = Vec::new();
     if given.protocol == Protocol::WebSockets {
         parts.push(match given.websockets_origins.as_slice() {
@@ -282,6 +292,9 @@ pub(super) fn summary(given: &Given, files: &ListenerFiles) -> ListenerSummary {
         }
         Some(_) => parts.push("TLS, clients are not asked for a certificate".to_owned()),
     }
+    if let Some(tls) = &given.tls {
+        parts.push(tls::spoken(tls).to_owned());
+    }
     parts.extend(identity::allowed(given));
     let what = identity::name(given);
     if is_name {
@@ -297,7 +310,10 @@ pub(super) fn summary(given: &Given, files: &ListenerFiles) -> ListenerSummary {
         }
         parts.push(login_requirement(given.security.allow_anonymous, files).to_owned());
     }
-    let by_proxy = given.proxy.is_some_and(|proxy| proxy.version == GivenVersion::V2);
+    let by_proxy = given
+        .proxy
+        .as_ref()
+        .is_some_and(|proxy| proxy.version == GivenVersion::V2);
     let asked = by_proxy || given.tls.as_ref().is_some_and(|tls| tls.require_certificate);
     if !asked && (is_name || given.require_identity_as_username) {
         parts
@@ -308,8 +324,18 @@ pub(super) fn summary(given: &Given, files: &ListenerFiles) -> ListenerSummary {
         _ => "everybody who is let in may do everything".to_owned(),
     });
     ListenerSummary {
-        place,
+        place: place(given),
         requires: parts.join("; "),
+    }
+}
+
+/// Where it listens, in words.
+fn place(given: &Given) -> String {
+    let host = given.address.as_deref().unwrap_or("every address");
+    match (&given.unix_path, &given.bind_interface) {
+        (Some(path), _) => format!("the Unix socket {}", path.display()),
+        (None, Some(interface)) => format!("port {} of interface {interface}", given.port),
+        (None, None) => format!("port {} of {host}", given.port),
     }
 }
 
@@ -323,9 +349,15 @@ fn proxy_requirement(proxy: &komar_conf::Proxy) -> String {
         (false, true) => ", which must say that the client uses TLS",
         (false, false) => "",
     };
+    let who = match proxy.trusted.as_slice() {
+        [] => "whoever reaches this listener can claim any address".to_owned(),
+        trusted => {
+            let networks: Vec<String> = trusted.iter().map(ToString::to_string).collect();
+            format!("others than {} are closed", networks.join(" and "))
+        }
+    };
     format!(
-        "only through proxies: every connection begins with a PROXY header of version {version}{demand}; whoever \
-         reaches this listener can claim any address"
+        "only through proxies: every connection begins with a PROXY header of version {version}{demand}; {who}"
     )
 }
 

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use komar_broker_core::{BrokerConfig, FileAccess, ListenerId, ReasonCodes};
-use komar_conf::Config;
+use komar_conf::{Config, Protocol};
 
 use crate::server::{Server, ServerBuilder};
 
@@ -65,11 +65,21 @@ pub fn prepare(config: &Config) -> Result<Setup, SetupErrors> {
     let mut builder = Server::builder()
         .config(broker_config(config))
         .sys_interval(config.sys_interval);
+    if let Some(version) = &config.sys_version {
+        builder = builder.version(version);
+    }
     if let Some(maximum) = config.limits.global_max_connections {
         builder = builder.maximum_connections(usize::try_from(maximum).unwrap_or(usize::MAX));
     }
     let mut summaries = Vec::new();
+    let is_http = |listener: &komar_conf::Listener| listener.protocol == Protocol::HttpApi;
+    let all_are_http = config.listeners.iter().all(is_http);
     for listener in &config.listeners {
+        // Its dashboard lets nobody in to messages, so that it may be missing, but not all that there is.
+        if is_http(listener) && !all_are_http {
+            summaries.push(listeners::left_out(listener));
+            continue;
+        }
         let own = files.of(&listener.security, &mut errors, &mut warnings);
         summaries.push(listeners::summary(listener, &own));
         let opened = listeners::open(
@@ -112,6 +122,7 @@ fn broker_config(config: &Config) -> BrokerConfig {
     limits.maximum_queued_messages = given.max_queued_messages.map(size);
     limits.maximum_queued_bytes = given.max_queued_bytes.map(size);
     limits.maximum_sessions = given.global_max_clients.map(size);
+    broker.tolerate_receive_maximum = !messages.enforce_receive_maximum;
     broker.allow_duplicate_messages = messages.allow_duplicate_messages;
     broker.queue_qos0_messages = messages.queue_qos0_messages;
     broker.retain_available = messages.retain_available;

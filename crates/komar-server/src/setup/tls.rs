@@ -1,5 +1,6 @@
 //! TLS of a listener: certificates, key, authorities and revocation lists from the files that the options name.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use komar_conf::{Tls, TlsVersion};
@@ -23,7 +24,7 @@ pub(super) fn config(
 ) -> Option<ServerTls> {
     let certificates = looked_into("certfile", &tls.certfile, port, certificates_from_pem, errors);
     let key = looked_into("keyfile", &tls.keyfile, port, private_key_from_pem, errors);
-    let cas = ca_certificates(port, tls, errors);
+    let cas = ca_certificates(port, tls, errors, warnings);
     let clients = client_authentication(port, tls, cas.as_deref(), errors);
     let (certificates, key) = (certificates?, key?);
     let is_complete = cas.is_some() && clients.is_some();
@@ -75,6 +76,14 @@ fn looked_into<T>(
     result.map_err(|error| errors.push(error)).ok()
 }
 
+/// What a client has to speak, for those that have spoken something older with Mosquitto.
+pub(super) fn spoken(tls: &Tls) -> &'static str {
+    match tls.minimum_version {
+        TlsVersion::Tls13 => "clients need TLS 1.3",
+        _ => "clients need TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305",
+    }
+}
+
 /// Who signs the certificates of clients, for people: the names in the files, or the file where there are many.
 pub(super) fn authorities(tls: &Tls) -> Vec<String> {
     let mut authorities = Vec::new();
@@ -101,24 +110,28 @@ fn ca_certificates(
     port: u16,
     tls: &Tls,
     errors: &mut Vec<SetupError>,
+    warnings: &mut Vec<String>,
 ) -> Option<Vec<CertificateDer<'static>>> {
     let before = errors.len();
     let mut cas = Vec::new();
-    let mut add = |option, path: &Path, errors: &mut Vec<SetupError>| match pem(
-        option,
-        path,
-        port,
-        certificates_from_pem,
-    ) {
-        Ok(found) => cas.extend(found),
-        Err(error) => errors.push(error),
-    };
     if let Some(path) = &tls.cafile {
-        add("cafile", path, errors);
+        match pem("cafile", path, port, certificates_from_pem) {
+            Ok(found) => cas.extend(found),
+            Err(error) => errors.push(error),
+        }
     }
     if let Some(folder) = &tls.capath {
         match certificate_files(folder) {
-            Ok(files) => files.iter().for_each(|path| add("capath", path, errors)),
+            Ok(files) => {
+                for path in &files {
+                    match pem("capath", path, port, certificates_from_pem) {
+                        Ok(found) => cas.extend(found),
+                        Err(error) if is_hashed(path) => errors.push(error),
+                        // A key beside its certificate, for example; OpenSSL would not look at it.
+                        Err(error) => warnings.push(format!("capath: {error}; the file is left out")),
+                    }
+                }
+            }
             Err(error) => errors.push(SetupError::Unreadable {
                 option: "capath",
                 path: folder.clone(),
@@ -164,8 +177,9 @@ fn pem<T>(
     parse(&bytes, &path.display().to_string()).map_err(|error| SetupError::Tls { port, error })
 }
 
-/// The certificate files of a folder (`capath`), in a fixed order: those that end in `.pem`, `.crt` or `.cer`, in capitals
-/// or not, or in a number as OpenSSL's hashed names do.
+/// The certificate files of a folder (`capath`), in a fixed order. If it has hashed names, as `openssl rehash` makes them
+/// (`9d66eef0.0`), these and no others, as with OpenSSL; otherwise those that end in `.pem`, `.crt` or `.cer`, in capitals
+/// or not.
 ///
 /// # Errors
 ///
@@ -174,17 +188,29 @@ pub fn certificate_files(folder: &Path) -> std::io::Result<Vec<std::path::PathBu
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        // OpenSSL looks files up by the hash in their names; whoever reads all of them needs no hashes, but leaves
-        // revocation lists (NAME.r0) and other files out.
         let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-        let extension = extension.to_str().unwrap_or_default();
-        let hashed = !extension.is_empty() && extension.bytes().all(|byte| byte.is_ascii_digit());
-        if path.is_file() && (hashed || matches!(extension, "pem" | "crt" | "cer")) {
+        let is_named = matches!(extension.to_str(), Some("pem" | "crt" | "cer"));
+        if (is_named || is_hashed(&path)) && path.is_file() {
             files.push(path);
         }
     }
+    // Where names are hashed, a certificate is taken out of trust by taking its name away.
+    if files.iter().any(|path| is_hashed(path)) {
+        files.retain(|path| is_hashed(path));
+    }
     files.sort();
     Ok(files)
+}
+
+/// Whether this is the name that OpenSSL looks an authority up by: the hash of its subject, and a number. Revocation lists
+/// (`9d66eef0.r0`) are not.
+fn is_hashed(path: &Path) -> bool {
+    let text = |part: Option<&OsStr>| part.and_then(OsStr::to_str).unwrap_or_default().to_owned();
+    let (hash, number) = (text(path.file_stem()), text(path.extension()));
+    hash.len() == 8
+        && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// So many authorities are listed by their names.

@@ -48,6 +48,9 @@ fn print(row: &Directive, output: &mut Output) {
     output.line(format_args!("{}: {}", row.name, row.summary));
     match row.support {
         Support::NoEffect(reason) => output.line(format_args!("  no effect:  {reason}")),
+        Support::NotYet(reason) => output.line(format_args!(
+            "  not yet:    the broker does not start with it: {reason}"
+        )),
         Support::Refused(reason) => output.line(format_args!("  refused:    {reason}")),
         _ => {}
     }

@@ -61,6 +61,11 @@ fn no_option_is_read_and_forgotten() {
                 let warning = format!("{}' has no effect", row.name.trim_end_matches('_'));
                 assert!(lines.contains(&warning), "{}: no warning is looked at", row.name);
             }
+            Support::NotYet(_) => {
+                let warning = format!("'{}' keeps the broker from starting", row.name);
+                assert!(lines.contains(&warning), "{}: no warning is looked at", row.name);
+                assert!(lines.contains("fails 3"), "{}: it must not start", row.name);
+            }
             Support::Refused(_) => assert!(lines.contains("fails 3"), "{}: it must be refused", row.name),
             _ => assert!(
                 !lines.contains(&format!("says '{}' has no effect", row.name)),

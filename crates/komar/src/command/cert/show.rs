@@ -228,13 +228,22 @@ fn verdict(
     };
     if files.is_empty() {
         return Err(format!(
-            "{}: no certificates (.pem, .crt, .cer, or names that end in a number as OpenSSL's do) in this folder",
+            "{}: no certificates (.pem, .crt, .cer, or OpenSSL's hashed names such as 9d66eef0.0) in this folder",
             authorities.display()
         ));
     }
-    let mut cas = Vec::new();
+    let (mut cas, mut problem) = (Vec::new(), None);
     for file in files {
-        cas.extend(certificates_from_pem(&read(&file)?, &file.display().to_string()).map_err(text)?);
+        let found = read(&file)
+            .and_then(|bytes| certificates_from_pem(&bytes, &file.display().to_string()).map_err(text));
+        match found {
+            Ok(found) => cas.extend(found),
+            Err(error) => problem = Some(error),
+        }
+    }
+    // A folder may have other files, too.
+    if let (true, Some(problem)) = (cas.is_empty(), problem) {
+        return Err(problem);
     }
     let crls = match question.revocation_lists {
         None => Vec::new(),
