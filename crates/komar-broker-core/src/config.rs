@@ -77,6 +77,14 @@ impl Default for BrokerConfig {
     }
 }
 
+impl BrokerConfig {
+    /// Whether a Client Identifier begins as it has to.
+    pub(crate) fn may_be_called(&self, client_id: &str) -> bool {
+        let prefix = self.client_id_prefix.as_deref();
+        prefix.is_none_or(|prefix| client_id.starts_with(prefix))
+    }
+}
+
 /// Which Reason Codes end a Connection whose client breaks the protocol. Whatever a numbered statement of the specification
 /// says is the same in both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -77,8 +77,8 @@ struct Plan {
 impl Server {
     /// Takes the settings, rules and listeners of `wanted` into force, all at once: between two turns of all reactors, with
     /// every client looked at again before it is read from. Whom logins, rights or certificates would refuse now is
-    /// disconnected (versions, prefixes of Client Identifiers and keep alives are asked for at CONNECT only): 5.0 clients
-    /// with 0x87 Not authorized if it is about user name or password, otherwise with 0x98 Administrative action. Sessions
+    /// disconnected (keep alives are asked for at CONNECT only): 5.0 clients
+    /// with 0x87 Not authorized if it is about user name, password or Client Identifier, otherwise with 0x98 Administrative action. Sessions
     /// stay. A listener is the same as before if its address is; TLS sessions are not resumed across a reload.
     ///
     /// A listener cannot be replaced by one that takes the same port on more addresses or on fewer (`127.0.0.1` and

@@ -505,8 +505,7 @@ impl Worker {
         username: Option<&Arc<str>>,
     ) -> Result<(Arc<str>, bool), Refusal> {
         let (client_id, assigned) = self.choose_client_id(link, connect, username)?;
-        let prefix = self.config.client_id_prefix.as_deref();
-        if prefix.is_some_and(|prefix| !client_id.starts_with(prefix)) {
+        if !self.config.may_be_called(&client_id) {
             return Err(refuse(
                 ReasonCode::NotAuthorized,
                 "the client identifier does not begin with clientid_prefixes",

@@ -19,11 +19,12 @@ impl Worker {
     ///
     /// A client that could not log in any more is sent DISCONNECT, and its Connection is closed: 0x87 Not authorized where
     /// [`Authenticate::recheck`](crate::Authenticate::recheck) says so (in Mosquitto's files: anonymous clients where they
-    /// are forbidden now, users that were removed, users whose password has changed), 0x98 Administrative action where
-    /// the client's certificate no longer proves the user name that it proved. Its Session goes on as after any other end of
+    /// are forbidden now, users that were removed, users whose password has changed) and where its Client Identifier does not
+    /// begin with [`BrokerConfig::client_id_prefix`](crate::BrokerConfig::client_id_prefix), 0x98 Administrative action
+    /// where its version of MQTT is none of the policy's, or its certificate no longer proves the user name that it proved. Its Session goes on as after any other end of
     /// a Connection, and its Will Message is published.
     ///
-    /// What CONNACK has promised (Topic Alias Maximum, Maximum QoS) holds as long as the Connection. A Connection that has
+    /// What CONNACK has promised (Topic Alias Maximum, Maximum QoS), and the keep alive, holds as long as the Connection. A Connection that has
     /// not sent CONNECT yet, or waits for a verdict about it, is judged by the new policy and the new rules.
     pub fn recheck(&mut self, link: &mut Link, policy: &Arc<ListenerPolicy>, certificate: Option<&[u8]>) {
         self.take_access();
@@ -42,6 +43,12 @@ impl Worker {
             || still_proves(username, &link.policy, policy, certificate);
         let bound = policy.username_must_be_identity;
         let refusal = match &established.proof {
+            _ if !policy.protocol_versions.contains(&established.version) => {
+                Some(ReasonCode::AdministrativeAction)
+            }
+            _ if !self.config.may_be_called(&established.session.client_id) => {
+                Some(ReasonCode::NotAuthorized)
+            }
             Proof::Certificate if same_identity && !bound => None,
             // A name that was bound to the certificate still is.
             Proof::Login(credential)
