@@ -916,6 +916,8 @@ impl Simulation {
             }
         }
         self.settle()?;
+        // What was withheld until it is durable goes out by this.
+        self.commit_all()?;
         for _ in 0..2000 {
             let mut any = false;
             for client in 0..CLIENTS {
