@@ -86,6 +86,15 @@ pub(crate) struct Listening {
     pub(crate) removed: Vec<ListenerId>,
 }
 
+/// How a reactor has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The server was stopped.
+    Stopped,
+    /// It could not go on.
+    Failed,
+}
+
 use spread::Window;
 pub(crate) use spread::{Load, Moving};
 use surplus::Surplus;
@@ -173,10 +182,10 @@ impl Reactor {
         }
     }
 
-    /// Runs until the server stops.
-    pub(crate) fn run(mut self) {
+    /// Runs until the server stops, or it cannot go on.
+    pub(crate) fn run(mut self) -> Ended {
         let mut events = Events::with_capacity(1024);
-        let mut wait = None;
+        let (mut wait, mut ended) = (None, Ended::Stopped);
         loop {
             let timeout = if self.has_work()
                 || !self.mailbox.fall_asleep()
@@ -192,6 +201,7 @@ impl Reactor {
             {
                 tracing::error!(%error, "waiting for connections failed, the reactor stops");
                 self.stopping = true;
+                ended = Ended::Failed;
             }
             self.mailbox.awake();
             self.worker.note_subscriptions(event_log::wants_subscriptions());
@@ -200,7 +210,8 @@ impl Reactor {
             let time = now(self.common.started);
             self.worker.turn_begin(time);
             if !self.look_at_store() {
-                return self.fail();
+                self.fail();
+                return Ended::Failed;
             }
             for event in &events {
                 self.event(event);
@@ -208,7 +219,8 @@ impl Reactor {
             self.read_mail();
             self.read_verdicts();
             if self.stopping {
-                return self.stop();
+                self.stop();
+                return ended;
             }
             self.accept();
             self.read_connections();

@@ -22,7 +22,7 @@ use crate::listening_socket::ListeningSocket;
 use crate::mailbox::{Mail, Mailbox};
 use crate::open_listener::OpenListener;
 use crate::publisher::Publisher;
-use crate::reactor::{Common, Listeners, Load, Reactor, WAKER, listener_token, now};
+use crate::reactor::{Common, Ended, Listeners, Load, Reactor, WAKER, listener_token, now};
 use crate::sys::Sys;
 
 /// How new Connections are spread over the reactors.
@@ -91,6 +91,7 @@ pub struct ServerBuilder {
     sys_interval: Option<Duration>,
     version: String,
     store: Option<(Arc<dyn Store>, Contents)>,
+    on_failure: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// What a reload takes over from a builder.
@@ -146,6 +147,7 @@ impl Server {
             sys_interval: None,
             version: concat!("komar version ", env!("CARGO_PKG_VERSION")).to_owned(),
             store: None,
+            on_failure: Arc::new(|| {}),
         }
     }
 
@@ -225,9 +227,8 @@ impl Server {
         // One after the other: those that still run deliver the Will Messages of those that have ended.
         for (thread, mailbox) in self.threads.drain(..).zip(&self.common.mailboxes) {
             mailbox.send(Mail::Stop);
-            if thread.join().is_err() {
-                tracing::error!("a reactor ended by a panic");
-            }
+            // By a panic, which its guard has told of.
+            let _ = thread.join();
         }
     }
 }
@@ -262,6 +263,18 @@ impl ServerBuilder {
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>, contents: Contents) -> Self {
         self.store = Some((store, contents));
+        self
+    }
+
+    /// Called when a thread that serves Connections ends though nobody has stopped the server: it has panicked, cannot wait
+    /// for its Connections any more, or the [store](Self::store) has failed. Why is in the log. Default: nothing.
+    ///
+    /// Its Connections are closed by then. What is left is no whole broker, and maybe none that listens:
+    /// [stop](Server::stop) it, and start another one. Called once for each such thread, in that thread; nothing but a
+    /// signal to somebody else should be done there.
+    #[must_use]
+    pub fn on_failure(mut self, tell: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_failure = Arc::new(tell);
         self
     }
 
@@ -499,7 +512,8 @@ impl ServerBuilder {
             } else {
                 Vec::new()
             };
-            let thread = server.spawn(number, poll, sockets)?;
+            let on_failure = Arc::clone(&self.on_failure);
+            let thread = server.spawn(number, poll, sockets, on_failure)?;
             server.threads.push(thread);
         }
         server.set_sys_interval(self.sys_interval);
@@ -513,12 +527,36 @@ impl Server {
         number: usize,
         poll: Poll,
         sockets: Vec<(ListeningSocket, Arc<OpenListener>)>,
+        on_failure: Arc<dyn Fn() + Send + Sync>,
     ) -> io::Result<JoinHandle<()>> {
         let worker = Worker::new(&self.broker, now(self.common.started), Box::new(fill_random));
         let reactor = Reactor::new(number, Arc::clone(&self.common), poll, worker, sockets);
         std::thread::Builder::new()
             .name(format!("komar-reactor-{number}"))
-            .spawn(move || reactor.run())
+            .spawn(move || {
+                let mut guard = Guard {
+                    number,
+                    was_stopped: false,
+                    on_failure,
+                };
+                guard.was_stopped = reactor.run() == Ended::Stopped;
+            })
+    }
+}
+
+/// Says of a reactor that it has ended, however it does, unless it was to.
+struct Guard {
+    number: usize,
+    was_stopped: bool,
+    on_failure: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.was_stopped {
+            tracing::error!("reactor {} has ended, its connections with it", self.number);
+            (self.on_failure)();
+        }
     }
 }
 

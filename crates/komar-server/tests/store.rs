@@ -11,7 +11,7 @@ use std::time::Duration;
 use komar_broker_core::store::{Commit, Contents, PersistBatch, Store};
 use komar_broker_core::{Hooks, QoS};
 use komar_codec::{DecodeOptions, Framing, ProtocolVersion, Role, frame};
-use komar_server::{CommitThread, Listener, ListenerPolicy, Placement, Server};
+use komar_server::{CommitThread, Listener, ListenerPolicy, Placement, Server, ServerBuilder};
 use komar_testkit::FileStore;
 use komar_testkit::words::{self, Said};
 
@@ -69,7 +69,7 @@ fn what_the_end_of_connections_leaves_at_a_stop_is_stored() {
                 .unwrap();
         });
         let (store, contents) = FileStore::open(&file).unwrap();
-        let server = start_with(store, contents, reactors, hooks);
+        let server = builder(store, contents, reactors).hooks(hooks).start().unwrap();
         let mut away = Peer::join(&server, "connect v5 id=away expiry=1000");
         away.says("subscribe id=1 $share/g/t qos=1");
         away.hears("suback id=1 granted_qos1");
@@ -185,7 +185,11 @@ fn a_store_that_fails_stops_the_server_and_acknowledges_nothing_more() {
         gate: gate.1,
         batches: batches.0,
     };
-    let server = start(store, Contents::default(), 2);
+    let failures = channel();
+    let server = builder(store, Contents::default(), 2)
+        .on_failure(move || failures.0.send(()).unwrap())
+        .start()
+        .unwrap();
     let mut p = Peer::connect(&server, "connect v5 id=p expiry=100");
     gate.0.send(Ok(())).unwrap();
     p.hears("connack success ...");
@@ -197,6 +201,10 @@ fn a_store_that_fails_stops_the_server_and_acknowledges_nothing_more() {
     p.ends();
     other.ends();
     assert_eq!(server.store_failure().as_deref(), Some("no space left on device"));
+    // Both reactors say so, before anybody stops the server.
+    for _ in 0..2 {
+        failures.1.recv_timeout(PATIENCE).unwrap();
+    }
     server.stop();
 }
 
@@ -238,21 +246,18 @@ fn open(file: &Path, reactors: usize) -> Server {
 }
 
 fn start(commit: impl Commit + 'static, contents: Contents, reactors: usize) -> Server {
-    start_with(commit, contents, reactors, Hooks::default())
+    builder(commit, contents, reactors).start().unwrap()
 }
 
-fn start_with(commit: impl Commit + 'static, contents: Contents, reactors: usize, hooks: Hooks) -> Server {
+fn builder(commit: impl Commit + 'static, contents: Contents, reactors: usize) -> ServerBuilder {
     let mut policy = ListenerPolicy::default();
     policy.allow_anonymous = true;
     let store: Arc<dyn Store> = Arc::new(CommitThread::start(commit, contents.last).unwrap());
     Server::builder()
         .store(store, contents)
-        .hooks(hooks)
         .listener(Listener::tcp(([127, 0, 0, 1], 0).into()).policy(policy))
         .reactors(reactors)
         .placement(Placement::Alternate)
-        .start()
-        .unwrap()
 }
 
 /// How many messages wait for the Session in that file.
@@ -270,7 +275,7 @@ struct Peer {
 impl Peer {
     fn connect(server: &Server, packet: &str) -> Peer {
         let stream = TcpStream::connect(server.local_addresses()[0]).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut peer = Peer {
             stream,
             bytes: Vec::new(),
@@ -322,3 +327,6 @@ impl Peer {
         }
     }
 }
+
+/// The longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
