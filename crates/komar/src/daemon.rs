@@ -1,6 +1,5 @@
 //! The broker from its start to its end: configuration, log, listeners, signals.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -24,6 +23,8 @@ pub(crate) enum Failure {
     Setup(SetupErrors),
     Start(StartError),
     Reload(ReloadError),
+    /// A part of the running broker has ended, which has been said.
+    Broken,
     Signals(std::io::Error),
     KeyLog(std::io::Error),
     Inherited(std::io::Error),
@@ -49,6 +50,7 @@ pub(crate) fn run(options: &Options, streams: &mut Streams) -> i32 {
     };
     if !options.test_config {
         tell_end(&mut streams.errors);
+        logging::finish();
     }
     status
 }
@@ -100,6 +102,7 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
         process::go_to_background()?;
     }
     logging::install(&config.logging, options.log);
+    logging::note_panics();
     tracing::info!("komar version {} starting", env!("CARGO_PKG_VERSION"));
     match &options.config {
         Some(path) => tracing::info!("Config loaded from {}.", path.display()),
@@ -121,15 +124,17 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
         }
         None => None,
     };
-    let server = start(&config, options, key_log.as_ref())?;
+    let failure = wishes.failure();
+    let server = start(&config, options, key_log.as_ref(), move || failure.close())?;
     // Not before: a second start that fails for a listener leaves the first one's file as it is. Held until the end, and
     // removed then.
     let _pid_file = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     tracing::info!("komar version {} running", env!("CARGO_PKG_VERSION"));
     service::ready(&server);
-    loop {
+    let end = loop {
         match wishes.next() {
-            Wish::Stop => break,
+            Wish::Stop => break Ok(()),
+            Wish::Fail => break Err(Failure::Broken),
             Wish::ReopenLog => {
                 logging::reopen();
                 tracing::info!("Log file opened again.");
@@ -137,6 +142,8 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
             Wish::Save => tracing::warn!("SIGUSR1: there is no store yet, nothing is written."),
             Wish::ShowSubscriptions => show_subscriptions(server.broker()),
             Wish::Reload => {
+                // Whatever comes of the rest: whoever rotates logs reloads too, and takes the old file away.
+                logging::reopen();
                 tracing::info!("Reloading config.");
                 service::reloading();
                 match reload(&server, &config, options, key_log.as_ref()) {
@@ -149,15 +156,20 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
                 service::reloaded();
             }
         }
-    }
+    };
     logging::publish_with(None);
     service::stopping();
     server.stop();
-    Ok(())
+    end
 }
 
 /// Opens every file that the configuration names, and starts.
-fn start(config: &Config, options: &Options, key_log: Option<&Arc<dyn KeyLog>>) -> Result<Server, Failure> {
+fn start(
+    config: &Config,
+    options: &Options,
+    key_log: Option<&Arc<dyn KeyLog>>,
+    on_failure: impl Fn() + Send + Sync + 'static,
+) -> Result<Server, Failure> {
     if config.local_only {
         tracing::info!("Starting in local only mode. Connections will only be possible from this machine.");
         tracing::info!("Define a listener in a configuration file to accept others.");
@@ -172,7 +184,8 @@ fn start(config: &Config, options: &Options, key_log: Option<&Arc<dyn KeyLog>>) 
                 .password_threads
                 .map_or_else(half_of_the_processors, |threads| threads.get().into()),
         )
-        .placement(options.placement);
+        .placement(options.placement)
+        .on_failure(on_failure);
     let server = builder.start().map_err(Failure::Start)?;
     server.listen_addresses().iter().for_each(tell_opening);
     let publisher = server.publisher();
@@ -281,9 +294,9 @@ fn show_subscriptions(broker: &Broker) {
             text.push_str(&format!("{} {qos} {client}\n", subscription.filter));
         }
     }
-    let mut output = std::io::stdout().lock();
-    // Nobody may read it, and then nobody misses it.
-    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    if !logging::print(&text) {
+        tracing::warn!("SIGUSR2: nobody reads standard output; the subscriptions are not shown.");
+    }
 }
 
 impl Failure {
@@ -327,6 +340,7 @@ impl std::fmt::Display for Failure {
             }
             Failure::Start(error) => write!(f, "Error: {error}."),
             Failure::Reload(error) => write!(f, "Error: {error}."),
+            Failure::Broken => f.write_str("Error: the broker cannot go on, and ends."),
             Failure::Process(error) => write!(f, "Error: {error}."),
             Failure::Log(problems) => {
                 let lines: Vec<String> = problems

@@ -2,6 +2,7 @@
 
 mod destination;
 mod line;
+mod stream;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -44,13 +45,23 @@ pub(crate) enum Kind {
 /// The log, from the start of the broker on. Changed by a reload.
 static LOG: RwLock<Option<Arc<Output>>> = RwLock::new(None);
 
+#[derive(Clone)]
 struct Output {
-    destinations: Vec<Destination>,
+    places: Vec<Place>,
+    /// Of syslog.
+    facility: Option<u8>,
     types: LogTypes,
     /// Lines about the coming and going of clients.
     connections: bool,
-    clock: Option<Clock>,
+    clock: Option<Arc<Clock>>,
     json: bool,
+}
+
+/// What the configuration wants, and what there is instead as long as that cannot be had.
+#[derive(Clone)]
+struct Place {
+    wanted: LogDestination,
+    destination: Arc<Destination>,
 }
 
 /// Sends what is logged from now on to where the configuration says, and logs what is wrong with that. A destination
@@ -58,7 +69,11 @@ struct Output {
 pub(crate) fn install(logging: &Logging, wishes: Wishes) {
     // A second broker in one process has the first one's subscriber.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Lines));
-    let (log, problems) = Log::open_or_stderr(logging, wishes);
+    let mut problems = Vec::new();
+    let log = Log::open_or(logging, wishes, |wanted, problem| {
+        problems.push(problem);
+        Place::on_stderr(wanted)
+    });
     log.apply();
     for problem in problems {
         tracing::error!("{problem}; its lines go to standard error.");
@@ -69,13 +84,22 @@ pub(crate) fn install(logging: &Logging, wishes: Wishes) {
 pub(crate) struct Log(Output);
 
 impl Log {
-    /// Opens all destinations for a reload.
+    /// Opens all destinations for a reload. One that the log as it is should have, too, stays as it is if it cannot be
+    /// opened, which [`reopen`] has said: passwords and revocations do not wait until the log is repaired.
     ///
     /// # Errors
     ///
-    /// What is wrong with each of those that cannot be had.
+    /// What is wrong with each of those that are new and cannot be had.
     pub(crate) fn open(logging: &Logging, wishes: Wishes) -> Result<Log, Vec<String>> {
-        let (log, problems) = Log::open_or_stderr(logging, wishes);
+        let running = current().map(|output| output.places.clone()).unwrap_or_default();
+        let mut problems = Vec::new();
+        let log = Log::open_or(logging, wishes, |wanted, problem| {
+            let kept = running.iter().find(|place| place.wanted == *wanted).cloned();
+            kept.unwrap_or_else(|| {
+                problems.push(problem);
+                Place::on_stderr(wanted)
+            })
+        });
         if problems.is_empty() {
             Ok(log)
         } else {
@@ -85,12 +109,8 @@ impl Log {
 
     /// Sends what is logged from now on there.
     pub(crate) fn apply(self) {
-        let unusable = self
-            .0
-            .clock
-            .as_ref()
-            .and_then(Clock::unusable)
-            .map(unusable_format);
+        let unusable = self.0.clock.as_ref().and_then(|clock| clock.unusable());
+        let unusable = unusable.map(unusable_format);
         *LOG.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(self.0));
         tracing::callsite::rebuild_interest_cache();
         if let Some(problem) = unusable {
@@ -98,31 +118,29 @@ impl Log {
         }
     }
 
-    fn open_or_stderr(logging: &Logging, wishes: Wishes) -> (Log, Vec<String>) {
-        let mut problems = Vec::new();
-        let mut destinations = Vec::new();
-        for wanted in logging.destinations.iter().filter(|_| !wishes.quiet) {
-            destinations.push(
-                Destination::open(wanted, logging.facility).unwrap_or_else(|problem| {
-                    problems.push(problem);
-                    Destination::Stderr
-                }),
-            );
-        }
-        let output = Output {
-            destinations,
+    /// Opens all destinations; `instead` is asked where that fails.
+    fn open_or(
+        logging: &Logging,
+        wishes: Wishes,
+        mut instead: impl FnMut(&LogDestination, String) -> Place,
+    ) -> Log {
+        let wanted = logging.destinations.iter().filter(|_| !wishes.quiet);
+        let places = wanted.map(|wanted| {
+            Place::open(wanted, logging.facility).unwrap_or_else(|problem| instead(wanted, problem))
+        });
+        let clock = || Arc::new(Clock::new(logging.timestamp_format.as_deref()));
+        Log(Output {
+            places: places.collect(),
+            facility: logging.facility,
             types: if wishes.verbose {
                 LogTypes::ALL
             } else {
                 logging.types
             },
             connections: logging.connection_messages,
-            clock: logging
-                .timestamp
-                .then(|| Clock::new(logging.timestamp_format.as_deref())),
+            clock: logging.timestamp.then(clock),
             json: wishes.json,
-        };
-        (Log(output), problems)
+        })
     }
 }
 
@@ -156,12 +174,54 @@ pub(crate) fn is_installed() -> bool {
     current().is_some()
 }
 
-/// Opens log files again, after they were moved away.
+/// Opens log files again, after they were moved away, and whatever could not be had before.
 pub(crate) fn reopen() {
-    for destination in current().iter().flat_map(|output| &output.destinations) {
-        if let Err(problem) = destination.reopen() {
-            tracing::error!("{problem}; the log goes on in the old file.");
+    let Some(output) = current() else {
+        return;
+    };
+    let mut problems = Vec::new();
+    let places = output.places.iter().map(|place| {
+        Place::open(&place.wanted, output.facility).unwrap_or_else(|problem| {
+            problems.push(problem);
+            place.clone()
+        })
+    });
+    let again = Output {
+        places: places.collect(),
+        ..Output::clone(&output)
+    };
+    *LOG.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(again));
+    for problem in problems {
+        tracing::error!("{problem}; its lines go where they went before.");
+    }
+}
+
+/// Writes a text to standard output, like lines of the log. Says whether somebody reads it.
+pub(crate) fn print(text: &str) -> bool {
+    text.split_inclusive('\n').all(|line| {
+        stream::stdout().write(line.as_bytes());
+        stream::stdout().finish()
+    })
+}
+
+/// Has what a panic says written to the log, in whatever thread it is. What panics while it logs is not helped.
+pub(crate) fn note_panics() {
+    let standard = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !tracing::enabled!(Level::ERROR) {
+            return standard(panic);
         }
+        let thread = std::thread::current();
+        let text = panic.to_string().replace('\n', " ");
+        tracing::error!("in thread '{}': {text}", thread.name().unwrap_or("?"));
+    }));
+}
+
+/// Waits until the lines that are on their way are written, if anybody reads them.
+pub(crate) fn finish() {
+    for stream in [stream::stdout(), stream::stderr()] {
+        // There is nothing that could still be done.
+        let _ = stream.finish();
     }
 }
 
@@ -177,13 +237,29 @@ fn current() -> Option<Arc<Output>> {
 /// The subscriber's side.
 struct Lines;
 
+impl Place {
+    fn open(wanted: &LogDestination, facility: Option<u8>) -> Result<Place, String> {
+        Ok(Place {
+            wanted: wanted.clone(),
+            destination: Arc::new(Destination::open(wanted, facility)?),
+        })
+    }
+
+    fn on_stderr(wanted: &LogDestination) -> Place {
+        Place {
+            wanted: wanted.clone(),
+            destination: Arc::new(Destination::Stderr),
+        }
+    }
+}
+
 impl Output {
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
         // Libraries beneath log for their own developers.
         metadata.target().starts_with("komar")
             && Kind::of(metadata).is_some_and(|kind| self.types.has(kind))
             && (self.connections || metadata.target() != event_log::CONNECTION)
-            && !self.destinations.is_empty()
+            && !self.places.is_empty()
     }
 }
 
@@ -261,10 +337,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         let text = if output.json {
             line.json()
         } else {
-            line.text(output.clock.as_ref())
+            line.text(output.clock.as_deref())
         };
-        for destination in &output.destinations {
-            destination.write(kind, &line, &text);
+        for place in &output.places {
+            place.destination.write(kind, &line, &text);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
+use signal_hook::iterator::backend::Handle;
 
 /// One wish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(crate) enum Wish {
     Save,
     /// USR2: print all subscriptions.
     ShowSubscriptions,
+    /// Nobody's: the broker is broken, and has to end.
+    Fail,
 }
 
 /// The wishes as they come. PIPE is ignored, as in every Rust program.
@@ -28,6 +31,11 @@ impl Wishes {
         Signals::new(signals).map(Wishes)
     }
 
+    /// Closing it is [`Wish::Fail`].
+    pub(crate) fn failure(&self) -> Handle {
+        self.0.handle()
+    }
+
     /// Waits for the next one.
     pub(crate) fn next(&mut self) -> Wish {
         loop {
@@ -35,10 +43,25 @@ impl Wishes {
                 Some(SIGHUP) => return Wish::Reload,
                 Some(SIGUSR1) => return Wish::Save,
                 Some(SIGUSR2) => return Wish::ShowSubscriptions,
-                Some(SIGINT | SIGTERM) | None => return Wish::Stop,
+                Some(SIGINT | SIGTERM) => return Wish::Stop,
+                None => return Wish::Fail,
                 Some(other) if other == nix::libc::SIGRTMIN() => return Wish::ReopenLog,
                 Some(_) => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_heard_of_while_nobody_signals() {
+        let mut wishes = Wishes::watch().unwrap();
+        let failure = wishes.failure();
+        let thread = std::thread::spawn(move || failure.close());
+        assert_eq!(wishes.next(), Wish::Fail);
+        thread.join().unwrap();
     }
 }

@@ -11,12 +11,13 @@ use komar_conf::LogDestination;
 
 use super::Kind;
 use super::line::Line;
+use super::stream;
 
 /// One of them.
 pub(super) enum Destination {
     Stdout,
     Stderr,
-    File(PathBuf, Mutex<File>),
+    File(Mutex<File>),
     Syslog(Syslog),
     Topic,
 }
@@ -35,7 +36,7 @@ impl Destination {
         Ok(match wanted {
             LogDestination::Stdout => Destination::Stdout,
             LogDestination::Stderr => Destination::Stderr,
-            LogDestination::File(path) => Destination::File(path.clone(), Mutex::new(open_file(path)?)),
+            LogDestination::File(path) => Destination::File(Mutex::new(open_file(path)?)),
             LogDestination::Syslog => Destination::Syslog(
                 Syslog::connect(Path::new(SYSLOG), facility)
                     .map_err(|error| format!("cannot reach syslog at {SYSLOG}: {error}"))?,
@@ -45,21 +46,19 @@ impl Destination {
         })
     }
 
-    /// Opens a file again that was moved away.
-    pub(super) fn reopen(&self) -> Result<(), String> {
-        if let Destination::File(path, file) = self {
-            *file.lock().unwrap_or_else(PoisonError::into_inner) = open_file(path)?;
-        }
-        Ok(())
-    }
-
     /// `text` is the line as it is to be written, with its time and its end.
     pub(super) fn write(&self, kind: Kind, line: &Line, text: &str) {
         // A log that cannot be written has nowhere to say so.
         let _ = match self {
-            Destination::Stdout => io::stdout().write_all(text.as_bytes()),
-            Destination::Stderr => io::stderr().write_all(text.as_bytes()),
-            Destination::File(_, file) => file
+            Destination::Stdout => {
+                stream::stdout().write(text.as_bytes());
+                Ok(())
+            }
+            Destination::Stderr => {
+                stream::stderr().write(text.as_bytes());
+                Ok(())
+            }
+            Destination::File(file) => file
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .write_all(text.as_bytes()),

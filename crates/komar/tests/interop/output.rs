@@ -1,11 +1,13 @@
 //! Nobody reads what a command writes, or it cannot be written: no panic, and a status that says how the work went.
 
 use std::fs::{File, OpenOptions};
-use std::io::pipe;
+use std::io::{BufRead, BufReader, Read, Write, pipe};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::broker::{Folder, command, is_komar};
-use crate::program::{Ended, Program};
+use crate::broker::{Folder, command, free_port, is_komar};
+use crate::program::{Ended, PATIENCE, Program};
 
 const GOOD: &str = "listener 1883 127.0.0.1\nallow_anonymous true\n";
 const BAD: &str = "allow_anonymus true\n";
@@ -153,4 +155,65 @@ fn the_demo_without_a_reader_shows_nothing_and_ends() {
         ended.expect_status(0, format!("{arguments:?}"));
         assert_eq!(ended.text, "", "{arguments:?}");
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_client() {
+    /// More than a pipe holds.
+    const PINGS: usize = 3000;
+    if !is_komar() {
+        return;
+    }
+    let (reader, writer) = pipe().unwrap();
+    let port = free_port();
+    let folder = Folder::new();
+    folder.share();
+    let mut command = command();
+    command
+        .args(["-v", "-p", &port.to_string()])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(writer);
+    let mut program = Program::start_as_is(&mut command);
+    // The command holds an end of the pipe.
+    drop(command);
+    let mut client = connected(port);
+    for _ in 0..PINGS {
+        client.write_all(b"\xc0\0").unwrap();
+        client.read_exact(&mut [0; 2]).unwrap();
+    }
+    drop(client);
+    program.signal(rustix::process::Signal::TERM);
+    let lines: Vec<String> = BufReader::new(reader).lines().map(Result::unwrap).collect();
+    program.end().expect_status(0, "SIGTERM");
+    let pings: Vec<&String> = lines.iter().filter(|line| line.contains(" PING")).collect();
+    assert_eq!(pings.len(), 2 * PINGS);
+    for pair in pings.chunks(2) {
+        assert!(
+            pair[0].contains("Received PINGREQ") && pair[1].contains("Sending PINGRESP"),
+            "{pair:?}"
+        );
+    }
+    assert!(lines.last().unwrap().ends_with("terminating"), "{lines:#?}");
+}
+
+/// A client whose CONNECT was accepted.
+fn connected(port: u16) -> TcpStream {
+    let deadline = Instant::now() + PATIENCE;
+    let mut stream = loop {
+        match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    };
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"\x10\x0d\0\x04MQTT\x04\x02\0\x3c\0\x01p")
+        .unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, *b"\x20\x02\0\0");
+    stream
 }

@@ -263,7 +263,11 @@ impl Stage {
         let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
         match (first, rest) {
             ("says" | "then" | "unsaid" | "shows" | "hides", _) if self.other.is_some() => Ok(()),
-            ("folder", name) => std::fs::create_dir(self.folder.path().join(name)).map_err(text),
+            ("folder", name) => {
+                std::fs::create_dir(self.folder.path().join(name)).map_err(text)?;
+                self.folder.share();
+                Ok(())
+            }
             ("fifo", name) => {
                 let status = Command::new("mkfifo").arg(self.folder.path().join(name)).status();
                 let status = status.map_err(text)?;
