@@ -57,7 +57,7 @@ impl ListeningSocket {
         match self {
             ListeningSocket::Tcp(socket) => socket
                 .accept()
-                .map(|(stream, address)| (Socket::Tcp(stream), Peer::Network(address))),
+                .map(|(stream, address)| (Socket::Tcp(stream), Peer::network(address))),
             #[cfg(unix)]
             ListeningSocket::Unix(socket, file) => socket
                 .accept()
@@ -152,7 +152,7 @@ mod unix {
         let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
         let address = SockAddr::unix(path)?;
         socket.set_nonblocking(true)?;
-        remove_old(path)?;
+        remove_old(path, &address)?;
         // The file gets its rights when it is made: there must be no time in which others can connect.
         let before = umask(Mode::RWXO);
         let bound = socket.bind(&address);
@@ -167,10 +167,22 @@ mod unix {
         Ok((UnixListener::from_std(socket.into()), file))
     }
 
-    /// A broker that was killed leaves its socket behind. What is no socket is not ours to remove.
-    fn remove_old(path: &Path) -> io::Result<()> {
+    /// A broker that was killed leaves its socket behind. What is no socket, or somebody's who is there, is not ours to
+    /// remove.
+    fn remove_old(path: &Path, address: &SockAddr) -> io::Result<()> {
         match std::fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.file_type().is_socket() => std::fs::remove_file(path),
+            Ok(metadata) if metadata.file_type().is_socket() => {
+                let caller = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+                // It must not wait: a full queue is an answer as well.
+                caller.set_nonblocking(true)?;
+                match caller.connect(address).map_err(|error| error.kind()) {
+                    // Nobody listens, or it is another user's, of whom we cannot know.
+                    Err(io::ErrorKind::ConnectionRefused | io::ErrorKind::PermissionDenied) => {
+                        std::fs::remove_file(path)
+                    }
+                    _ => Err(io::ErrorKind::AddrInUse.into()),
+                }
+            }
             Ok(_) => Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 "there is a file at this path that is no socket",

@@ -1,7 +1,7 @@
 //! A listener as it runs: where it listens never changes, what is asked of its clients changes with a reload.
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use komar_broker_core::{ListenerId, ListenerPolicy};
 use komar_identity::tls::ClientVerifier;
@@ -25,18 +25,27 @@ pub(crate) struct OpenListener {
 }
 
 /// How many Connections there are on each socket of one listener of the configuration, which has one for each address.
+///
+/// Sockets that are closed, or were never used, are none of them any more.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Siblings(Arc<Mutex<Vec<Arc<AtomicUsize>>>>);
+pub(crate) struct Siblings(Arc<Mutex<Vec<Weak<AtomicUsize>>>>);
 
 impl Siblings {
+    /// Once for each socket, however often its settings are made of the same `Listener`.
     pub(crate) fn join(&self, connections: &Arc<AtomicUsize>) {
-        self.0.lock().push(Arc::clone(connections));
+        let mut counts = self.0.lock();
+        counts.retain(|count| count.strong_count() > 0);
+        let own = Arc::downgrade(connections);
+        if !counts.iter().any(|count| count.ptr_eq(&own)) {
+            counts.push(own);
+        }
     }
 
     /// On all of them.
     pub(crate) fn connections(&self) -> usize {
         let counts = self.0.lock();
-        counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        let counts = counts.iter().filter_map(Weak::upgrade);
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
     }
 }
 

@@ -136,13 +136,15 @@ impl Server {
                 all.push(same);
                 continue;
             }
-            let id = ListenerId(next_id);
-            next_id = next_id.checked_add(1).ok_or(ReloadError::TooManyListeners)?;
-            ids.push(id);
             let address = listener.address.clone();
             if current.served.contains(&address) {
+                ids.push(UNOPENED);
                 continue;
             }
+            if next_id == UNOPENED.0 {
+                return Err(ReloadError::TooManyListeners);
+            }
+            let id = ListenerId(next_id);
             let opened = ListeningSocket::bind(&address).and_then(|mut socket| {
                 self.common
                     .registry
@@ -151,11 +153,14 @@ impl Server {
             });
             match opened {
                 Ok((local, socket)) => {
+                    ids.push(id);
+                    next_id += 1;
                     let new = Arc::new(OpenListener::new(id, local, listener));
                     all.push(Arc::clone(&new));
                     added.push((socket, new));
                 }
                 Err(error) if listener.optional && error.kind() != io::ErrorKind::AddrInUse => {
+                    ids.push(UNOPENED);
                     tracing::warn!("cannot listen on {address}: {error}; the other addresses are served");
                 }
                 Err(source) => {
@@ -241,3 +246,30 @@ impl Drop for GoOn<'_> {
 
 /// How often is looked whether reactors that do not answer are still there.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The number of all listeners that have no socket: no client ever comes from there.
+pub(crate) const UNOPENED: ListenerId = ListenerId(u16::MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else reloads alone would use up all numbers there are.
+    #[test]
+    fn what_is_not_opened_takes_no_number() {
+        let local = || Listener::tcp("127.0.0.1:0".parse().unwrap());
+        // An address for documentation, which no machine has.
+        let mut foreign = Listener::tcp("[2001:db8::1]:0".parse().unwrap());
+        foreign.optional = true;
+        let server = Server::builder().listener(local()).start().unwrap();
+        for next_id in [1, 1, 2, 2] {
+            let wanted = Server::builder().listener(local()).listener(foreign.clone());
+            let wanted = if next_id > 1 {
+                wanted.listener(local())
+            } else {
+                wanted
+            };
+            server.reload(wanted).unwrap();
+            assert_eq!(server.common.listeners.lock().next_id, next_id);
+        }
+    }
+}

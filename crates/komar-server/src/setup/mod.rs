@@ -151,8 +151,9 @@ mod tests {
         let loaded = komar_conf::parse_str(text, "mosquitto.conf").unwrap();
         let setup = prepare(&loaded.config).unwrap();
         let listeners = setup.builder.listeners();
-        for (listener, connections) in listeners.iter().zip([1, 2, 4, 8]) {
-            listener.siblings.join(&std::sync::Arc::new(connections.into()));
+        let sockets = [1, 2, 4, 8].map(|connections| std::sync::Arc::new(connections.into()));
+        for (listener, socket) in listeners.iter().zip(&sockets) {
+            listener.siblings.join(socket);
         }
         let counts: Vec<usize> = listeners
             .iter()

@@ -163,6 +163,11 @@ impl Source for Socket {
 }
 
 impl Peer {
+    /// An IPv4 address that came in IPv6's clothes, as on a socket for both, is an IPv4 address from here on.
+    pub(crate) fn network(address: SocketAddr) -> Peer {
+        Peer::Network(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    }
+
     /// The address that bounds hold for.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         match self {
