@@ -1,6 +1,7 @@
 //! One thread: waits for its Connections, reads, lets the worker work, writes.
 
 mod accept;
+mod handshakes;
 mod spread;
 mod surplus;
 mod write;
@@ -95,6 +96,7 @@ pub(crate) enum Ended {
     Failed,
 }
 
+use handshakes::Handshakes;
 use spread::Window;
 pub(crate) use spread::{Load, Moving};
 use surplus::Surplus;
@@ -120,8 +122,7 @@ pub(crate) struct Reactor {
     reading: Vec<usize>,
     /// Connections that are over; taken out at the end of the turn, so that no event of the turn meets a successor.
     over: Vec<(usize, CloseCause)>,
-    /// Memory that unfinished messages of TLS handshakes take.
-    handshake_bytes: usize,
+    handshakes: Handshakes,
     buffer: Box<[u8]>,
     scratch: Scratch,
     letters: Vec<Mail>,
@@ -160,7 +161,7 @@ impl Reactor {
             accept_failed: false,
             reading: Vec::new(),
             over: Vec::new(),
-            handshake_bytes: 0,
+            handshakes: Handshakes::default(),
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             scratch: Scratch::default(),
             letters: Vec::new(),
@@ -526,7 +527,7 @@ impl Reactor {
         };
         let client = match &header.source {
             Source::Unknown => None,
-            Source::Network(address) => Some(Peer::Network(*address)),
+            Source::Network(address) => Some(Peer::network(*address)),
             Source::Local(path) => Some(Peer::Local(path.as_str().into())),
         };
         if let (Some(client), Some(address)) = (client, Address::of(connection.link.outbox())) {
@@ -597,11 +598,8 @@ impl Reactor {
             self.worker.input(&mut connection.link, bytes);
             return true;
         };
-        let held = layers.handshake_bytes();
         let arrived = layers.receive(&connection.socket, bytes, &mut self.scratch);
-        let holds = layers.handshake_bytes();
-        self.handshake_bytes = self.handshake_bytes - held + holds;
-        let too_many = holds > held && self.handshake_bytes > self.common.maximum_handshake_bytes;
+        self.handshakes.note(key, layers.handshake_bytes());
         if arrived.handshake_done
             && let Some(tls) = layers.tls()
         {
@@ -616,8 +614,7 @@ impl Reactor {
         }
         self.scratch.shrink();
         let (what, error): (_, &dyn core::fmt::Display) = match &arrived.end {
-            None if too_many => ("TLS", &"too many unfinished handshakes"),
-            None => return true,
+            None => return self.has_place_for_handshake(key),
             Some(End::Closed) => {
                 self.over.push((key, CloseCause::ConnectionClosed));
                 return false;
@@ -630,6 +627,24 @@ impl Reactor {
         tracing::info!(target: event_log::NOTICE, "{what} with {peer} failed: {error}.");
         self.refuse(key);
         false
+    }
+
+    /// Closes whoever waits longest if unfinished handshakes hold too much. `false`: it is this one.
+    fn has_place_for_handshake(&mut self, key: usize) -> bool {
+        let mut has_place = true;
+        while let Some(surplus) = self.handshakes.surplus(self.common.maximum_handshake_bytes) {
+            self.handshakes.forget(surplus);
+            if let Some(connection) = self.connections.get(surplus) {
+                let peer = peer_of(connection);
+                tracing::info!(
+                    target: event_log::NOTICE,
+                    "TLS with {peer} failed: too many unfinished handshakes."
+                );
+            }
+            self.refuse(surplus);
+            has_place &= surplus != key;
+        }
+        has_place
     }
 
     /// Ends a Connection that a layer does not want, after the layer's last words.
@@ -730,9 +745,7 @@ impl Reactor {
                 continue;
             };
             self.worker.close(&mut connection.link, cause);
-            if let Some(layers) = &connection.layers {
-                self.handshake_bytes -= layers.handshake_bytes();
-            }
+            self.handshakes.forget(key);
             self.common.loads[self.number].fetch_sub(1, Ordering::Relaxed);
             connection.listener.connections.fetch_sub(1, Ordering::Relaxed);
             // An Outbox may outlive its Connection in a Session's or another thread's hands, and the socket with it.

@@ -336,8 +336,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Memory that unfinished messages of TLS handshakes may take, in bytes, for each reactor; whoever sends more is closed.
-    /// Default: 16 MiB.
+    /// Memory that unfinished messages of TLS handshakes may take, in bytes, for each reactor; beyond that,
+    /// whoever waits longest for the rest of one is closed. Default: 16 MiB.
     ///
     /// A handshake's messages mostly arrive whole and take nothing. A ClientHello has at most 16 KiB, and what follows it 64
     /// KiB.

@@ -270,16 +270,42 @@ fn copies_of_a_listener_share_their_maximum() {
     }
 }
 
-/// What is not whole of a ClientHello is kept only as long as all of them together are not too much; clients that shake
-/// hands as usual do not notice.
+/// Settings that a program keeps and gives again count every Connection once.
+#[test]
+fn a_listener_that_is_given_again_keeps_its_maximum() {
+    let (listener, other) = (tcp().maximum_connections(3), tcp());
+    let builder = |other: &Listener| {
+        Server::builder()
+            .listener(listener.clone())
+            .listener(other.clone())
+    };
+    let server = builder(&other).start().unwrap();
+    let address = server.local_addresses()[0];
+    let mut clients = Vec::new();
+    for (reload, client_id) in ['a', 'b', 'c'].into_iter().enumerate() {
+        // One that fails counts for nothing either.
+        let busy = Listener::tcp(server.local_addresses()[1]);
+        assert!(server.reload(builder(&busy)).is_err(), "{reload}");
+        server.reload(builder(&other)).unwrap();
+        let mut client = Client(dial(address));
+        client.send(&connect(client_id));
+        client.expect(CONNACK);
+        clients.push(client);
+    }
+    Client(dial(address)).expect_end();
+}
+
+/// The first 12,005 bytes of a ClientHello of 15,000.
+fn begin_handshake(address: SocketAddr) -> Client<TcpStream> {
+    let mut client = Client(dial(address));
+    client.send(&[&b"\x16\x03\x01\x2e\xe0\x01\x00\x3a\x98"[..], &[0; 11_996]].concat());
+    client
+}
+
+/// What is not whole of a ClientHello is kept only as long as all of them together are not too much; who is in the middle
+/// of one may go on.
 #[test]
 fn unfinished_handshakes_are_bounded() {
-    /// The first 12,005 bytes of a ClientHello of 15,000.
-    fn begin(address: SocketAddr) -> Client<TcpStream> {
-        let mut client = Client(dial(address));
-        client.send(&[&b"\x16\x03\x01\x2e\xe0\x01\x00\x3a\x98"[..], &[0; 11_996]].concat());
-        client
-    }
     let (certificate, key) = certificate();
     let server = Server::builder()
         .maximum_handshake_bytes(16 << 10)
@@ -287,19 +313,82 @@ fn unfinished_handshakes_are_bounded() {
         .start()
         .unwrap();
     let address = server.local_addresses()[0];
-    let mut first = begin(address);
-    begin(address).expect_end();
+    let mut first = begin_handshake(address);
+    let mut second = begin_handshake(address);
+    first.expect_end();
     let mut usual = Client(tls_client(address, certificate));
     usual.send(&connect('u'));
     usual.expect(CONNACK);
     // An alert within a message is one of the many ways in which it can go wrong.
-    first.send(b"\x15\x03\x03\x00\x02\x01\x5a");
-    first.expect(b"\x15\x03\x03\x00\x02\x02\x0a");
-    first.expect_end();
-    // There is room again.
-    let mut second = begin(address);
     second.send(b"\x15\x03\x03\x00\x02\x01\x5a");
     second.expect(b"\x15\x03\x03\x00\x02\x02\x0a");
+    second.expect_end();
+    // There is room again.
+    let mut third = begin_handshake(address);
+    third.send(b"\x15\x03\x03\x00\x02\x01\x5a");
+    third.expect(b"\x15\x03\x03\x00\x02\x02\x0a");
+}
+
+/// Those who hold what others need give way to a client whose certificate comes in two parts.
+#[test]
+fn whoever_finishes_its_handshake_gets_in_at_the_bound() {
+    let (certificate, key) = certificate();
+    // So many names that it is too much together with what is there already.
+    let names: Vec<String> = (0..400).map(|number| format!("client-{number}.test")).collect();
+    let client_key = rcgen::KeyPair::generate().unwrap();
+    let client_certificate = rcgen::CertificateParams::new(names)
+        .unwrap()
+        .self_signed(&client_key)
+        .unwrap();
+    let client_key = PrivatePkcs8KeyDer::from(client_key.serialize_der());
+    let mut authorities = rustls::RootCertStore::empty();
+    authorities.add(client_certificate.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(authorities),
+        Arc::clone(&provider),
+    );
+    let server_tls = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let server = Server::builder()
+        .maximum_handshake_bytes(16 << 10)
+        .listener(tcp().tls(Arc::new(server_tls)))
+        .start()
+        .unwrap();
+    let address = server.local_addresses()[0];
+    let mut waiting = begin_handshake(address);
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let client_tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![client_certificate.der().clone()], client_key.into())
+        .unwrap();
+    let name = "localhost".try_into().unwrap();
+    let mut session = rustls::ClientConnection::new(Arc::new(client_tls), name).unwrap();
+    let mut stream = dial(address);
+    session.write_tls(&mut stream).unwrap();
+    while session.is_handshaking() {
+        assert!(session.read_tls(&mut stream).unwrap() > 0);
+        session.process_new_packets().unwrap();
+    }
+    let mut flight = Vec::new();
+    while session.wants_write() {
+        session.write_tls(&mut flight).unwrap();
+    }
+    let (part, rest) = flight.split_at(6000);
+    stream.write_all(part).unwrap();
+    waiting.expect_end();
+    stream.write_all(rest).unwrap();
+    let mut client = Client(rustls::StreamOwned::new(session, stream));
+    client.send(&connect('c'));
+    client.expect(CONNACK);
 }
 
 /// Many handshakes at once all come to their end, and a plain pair is served meanwhile by the same reactor.
@@ -746,6 +835,9 @@ mod unix {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mqtt.sock");
         let (first, _) = start(Listener::unix(&path).policy(anonymous()));
+        let second = Server::builder().listener(Listener::unix(&path));
+        assert!(second.start().is_err(), "somebody listens there");
+        std::fs::remove_file(&path).unwrap();
         let (_second, _) = start(Listener::unix(&path).policy(anonymous()));
         first.stop();
         converse(Plain(Client(dial(&path))), Plain(Client(dial(&path))));
