@@ -238,8 +238,8 @@ pub enum CloseCause {
     /// The broker stops.
     #[error("server shutting down")]
     ServerShuttingDown,
-    /// The transport layer refused the peer (TLS handshake, WebSocket upgrade).
-    #[error("transport refused")]
+    /// The transport layer refused the peer (TLS handshake, WebSocket upgrade), for which Mosquitto has no word of its own.
+    #[error("protocol error")]
     TransportRefused,
     /// A proxy looked whether the server is there, and is nobody's Connection.
     #[error("health check")]
