@@ -1,8 +1,9 @@
 //! `$SYS`: figures about the broker as retained messages, named as Mosquitto names them.
 //!
 //! A thread of its own makes them at every multiple of the interval, and the first reactor publishes those that have
-//! changed. Nothing is counted, looked at or published between two rounds; the one figure that takes a walk over all
-//! Sessions (messages stored) is left out as long as nobody has subscribed to anything here.
+//! changed. Nothing is counted, looked at or published between two rounds. The one figure that takes a walk over all
+//! Sessions (messages stored) is that of the start as long as nobody has subscribed to anything here: the first subscriber
+//! finds it, and the next round brings it up to date.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::HashMap;
@@ -85,9 +86,10 @@ impl Drop for Sys {
 fn run(shared: &Shared, version: String, broker: &Broker, turned_away: &AtomicU64, mailbox: &Mailbox) {
     let (started, mut last) = (Instant::now(), Instant::now());
     let mut figures = Figures::new(version);
+    let mut is_first = true;
     loop {
         if shared.setting.lock().interval.is_some() {
-            let heard = shared.heard.load(Ordering::Relaxed);
+            let heard = shared.heard.load(Ordering::Relaxed) || core::mem::take(&mut is_first);
             let passed = core::mem::replace(&mut last, Instant::now());
             let round = Round {
                 uptime: started.elapsed(),
