@@ -171,11 +171,25 @@ pub(crate) fn log(event: &Event) {
         }
         Event::PublishDenied { client_id, publish } => {
             let client_id = printable(client_id);
-            tracing::debug!(target: DEBUG, "Denied PUBLISH from {client_id} {}", Brief(publish));
+            tracing::debug!(
+                target: DEBUG,
+                event = "denied",
+                client_id,
+                topic = printable(&publish.topic_name),
+                "Denied PUBLISH from {client_id} {}",
+                Brief(publish)
+            );
         }
         Event::PublishTooLarge { client_id, publish } => {
             let client_id = printable(client_id);
-            tracing::debug!(target: PACKET, "Dropped too large PUBLISH from {client_id} {}", Brief(publish));
+            tracing::debug!(
+                target: PACKET,
+                event = "too_large",
+                client_id,
+                topic = printable(&publish.topic_name),
+                "Dropped too large PUBLISH from {client_id} {}",
+                Brief(publish)
+            );
         }
         Event::PacketReceived { client, packet } => log_received(client, packet),
         Event::PacketSent { client, packet } => log_sent(client, packet),
@@ -187,44 +201,68 @@ pub(crate) fn log(event: &Event) {
 }
 
 fn log_received(client: &NotedClient, packet: &NotedPacket) {
-    let client = named(client);
+    let ((client_id, address), name) = (named(client), name_of_packet(packet));
+    let client = client_id.as_ref().or(address.as_ref()).map_or("", String::as_str);
+    // The line, with what it is about as fields.
+    macro_rules! noted {
+        ($($text:tt)*) => {
+            tracing::debug!(
+                target: PACKET,
+                event = "received",
+                client_id = client_id.as_deref(),
+                address = address.as_deref(),
+                packet = name,
+                $($text)*
+            )
+        };
+    }
     match packet {
-        NotedPacket::Connect { will: None } => tracing::debug!(target: PACKET, "No will message specified."),
+        NotedPacket::Connect { will: None } => noted!("No will message specified."),
         NotedPacket::Connect { will: Some(will) } => {
             let (bytes, retain, qos) = (will.payload_len, u8::from(will.retain), will.qos.as_u8());
-            tracing::debug!(target: PACKET, "Will message specified ({bytes} bytes) (r{retain}, q{qos}).");
-            tracing::debug!(target: PACKET, "\t{}", printable(&will.topic_name));
+            noted!("Will message specified ({bytes} bytes) (r{retain}, q{qos}).");
+            noted!("\t{}", printable(&will.topic_name));
         }
         NotedPacket::Publish(publish) => {
-            tracing::debug!(target: PACKET, "Received PUBLISH from {client} {}", Brief(publish));
+            let (topic, identifier) = (printable(&publish.topic_name), identifier_of(publish));
+            noted!(
+                topic,
+                packet_identifier = identifier,
+                "Received PUBLISH from {client} {}",
+                Brief(publish)
+            );
         }
         NotedPacket::Acknowledgement {
             packet_type,
             packet_identifier,
             reason_code,
         } => {
-            let (name, identifier) = (name_of(*packet_type), packet_identifier.get());
+            let identifier = packet_identifier.get();
             let code = match packet_type {
                 PacketType::PubAck | PacketType::PubComp => format!(", RC:{}", reason_code.as_u8()),
                 _ => String::new(),
             };
-            tracing::debug!(target: PACKET, "Received {name} from {client} (Mid: {identifier}{code})");
+            noted!(
+                packet_identifier = u64::from(identifier),
+                "Received {name} from {client} (Mid: {identifier}{code})"
+            );
         }
         NotedPacket::Subscribe { filters } => {
-            tracing::debug!(target: PACKET, "Received SUBSCRIBE from {client}");
+            noted!("Received SUBSCRIBE from {client}");
             for (filter, code) in filters {
                 let filter = printable(filter);
                 if code.is_error() {
-                    tracing::debug!(target: PACKET, "\t{filter} (denied)");
+                    noted!(filter, "\t{filter} (denied)");
                 } else {
-                    tracing::debug!(target: PACKET, "\t{filter} (QoS {})", code.as_u8());
+                    noted!(filter, "\t{filter} (QoS {})", code.as_u8());
                 }
             }
         }
         NotedPacket::Unsubscribe { filters } => {
-            tracing::debug!(target: PACKET, "Received UNSUBSCRIBE from {client}");
+            noted!("Received UNSUBSCRIBE from {client}");
             for filter in filters {
-                tracing::debug!(target: PACKET, "\t{}", printable(filter));
+                let filter = printable(filter);
+                noted!(filter, "\t{filter}");
             }
         }
         NotedPacket::Auth { reason_code, method } => {
@@ -232,57 +270,72 @@ fn log_received(client: &NotedClient, packet: &NotedPacket) {
                 reason_code.as_u8(),
                 method.as_deref().map(printable).unwrap_or_default(),
             );
-            tracing::debug!(target: PACKET, "Received AUTH from {client} (rc{code}, {method})");
+            noted!("Received AUTH from {client} (rc{code}, {method})");
         }
-        NotedPacket::Disconnect { .. } => {
-            tracing::debug!(target: PACKET, "Received DISCONNECT from {client}");
-        }
-        NotedPacket::Other(packet_type) => {
-            tracing::debug!(target: PACKET, "Received {} from {client}", name_of(*packet_type));
-        }
+        NotedPacket::Disconnect { .. } | NotedPacket::Other(_) => noted!("Received {name} from {client}"),
         _ => {}
     }
 }
 
 fn log_sent(client: &NotedClient, packet: &NotedPacket) {
-    let client = named(client);
+    let ((client_id, address), name) = (named(client), name_of_packet(packet));
+    let client = client_id.as_ref().or(address.as_ref()).map_or("", String::as_str);
+    macro_rules! noted {
+        ($($text:tt)*) => {
+            tracing::debug!(
+                target: PACKET,
+                event = "sent",
+                client_id = client_id.as_deref(),
+                address = address.as_deref(),
+                packet = name,
+                $($text)*
+            )
+        };
+    }
     match packet {
         NotedPacket::ConnAck {
             session_present,
             code,
         } => {
             let present = u8::from(*session_present);
-            tracing::debug!(target: PACKET, "Sending CONNACK to {client} ({present}, {code})");
+            noted!("Sending CONNACK to {client} ({present}, {code})");
         }
         NotedPacket::Publish(publish) => {
-            tracing::debug!(target: PACKET, "Sending PUBLISH to {client} {}", Brief(publish));
+            let (topic, identifier) = (printable(&publish.topic_name), identifier_of(publish));
+            noted!(
+                topic,
+                packet_identifier = identifier,
+                "Sending PUBLISH to {client} {}",
+                Brief(publish)
+            );
         }
         NotedPacket::Acknowledgement {
             packet_type,
             packet_identifier,
             reason_code,
         } => {
-            let (name, identifier) = (name_of(*packet_type), packet_identifier.get());
+            let identifier = packet_identifier.get();
             let code = match packet_type {
                 PacketType::PubAck | PacketType::PubRec => format!(", rc{}", reason_code.as_u8()),
                 _ => String::new(),
             };
-            tracing::debug!(target: PACKET, "Sending {name} to {client} (m{identifier}{code})");
+            noted!(
+                packet_identifier = u64::from(identifier),
+                "Sending {name} to {client} (m{identifier}{code})"
+            );
         }
         NotedPacket::Disconnect { reason_code } => {
             let code = reason_code.as_u8();
-            tracing::debug!(target: PACKET, "Sending DISCONNECT to {client} (rc{code})");
+            noted!("Sending DISCONNECT to {client} (rc{code})");
         }
         NotedPacket::Auth { reason_code, method } => {
             let (code, method) = (
                 reason_code.as_u8(),
                 method.as_deref().map(printable).unwrap_or_default(),
             );
-            tracing::debug!(target: PACKET, "Sending AUTH to {client} (rc{code}, {method})");
+            noted!("Sending AUTH to {client} (rc{code}, {method})");
         }
-        NotedPacket::Other(packet_type) => {
-            tracing::debug!(target: PACKET, "Sending {} to {client}", name_of(*packet_type));
-        }
+        NotedPacket::Other(_) => noted!("Sending {name} to {client}"),
         _ => {}
     }
 }
@@ -299,7 +352,7 @@ impl fmt::Display for Brief<'_> {
             u8::from(publish.dup),
             publish.qos.as_u8(),
             u8::from(publish.retain),
-            publish.packet_identifier.map_or(0, |identifier| identifier.get()),
+            identifier_of(publish),
             printable(&publish.topic_name),
             publish.payload_len
         )
@@ -307,16 +360,34 @@ impl fmt::Display for Brief<'_> {
 }
 
 /// Its Client Identifier, or its address as long as it has none.
-fn named(client: &NotedClient) -> String {
+fn named(client: &NotedClient) -> (Option<String>, Option<String>) {
     match client {
-        NotedClient::Named(client_id) => printable(client_id),
-        NotedClient::Unnamed(outbox) => peer(outbox),
-        _ => String::new(),
+        NotedClient::Named(client_id) => (Some(printable(client_id)), None),
+        NotedClient::Unnamed(outbox) => (None, Some(peer(outbox))),
+        _ => (None, None),
     }
 }
 
-/// As the specification writes it.
-fn name_of(packet_type: PacketType) -> String {
+/// 0 at QoS 0.
+fn identifier_of(publish: &NotedPublish) -> u64 {
+    publish
+        .packet_identifier
+        .map_or(0, |identifier| u64::from(identifier.get()))
+}
+
+/// The packet's type as the specification writes it.
+fn name_of_packet(packet: &NotedPacket) -> String {
+    let packet_type = match packet {
+        NotedPacket::Connect { .. } => PacketType::Connect,
+        NotedPacket::ConnAck { .. } => PacketType::ConnAck,
+        NotedPacket::Publish(_) => PacketType::Publish,
+        NotedPacket::Acknowledgement { packet_type, .. } | NotedPacket::Other(packet_type) => *packet_type,
+        NotedPacket::Subscribe { .. } => PacketType::Subscribe,
+        NotedPacket::Unsubscribe { .. } => PacketType::Unsubscribe,
+        NotedPacket::Auth { .. } => PacketType::Auth,
+        NotedPacket::Disconnect { .. } => PacketType::Disconnect,
+        _ => return String::new(),
+    };
     format!("{packet_type:?}").to_ascii_uppercase()
 }
 
