@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{
-    AccessFlags, Gid, Uid, User, access, daemon, geteuid, initgroups, setgid, setgroups, setuid,
+    AccessFlags, Gid, Uid, User, access, daemon, getegid, geteuid, initgroups, setgid, setgroups, setuid,
 };
 
 /// What could not be done.
@@ -53,9 +53,14 @@ pub(crate) fn drop_privileges(user: &str) -> Result<Option<String>, ProcessError
     } else if user != "root" {
         become_user(user)?;
     }
-    Ok(geteuid()
-        .is_root()
-        .then(|| "the broker runs as root; name another 'user'".to_owned()))
+    let remark = if geteuid().is_root() {
+        Some("the broker runs as root; name another 'user'")
+    } else if getegid().as_raw() == 0 {
+        Some("the broker runs with the rights of the group root; set PGID")
+    } else {
+        None
+    };
+    Ok(remark.map(str::to_owned))
 }
 
 fn become_user(name: &str) -> Result<(), ProcessError> {
@@ -85,8 +90,10 @@ fn become_ids(uid: Option<u32>, gid: Option<u32>) -> Result<(), ProcessError> {
         user: format!("PUID={uid:?} PGID={gid:?}"),
         error,
     };
+    // Those of root stay for nobody, whatever the group is.
+    let groups: Vec<Gid> = gid.into_iter().map(Gid::from_raw).collect();
+    setgroups(&groups).map_err(failed)?;
     if let Some(gid) = gid {
-        setgroups(&[Gid::from_raw(gid)]).map_err(failed)?;
         setgid(Gid::from_raw(gid)).map_err(failed)?;
     }
     if let Some(uid) = uid {

@@ -6,6 +6,7 @@
 //! | `folder conf.d`, `fifo FILE`, `remove FILE` | a folder is made, a named pipe; a file goes |
 //! | `copy FROM TO`, `revoke writer crl.pem` | a copy; a revocation list of `ca.crt` |
 //! | `as root fails 1`, `runs as nobody` | a step only for root; whom the process belongs to |
+//! | `grouped none` | the process belongs to no other groups than its own |
 //! | `certificates` | certificates of `ca.crt` for `broker`, `reader`, `writer`, `device`, `twice`, and of another authority for `stranger` |
 //! | `password bob secret` | a user in `pwfile` |
 //! | `env NAME VALUE` | for the next start |
@@ -308,6 +309,15 @@ impl Stage {
                     .contains(&ids)
                     .then_some(())
                     .ok_or_else(|| format!("{ids} is not in {status}"))
+            }
+            ("grouped", rest) => {
+                let status = std::fs::read_to_string(format!("/proc/{}/status", self.program()?.id()));
+                let status = status.map_err(text)?;
+                let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"));
+                let groups = groups.ok_or("no groups")?.trim();
+                (rest == "none" && groups.is_empty())
+                    .then_some(())
+                    .ok_or_else(|| format!("its groups are {groups}"))
             }
             ("certificates", _) => {
                 certificates::write(&self.folder);
