@@ -799,6 +799,15 @@ impl Reactor {
     }
 }
 
+/// What is still there is so by a panic. Sessions hold Outboxes, which hold sockets: dropping Connections closes nothing.
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        for (_, connection) in &self.connections {
+            connection.socket.shutdown();
+        }
+    }
+}
+
 /// Whether a certificate that was good enough still is.
 fn check_certificate(tls: &Tls, old: &ListenerSettings, new: &ListenerSettings) -> Result<(), rustls::Error> {
     let Some(verifier) = &new.client_verifier else {

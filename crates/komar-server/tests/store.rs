@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use komar_broker_core::store::{Commit, Contents, PersistBatch, Store};
+use komar_broker_core::store::{Commit, Contents, PersistBatch, Sequence, Store};
 use komar_broker_core::{Hooks, QoS};
 use komar_codec::{DecodeOptions, Framing, ProtocolVersion, Role, frame};
 use komar_server::{CommitThread, Listener, ListenerPolicy, Placement, Server, ServerBuilder};
@@ -224,6 +224,30 @@ fn a_store_that_panics_has_failed() {
     server.stop();
 }
 
+#[test]
+fn a_reactor_that_panics_is_told_of() {
+    struct Panics;
+    impl Store for Panics {
+        fn submit(&self, _: PersistBatch) {
+            panic!("as a test wants it");
+        }
+        fn durable(&self) -> Sequence {
+            Sequence::default()
+        }
+    }
+    let failures = channel();
+    let server = Server::builder()
+        .store(Arc::new(Panics), Contents::default())
+        .listener(listener())
+        .on_failure(move || failures.0.send(()).unwrap())
+        .start()
+        .unwrap();
+    let mut p = Peer::connect(&server, "connect v5 id=p expiry=100");
+    p.ends();
+    failures.1.recv_timeout(PATIENCE).unwrap();
+    server.stop();
+}
+
 /// Tells of each batch how many changes it has, and lets it through when it is told to.
 struct Gated {
     gate: Receiver<io::Result<()>>,
@@ -250,14 +274,18 @@ fn start(commit: impl Commit + 'static, contents: Contents, reactors: usize) -> 
 }
 
 fn builder(commit: impl Commit + 'static, contents: Contents, reactors: usize) -> ServerBuilder {
-    let mut policy = ListenerPolicy::default();
-    policy.allow_anonymous = true;
     let store: Arc<dyn Store> = Arc::new(CommitThread::start(commit, contents.last).unwrap());
     Server::builder()
         .store(store, contents)
-        .listener(Listener::tcp(([127, 0, 0, 1], 0).into()).policy(policy))
+        .listener(listener())
         .reactors(reactors)
         .placement(Placement::Alternate)
+}
+
+fn listener() -> Listener {
+    let mut policy = ListenerPolicy::default();
+    policy.allow_anonymous = true;
+    Listener::tcp(([127, 0, 0, 1], 0).into()).policy(policy)
 }
 
 /// How many messages wait for the Session in that file.
