@@ -41,7 +41,8 @@ pub struct BrokerConfig {
     /// Whether more unacknowledged QoS 2 messages than our Receive Maximum are kept and counted
     /// ([`Statistics::receive_maximum_exceeded`](crate::Statistics::receive_maximum_exceeded)) instead of ending a
     /// 5.0 Connection with Reason Code 0x93. Default: `false`. Mosquitto 2.1 only warns. 3.x clients know no Receive
-    /// Maximum; theirs are always kept. MQTT 5.0 §4.9.
+    /// Maximum; theirs are always kept. QoS 1 messages are not counted: they are acknowledged at once, or when the store has
+    /// them, before which [`Limits::maximum_undurable_bytes`] is their bound. MQTT 5.0 §4.9.
     pub tolerate_receive_maximum: bool,
     /// Whether a payload that is announced as UTF-8 has to be. Default: `false`. If so, PUBACK and PUBREC refuse the
     /// message with 0x99, QoS 0 messages are dropped, and a CONNECT with such a Will Message is refused. MQTT 5.0

@@ -18,6 +18,9 @@ pub(crate) type Time = u64;
 /// A client by its number.
 pub(crate) type ClientNumber = usize;
 
+/// As whom it has connected: each client may be one of two users.
+pub(crate) type User = u8;
+
 /// An Application Message as its publisher sent it.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
@@ -25,6 +28,8 @@ pub(crate) struct Message {
     pub(crate) number: u64,
     /// `None`: the broker's own.
     pub(crate) publisher: Option<ClientNumber>,
+    /// As whom it was published.
+    pub(crate) user: User,
     pub(crate) topic: String,
     pub(crate) qos: u8,
     pub(crate) retain: bool,
@@ -97,6 +102,8 @@ struct Held {
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) is_v5: bool,
+    /// Whose it is, or was last.
+    user: User,
     pub(crate) connected: bool,
     /// How many Connections it has had.
     connection: u64,
@@ -157,8 +164,16 @@ pub(crate) struct Settings {
     pub(crate) retained_expiry: Option<u64>,
 }
 
-/// Who may not do what: whether to write, the client, the topic.
-pub(crate) type Denied = BTreeSet<(bool, ClientNumber, String)>;
+/// Who may not do what: whether to write, the client and as whom, the topic.
+pub(crate) type Denied = BTreeSet<(bool, ClientNumber, User, String)>;
+
+/// Who has connected.
+#[derive(Clone, Copy)]
+pub(crate) struct Who {
+    pub(crate) client: ClientNumber,
+    pub(crate) user: User,
+    pub(crate) is_v5: bool,
+}
 
 #[derive(Clone)]
 pub(crate) struct Model {
@@ -195,6 +210,16 @@ pub(crate) fn matches(filter: &str, name: &str) -> bool {
     below(&filter, &name)
 }
 
+fn may(denied: &Denied, write: bool, client: ClientNumber, user: User, topic: &str) -> bool {
+    !denied.contains(&(write, client, user, topic.to_owned()))
+}
+
+/// Whether a retained message may still be there: its publisher may write there at this moment.
+fn may_stay(denied: &Denied, message: &Message) -> bool {
+    let publisher = message.publisher;
+    publisher.is_none_or(|publisher| may(denied, true, publisher, message.user, &message.topic))
+}
+
 /// What an embedder is to do with a message, and the Topic Name that it is about.
 pub(crate) fn ordered(topic: &str) -> Option<(&str, &str)> {
     topic.strip_prefix("hook/")?.split_once('/')
@@ -221,8 +246,14 @@ impl Model {
         }
     }
 
-    fn may(&self, write: bool, client: ClientNumber, topic: &str) -> bool {
-        !self.denied.contains(&(write, client, topic.to_owned()))
+    fn may_write(&self, client: ClientNumber, user: User, topic: &str) -> bool {
+        may(&self.denied, true, client, user, topic)
+    }
+
+    /// Whoever has its Session, or had it last.
+    fn may_read(&self, client: ClientNumber, topic: &str) -> bool {
+        let user = self.sessions.get(&client).map_or(0, |session| session.user);
+        may(&self.denied, false, client, user, topic)
     }
 
     pub(crate) fn retained_count(&self) -> usize {
@@ -232,13 +263,13 @@ impl Model {
     /// CONNECT. Returns Session Present.
     pub(crate) fn connect(
         &mut self,
-        client: ClientNumber,
-        is_v5: bool,
+        who: Who,
         clean_start: bool,
         expiry: Option<u64>,
         receive_maximum: usize,
         will: Option<(Message, u64)>,
     ) -> bool {
+        let Who { client, user, is_v5 } = who;
         let mut wills = Vec::new();
         let mut resumes = false;
         if let Some(old) = self.sessions.get_mut(&client) {
@@ -260,6 +291,7 @@ impl Model {
         self.connections += 1;
         let session = self.sessions.entry(client).or_insert_with(|| Session {
             is_v5,
+            user,
             connected: true,
             connection: 0,
             connected_at: 0,
@@ -279,6 +311,7 @@ impl Model {
             was_slow: false,
         });
         session.is_v5 = is_v5;
+        session.user = user;
         session.connected = true;
         session.connection += 1;
         session.connected_at = self.connections;
@@ -301,13 +334,16 @@ impl Model {
 
     /// What the client may not read any more it does not get, although it was kept for it.
     fn review(&mut self, client: ClientNumber) {
-        let denied = |topic: &String| self.denied.contains(&(false, client, topic.clone()));
         let Some(session) = self.sessions.get_mut(&client) else {
             return;
         };
+        let user = session.user;
+        let denied = |topic: &String| !may(&self.denied, false, client, user, topic);
         let held = &mut session.held;
         session.expected.retain_mut(|expected| {
             if !denied(&expected.message.topic) {
+                // It may not have been for the user before.
+                expected.allowed |= expected.walk.is_some() && may_stay(&self.denied, &expected.message);
                 return true;
             }
             if expected.walk.is_some() && expected.held_as.is_none() {
@@ -409,7 +445,7 @@ impl Model {
         let message = &self.for_groups[place];
         let has_heir = self.sessions.iter().any(|(client, session)| {
             session.subscriptions.contains_key(&message.share)
-                && self.may(false, *client, &message.message.topic)
+                && self.may_read(*client, &message.message.topic)
         });
         let was_held = message.holder.is_some();
         let message = &mut self.for_groups[place];
@@ -422,7 +458,7 @@ impl Model {
     }
 
     fn publish_will(&mut self, client: ClientNumber, will: Message) {
-        if self.may(true, client, &will.topic) {
+        if self.may_write(client, will.user, &will.topic) {
             self.route(will);
         }
     }
@@ -437,11 +473,9 @@ impl Model {
                 .iter_mut()
                 .filter(|expected| expected.walk.is_some())
             {
-                let topic = &expected.message.topic;
-                let source = expected.message.publisher;
                 expected.must = false;
-                expected.allowed |= !denied.contains(&(false, *client, topic.clone()))
-                    && source.is_none_or(|source| !denied.contains(&(true, source, topic.clone())));
+                expected.allowed |= may(denied, false, *client, session.user, &expected.message.topic)
+                    && may_stay(denied, &expected.message);
             }
         }
     }
@@ -538,9 +572,8 @@ impl Model {
             }
         }
         for (topic, retained) in &self.retained {
-            let may_read = !denied.contains(&(false, client, topic.clone()));
-            let source = retained.message.publisher;
-            let may_stay = source.is_none_or(|source| !denied.contains(&(true, source, topic.clone())));
+            let may_read = may(&denied, false, client, session.user, topic);
+            let may_stay = may_stay(&denied, &retained.message);
             let is_over = retained.expires.is_some_and(|expires| expires <= now);
             if matches(filter, topic) && !is_over {
                 session.expected.push(Expected {
@@ -592,16 +625,28 @@ impl Model {
         }
     }
 
-    /// PUBLISH from a client. Returns whether it is refused. A Topic Name `hook/what/topic` is an order for the embedder.
-    pub(crate) fn publish(&mut self, client: ClientNumber, identifier: u16, mut message: Message) -> bool {
-        let mut refused = !self.may(true, client, &message.topic);
+    /// PUBLISH from a client. A Topic Name `hook/what/topic` is an order for the embedder.
+    pub(crate) fn publish(&mut self, client: ClientNumber, identifier: u16, dup: bool, mut message: Message) {
+        let Some(session) = self.sessions.get(&client) else {
+            return;
+        };
+        message.user = session.user;
+        let is_kept = dup
+            && message.qos == 2
+            && session
+                .unreleased
+                .get(&identifier)
+                .is_some_and(|kept| kept.as_ref().is_some_and(|kept| kept.user == message.user));
+        let mut refused = !self.may_write(client, message.user, &message.topic);
         if let Some((order, topic)) = ordered(&message.topic) {
             let topic = topic.to_owned();
             match order {
                 // Nobody asks whether the client may write there.
                 "rewrite" => message.topic = topic,
-                "publish" => {
-                    refused = true;
+                // Once for a message, however often it is sent.
+                "copy" if is_kept => {}
+                "publish" | "copy" => {
+                    refused = order == "publish";
                     self.route(Message {
                         publisher: None,
                         topic,
@@ -615,7 +660,7 @@ impl Model {
             }
         }
         let Some(session) = self.sessions.get_mut(&client) else {
-            return refused;
+            return;
         };
         if message.qos == 2 {
             if refused && session.is_v5 {
@@ -628,7 +673,6 @@ impl Model {
         } else if !refused {
             self.route(message);
         }
-        refused
     }
 
     /// PUBREL from a client.
@@ -668,7 +712,7 @@ impl Model {
         let mut shares = BTreeSet::new();
         let clients: Vec<ClientNumber> = self.sessions.keys().copied().collect();
         for client in clients {
-            if !self.may(false, client, &message.topic) {
+            if !self.may_read(client, &message.topic) {
                 continue;
             }
             let (settings, session) = (&self.settings, self.sessions.get_mut(&client));
@@ -709,7 +753,7 @@ impl Model {
                     && session
                         .expected
                         .iter()
-                        .any(|expected| expected.message.number == message.number && expected.order < order);
+                        .any(|expected| is_same(&expected.message, &message) && expected.order < order);
                 let may_drop = qos == 0 && (session.slow || settings.small_outbox || settings.queue_qos0);
                 identifiers.sort_unstable();
                 session.expected.push(Expected {
@@ -731,7 +775,7 @@ impl Model {
             let is_again = self
                 .for_groups
                 .iter()
-                .any(|other| other.message.number == message.number && other.share == share);
+                .any(|other| is_same(&other.message, &message) && other.share == share);
             self.for_groups.push(ForGroup {
                 must: message.qos > 0 && self.settings.queued.is_none() && !is_over && !is_again,
                 message: message.clone(),
@@ -1047,6 +1091,11 @@ impl Model {
     }
 }
 
+/// Whether one cannot be told from the other. What a hook publishes has the number of what it was called for.
+fn is_same(one: &Message, other: &Message) -> bool {
+    one.number == other.number && one.topic == other.topic
+}
+
 /// How many messages may be under way to a client or wait for it.
 fn open(session: &Session, for_groups: &[ForGroup]) -> usize {
     let of_groups = for_groups
@@ -1098,10 +1147,17 @@ fn check_expiry(expected: &Expected, came: &Received, is_v5: bool, was_slow: boo
 }
 
 #[cfg(test)]
+const fn nobody(client: ClientNumber, is_v5: bool) -> Who {
+    let user = 0;
+    Who { client, user, is_v5 }
+}
+
+#[cfg(test)]
 fn some(settings: Settings) -> (Model, Message) {
     let message = Message {
         number: 1,
         publisher: Some(1),
+        user: 0,
         topic: "a/b".to_owned(),
         qos: 1,
         retain: false,
@@ -1109,7 +1165,7 @@ fn some(settings: Settings) -> (Model, Message) {
         expires: None,
     };
     let mut model = Model::new(settings);
-    model.connect(0, false, false, None, 100, None);
+    model.connect(nobody(0, false), false, None, 100, None);
     (model, message)
 }
 
@@ -1175,7 +1231,7 @@ fn what_a_shared_subscription_that_is_over_leaves_is_nobodys() {
         let share = "$share/g/a/#";
         let member = |identifier| Options { identifier, ..at(1) };
         for client in [1, 2] {
-            model.connect(client, true, false, Some(0), 100, None);
+            model.connect(nobody(client, true), false, Some(0), 100, None);
         }
         model.subscribe(1, share, member(1));
         model.route(message.clone());

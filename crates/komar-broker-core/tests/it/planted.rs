@@ -55,10 +55,14 @@ pub(crate) enum Bug {
     IgnoresRewriting,
     /// A hook's refusal does not count.
     IgnoresRefusal,
+    /// The deliver hook's refusal does not count.
+    IgnoresDeliverHook,
+    /// Every user is the same to the rules.
+    ConfusesUsers,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 23] = [
+    pub(crate) const ALL: [Bug; 25] = [
         Bug::LosesQos1,
         Bug::DoublesQos2,
         Bug::SwapsMessages,
@@ -82,6 +86,8 @@ impl Bug {
         Bug::LosesPosts,
         Bug::IgnoresRewriting,
         Bug::IgnoresRefusal,
+        Bug::IgnoresDeliverHook,
+        Bug::ConfusesUsers,
     ];
 
     /// It shows only after a restart.
@@ -102,7 +108,11 @@ impl Bug {
     pub(crate) fn is_of_a_hook(self) -> bool {
         matches!(
             self,
-            Bug::StoresNoPosts | Bug::LosesPosts | Bug::IgnoresRewriting | Bug::IgnoresRefusal
+            Bug::StoresNoPosts
+                | Bug::LosesPosts
+                | Bug::IgnoresRewriting
+                | Bug::IgnoresRefusal
+                | Bug::IgnoresDeliverHook
         )
     }
 }
@@ -153,6 +163,10 @@ impl Planted {
 
     pub(crate) fn stops_the_clock(&self) -> bool {
         self.has(Bug::StopsTheClock)
+    }
+
+    pub(crate) fn confuses_users(&self) -> bool {
+        self.has(Bug::ConfusesUsers)
     }
 
     pub(crate) fn forgets_rules(&self) -> bool {

@@ -23,7 +23,7 @@ use komar_codec::{
 use komar_testkit::{DelayedStore, PeerId, Random, Site};
 use power::Power;
 
-use crate::model::{ClientNumber, Denied, Message, Model, Options, Received, Settings};
+use crate::model::{ClientNumber, Denied, Message, Model, Options, Received, Settings, User, Who};
 use crate::planted::{Bug, Planted};
 
 /// Steps that every test run makes.
@@ -31,6 +31,8 @@ const STEPS: u64 = 1_000_000;
 /// Steps with one seed: then everybody comes to rest, and the broker is another one.
 const STEPS_A_SEED: u64 = 400;
 const CLIENTS: usize = 6;
+/// The name of the other user.
+const ANOTHER: &str = "another";
 /// Steps that a failure shows.
 const LAST_STEPS: usize = 2000;
 const TOPICS: [&str; 7] = ["a", "a/b", "a/c", "b", "b/c", "c/b/a", "$s/x"];
@@ -94,9 +96,10 @@ struct DenyList(Denied);
 impl Authorize for DenyList {
     fn authorize(&self, subject: &Subject<'_>, action: Action<'_>) -> Decision {
         let client = subject.client_id.trim_start_matches('c').parse().unwrap_or(0);
+        let user = User::from(subject.username.is_some());
         let denied = match action {
-            Action::Publish(name) => self.0.contains(&(true, client, name.as_str().to_owned())),
-            Action::Receive(name) => self.0.contains(&(false, client, name.as_str().to_owned())),
+            Action::Publish(name) => self.0.contains(&(true, client, user, name.as_str().to_owned())),
+            Action::Receive(name) => self.0.contains(&(false, client, user, name.as_str().to_owned())),
             _ => false,
         };
         if denied { Decision::Deny } else { Decision::Allow }
@@ -127,6 +130,8 @@ enum Sent {
 /// A client: what it has sent and what it has not answered yet.
 struct Client {
     is_v5: bool,
+    /// As whom it has connected last.
+    user: User,
     peer: Option<PeerId>,
     worker: usize,
     bytes: Vec<u8>,
@@ -140,8 +145,15 @@ struct Client {
     last_identifier: u16,
     pings: usize,
     is_slow: bool,
-    /// SUBSCRIBE and UNSUBSCRIBE packets that are not answered: the filter.
-    asked: VecDeque<(bool, String)>,
+    /// SUBSCRIBE and UNSUBSCRIBE packets that are not answered.
+    asked: VecDeque<Asked>,
+}
+
+/// What the answer to a SUBSCRIBE or UNSUBSCRIBE is about: the filter.
+enum Asked {
+    Subscribed(String),
+    Refused,
+    Unsubscribed(String),
 }
 
 struct Simulation {
@@ -157,8 +169,10 @@ struct Simulation {
     planted: Planted,
     /// With a store, that loses its power.
     power: Option<Power>,
-    /// With a publish hook that takes orders.
+    /// With hooks, of which that for PUBLISH takes orders.
     has_hooks: bool,
+    /// What the deliver hook leaves out.
+    withheld: Denied,
 }
 
 type Outcome<T = ()> = Result<T, String>;
@@ -210,6 +224,11 @@ impl Simulation {
         let broker = Broker::with_hooks(config.clone(), access(&Denied::new()), hooks.clone(), 7);
         let mut site = Site::with_broker(broker, workers);
         site.set_order(seed);
+        let withheld = if has_hooks {
+            hooks::withheld()
+        } else {
+            Denied::new()
+        };
         let planted = Planted::new(bug);
         let power = config.durable.then(|| {
             let store = DelayedStore::default();
@@ -218,9 +237,12 @@ impl Simulation {
             site.set_store(Box::new(store.clone()));
             Power::new(store, config, hooks)
         });
+        let mut model = Model::new(settings);
+        model.set_denied(withheld.clone());
         let clients = (0..CLIENTS)
             .map(|number| Client {
                 is_v5: number % 3 != 2,
+                user: 0,
                 peer: None,
                 worker: number,
                 bytes: Vec::new(),
@@ -238,7 +260,7 @@ impl Simulation {
         Simulation {
             random,
             site,
-            model: Model::new(settings),
+            model,
             policy: Arc::default(),
             clients,
             numbers: 0,
@@ -247,6 +269,7 @@ impl Simulation {
             planted,
             power,
             has_hooks,
+            withheld,
         }
     }
 
@@ -283,6 +306,9 @@ impl Simulation {
         if self.has_hooks && self.random.chance(4) {
             return self.call_hook(client);
         }
+        if self.has_hooks && self.random.chance(2) {
+            return self.be_turned_away(client);
+        }
         match self.random.below(100) {
             0..=3 => self.connect(client),
             4..=6 => self.leave_properly(client),
@@ -305,6 +331,10 @@ impl Simulation {
 
     fn connect(&mut self, client: ClientNumber) -> Outcome {
         let is_v5 = self.clients[client].is_v5;
+        if self.random.chance(20) {
+            self.clients[client].user ^= 1;
+        }
+        let user = self.clients[client].user;
         let clean_start = self.random.chance(20);
         let seconds = *self.random.pick(&[0u32, 5, 30, u32::MAX]);
         // 3.x has no other choice.
@@ -326,7 +356,7 @@ impl Simulation {
         });
         let aliases = *self.random.pick(&[0u16, 0, 1, 3]);
         self.note(|| {
-            format!("c{client} connects: clean {clean_start}, expiry {expiry:?}, maximum {receive_maximum}, will {will:?}")
+            format!("c{client} connects as {user}: clean {clean_start}, expiry {expiry:?}, maximum {receive_maximum}, will {will:?}")
         });
         let client_id = format!("c{client}");
         let version = self.version(client);
@@ -340,7 +370,7 @@ impl Simulation {
             clean_start,
             keep_alive: 0,
             client_id: &client_id,
-            username: None,
+            username: (user > 0 && !self.planted.confuses_users()).then_some(ANOTHER),
             password: None,
             will: will.as_ref().map(|(message, delay)| Will {
                 topic_name: &message.topic,
@@ -374,9 +404,8 @@ impl Simulation {
         } else {
             usize::MAX
         };
-        let present = self
-            .model
-            .connect(client, is_v5, clean_start, expiry, limit, will);
+        let who = Who { client, user, is_v5 };
+        let present = self.model.connect(who, clean_start, expiry, limit, will);
         self.site.send(peer, &bytes);
         self.settle()?;
         self.commit_all()?;
@@ -523,7 +552,8 @@ impl Simulation {
             // So would what comes first of what hooks publish, which has no other publisher.
             packets.retain(|packet| match packet {
                 Sent::Publish(_, _, message) => {
-                    !message.retain && !message.topic.starts_with("hook/publish/")
+                    let posts = ["hook/publish/", "hook/copy/"];
+                    !message.retain && !posts.iter().any(|order| message.topic.starts_with(order))
                 }
                 _ => true,
             });
@@ -596,13 +626,15 @@ impl Simulation {
         let mut denied = Denied::new();
         for _ in 0..self.random.below(6) {
             let topic = (*self.random.pick(&TOPICS)).to_owned();
-            denied.insert((self.random.chance(40), self.random.below(CLIENTS), topic));
+            let user = User::from(self.random.chance(30));
+            denied.insert((self.random.chance(40), self.random.below(CLIENTS), user, topic));
         }
         self.note(|| format!("rules: {denied:?}"));
         if !self.planted.forgets_rules() {
             self.site.broker().set_access(access(&denied));
         }
         self.commit_all()?;
+        denied.extend(self.withheld.clone());
         self.model.set_denied(denied);
         self.settle()?;
         self.commit_all()
@@ -616,6 +648,7 @@ impl Simulation {
             // An empty payload says nothing; which of several came does not matter at QoS 0.
             number: if is_empty { 0 } else { self.numbers },
             publisher,
+            user: publisher.map_or(0, |publisher| self.clients[publisher].user),
             topic: (*self.random.pick(&TOPICS)).to_owned(),
             qos: if is_empty {
                 0
@@ -674,19 +707,26 @@ impl Simulation {
             power.forget(&self.model, client, packet);
         }
         match packet {
-            Sent::Publish(identifier, _, message) => {
-                self.model.publish(client, *identifier, message.clone());
+            Sent::Publish(identifier, dup, message) => {
+                self.model.publish(client, *identifier, *dup, message.clone());
             }
             Sent::PubRel(identifier) => self.model.release(client, *identifier),
             Sent::PubAck(identifier) => self.model.acknowledged(client, *identifier),
             Sent::PubRec(identifier) => self.model.recorded(client, *identifier),
             Sent::PubComp(identifier) => self.model.completed(client, *identifier),
             Sent::Subscribe(_, filter, options) => {
-                self.clients[client].asked.push_back((true, filter.clone()));
-                self.model.subscribe(client, filter, *options);
+                let refused = self.has_hooks && hooks::refuses(self.clients[client].user, filter);
+                let asked = &mut self.clients[client].asked;
+                if refused {
+                    asked.push_back(Asked::Refused);
+                } else {
+                    asked.push_back(Asked::Subscribed(filter.clone()));
+                    self.model.subscribe(client, filter, *options);
+                }
             }
             Sent::Unsubscribe(_, filter) => {
-                self.clients[client].asked.push_back((false, filter.clone()));
+                let asked = Asked::Unsubscribed(filter.clone());
+                self.clients[client].asked.push_back(asked);
                 self.model.unsubscribe(client, filter);
             }
             Sent::Ping => {}
@@ -819,12 +859,27 @@ impl Simulation {
                     .checked_sub(1)
                     .ok_or("a PINGRESP that nobody asked for")?;
             }
-            Packet::SubAck(_) | Packet::UnsubAck(_) => {
-                let (is_subscribed, filter) = state.asked.pop_front().ok_or("an answer to nothing")?;
-                if let Some(power) = &mut self.power {
-                    power.told.answered(client, is_subscribed, filter);
+            Packet::SubAck(answer) => {
+                let asked = state.asked.pop_front().ok_or("an answer to nothing")?;
+                let is_refused = answer.reason_codes.iter().any(|code| code.is_error());
+                match asked {
+                    Asked::Subscribed(filter) if !is_refused => {
+                        if let Some(power) = &mut self.power {
+                            power.told.answered(client, true, filter);
+                        }
+                    }
+                    Asked::Refused if is_refused => {}
+                    _ => return Err(format!("c{client} got {answer:?}")),
                 }
             }
+            Packet::UnsubAck(answer) => match state.asked.pop_front() {
+                Some(Asked::Unsubscribed(filter)) => {
+                    if let Some(power) = &mut self.power {
+                        power.told.answered(client, false, filter);
+                    }
+                }
+                _ => return Err(format!("c{client} got {answer:?}")),
+            },
             other => return Err(format!("c{client} got {other:?}")),
         }
         Ok(())

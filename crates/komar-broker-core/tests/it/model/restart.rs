@@ -157,6 +157,10 @@ impl Model {
             message.must &= message.message.qos > 0 && !mortal.contains(&message.share);
         }
         for session in self.sessions.values_mut() {
+            // Who sent what is not released is not stored: it is taken for the user's that had the Session last.
+            for message in session.unreleased.values_mut().flatten() {
+                message.user = session.user;
+            }
             // QoS 0 is not kept, nor is what was still to be sent of retained messages.
             session.expected.retain(|expected| expected.qos > 0);
             for expected in session

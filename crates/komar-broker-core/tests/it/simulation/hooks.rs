@@ -1,21 +1,54 @@
-//! A simulation with a publish hook that does what the Topic Name says, `hook/what/topic`: it publishes, sends a message
-//! elsewhere, refuses it, disconnects its client, or panics.
+//! A simulation with hooks. That for PUBLISH does what the Topic Name says, `hook/what/topic`: it publishes beside the message or
+//! in its place, sends a message elsewhere, refuses it, disconnects its client, or panics. Those for CONNECT, SUBSCRIBE and
+//! delivery refuse some things to some users.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use komar_broker_core::{Hooks, ReasonCode};
-use komar_codec::QoS;
+use komar_codec::{Connect, ConnectProperties, QoS};
 
-use super::{Outcome, Sent, Simulation, TOPICS};
-use crate::model::{ClientNumber, Message, ordered};
+use super::{ANOTHER, CLIENTS, Outcome, Sent, Simulation, TOPICS};
+use crate::model::{ClientNumber, Denied, Message, User, ordered};
 use crate::planted::{Bug, POSTED};
 
 /// Orders whose client stays, so that it may give them at any QoS, and again.
-const ORDERS: [&str; 3] = ["publish", "rewrite", "refuse"];
+const ORDERS: [&str; 4] = ["publish", "copy", "rewrite", "refuse"];
+/// A user that is not let in.
+const BANNED: &str = "banned";
+/// What the other user is not to have.
+const WITHHELD: &str = "b/c";
+
+/// What the deliver hook leaves out.
+pub(super) fn withheld() -> Denied {
+    (0..CLIENTS)
+        .map(|client| (false, client, 1, WITHHELD.to_owned()))
+        .collect()
+}
+
+/// Whether the subscribe hook refuses a filter.
+pub(super) fn refuses(user: User, filter: &str) -> bool {
+    user == 1 && filter == "a/+"
+}
 
 pub(super) fn hooks(bug: Option<Bug>) -> Hooks {
     let calls = AtomicUsize::new(0);
-    Hooks::default().on_publish(move |publish, actions| {
+    let hooks = Hooks::default()
+        .on_connect(|connecting, _| match connecting.identity().username.as_deref() {
+            Some(BANNED) => Err(ReasonCode::Banned),
+            _ => Ok(()),
+        })
+        .on_subscribe(|subscribing, _| {
+            let user = User::from(subscribing.identity().username.is_some());
+            match refuses(user, subscribing.filter()) {
+                true => Err(ReasonCode::NotAuthorized),
+                false => Ok(()),
+            }
+        })
+        .on_deliver(move |delivering| {
+            let is_another = delivering.identity().username.as_deref() == Some(ANOTHER);
+            bug == Some(Bug::IgnoresDeliverHook) || !is_another || delivering.topic_name() != WITHHELD
+        });
+    hooks.on_publish(move |publish, actions| {
         let name = publish.topic_name().to_owned();
         let Some((order, topic)) = ordered(&name) else {
             return Ok(());
@@ -23,11 +56,14 @@ pub(super) fn hooks(bug: Option<Bug>) -> Hooks {
         let is_chance = calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(3);
         match order {
             "publish" if bug == Some(Bug::LosesPosts) && is_chance => Err(ReasonCode::QuotaExceeded),
-            "publish" => {
+            "publish" | "copy" => {
                 let payload = [publish.payload(), POSTED].concat();
                 let taken = actions.publish(topic, &payload, QoS::AtLeastOnce, false);
                 assert!(taken.is_ok(), "there is room");
-                Err(ReasonCode::QuotaExceeded)
+                match order {
+                    "copy" => Ok(()),
+                    _ => Err(ReasonCode::QuotaExceeded),
+                }
             }
             "rewrite" if bug == Some(Bug::IgnoresRewriting) => Ok(()),
             "rewrite" => {
@@ -50,7 +86,7 @@ impl Simulation {
     pub(super) fn make_order(&mut self, message: &mut Message) {
         if self.has_hooks && self.random.chance(15) {
             let order = *self.random.pick(&ORDERS);
-            if order == "publish" {
+            if ["publish", "copy"].contains(&order) {
                 // What the hook publishes has to be told from others.
                 self.numbers += 1;
                 (message.retain, message.is_empty, message.number) = (false, false, self.numbers);
@@ -69,6 +105,7 @@ impl Simulation {
         let message = Message {
             number: self.numbers,
             publisher: Some(client),
+            user: 0,
             topic: format!("hook/{order}/{}", self.random.pick(&TOPICS)),
             qos: 0,
             retain: false,
@@ -86,5 +123,36 @@ impl Simulation {
         self.model.disconnect(client, false);
         self.forget_connection(client);
         self.settle()
+    }
+
+    /// Somebody who is not let in comes with a client's name, whose Session and Connection are what they were.
+    pub(super) fn be_turned_away(&mut self, client: ClientNumber) -> Outcome {
+        self.note(|| format!("c{client} is not let in"));
+        let version = self.version(client);
+        let mut bytes = Vec::new();
+        let packet = Connect {
+            version,
+            bridge: false,
+            clean_start: self.random.chance(50),
+            keep_alive: 0,
+            client_id: &format!("c{client}"),
+            username: Some(BANNED),
+            password: None,
+            will: None,
+            properties: ConnectProperties::default(),
+        };
+        packet
+            .encode(version, &mut bytes)
+            .map_err(|error| error.to_string())?;
+        let worker = self.random.below(3);
+        let peer = self.site.open(worker, &self.policy);
+        self.site.send(peer, &bytes);
+        self.settle()?;
+        let answer = self.site.take_bytes(peer);
+        // CONNACK with a code that is not 0.
+        if !self.site.is_closed(peer) || answer.first() != Some(&0x20) || answer.get(3) == Some(&0) {
+            return Err(format!("c{client} was let in: {answer:?}"));
+        }
+        Ok(())
     }
 }

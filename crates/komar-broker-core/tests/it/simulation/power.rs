@@ -210,7 +210,7 @@ impl Simulation {
         self.model = kept.model;
         let restarted = self.site.restart(
             power.config.clone(),
-            access(&self.model.denied),
+            access(&self.model.denied.difference(&self.withheld).cloned().collect()),
             power.hooks.clone(),
             contents,
         );
