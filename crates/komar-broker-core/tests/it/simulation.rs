@@ -173,6 +173,11 @@ struct Simulation {
     has_hooks: bool,
     /// What the deliver hook leaves out.
     withheld: Denied,
+    /// Connections that have ended, by client, and what the disconnect hook has published since that was looked at last.
+    ends: BTreeMap<ClientNumber, usize>,
+    last_words: hooks::LastWords,
+    /// The last order of a message before the present step.
+    step_began: u64,
 }
 
 type Outcome<T = ()> = Result<T, String>;
@@ -216,8 +221,9 @@ impl Simulation {
         let workers = *random.pick(&[1, 2, 3]);
         config.durable = random.chance(50) || bug.is_some_and(Bug::is_of_the_store);
         let has_hooks = seed.is_multiple_of(3) || bug.is_some_and(Bug::is_of_a_hook);
+        let last_words = hooks::LastWords::default();
         let hooks = if has_hooks {
-            hooks::hooks(bug)
+            hooks::hooks(bug, &last_words)
         } else {
             Hooks::default()
         };
@@ -270,6 +276,9 @@ impl Simulation {
             power,
             has_hooks,
             withheld,
+            ends: BTreeMap::new(),
+            last_words,
+            step_began: 0,
         }
     }
 
@@ -295,6 +304,7 @@ impl Simulation {
     }
 
     fn step(&mut self) -> Outcome {
+        self.step_began = self.model.last_order();
         let client = self.random.below(CLIENTS);
         if self.clients[client].peer.is_none() {
             return match self.random.below(10) {
@@ -396,6 +406,9 @@ impl Simulation {
         self.planted.connect(&mut bytes, receive_maximum);
         let worker = self.random.below(3);
         let peer = self.site.open(worker, &self.policy);
+        if self.clients[client].peer.is_some() {
+            self.has_ended(client);
+        }
         self.forget_connection(client);
         self.clients[client].worker = worker;
         self.clients[client].peer = Some(peer);
@@ -466,6 +479,7 @@ impl Simulation {
             return Ok(());
         };
         self.site.hang_up(peer);
+        self.has_ended(client);
         self.model.disconnect(client, false);
         self.forget_connection(client);
         self.settle()
@@ -731,6 +745,7 @@ impl Simulation {
             }
             Sent::Ping => {}
             Sent::Disconnect => {
+                self.has_ended(client);
                 self.model.disconnect(client, true);
                 self.clients[client].peer = None;
                 self.forget_connection(client);
@@ -751,6 +766,7 @@ impl Simulation {
 
     fn settle(&mut self) -> Outcome {
         self.site.settle();
+        self.hear_last_words()?;
         self.collect()
     }
 

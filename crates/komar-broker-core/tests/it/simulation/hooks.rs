@@ -1,8 +1,10 @@
 //! A simulation with hooks. That for PUBLISH does what the Topic Name says, `hook/what/topic`: it publishes beside the message or
 //! in its place, sends a message elsewhere, refuses it, disconnects its client, or panics. Those for CONNECT, SUBSCRIBE and
-//! delivery refuse some things to some users.
+//! delivery refuse some things to some users. That for the end of a Connection publishes a last word.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use komar_broker_core::{Hooks, ReasonCode};
 use komar_codec::{Connect, ConnectProperties, QoS};
@@ -30,8 +32,20 @@ pub(super) fn refuses(user: User, filter: &str) -> bool {
     user == 1 && filter == "a/+"
 }
 
-pub(super) fn hooks(bug: Option<Bug>) -> Hooks {
-    let calls = AtomicUsize::new(0);
+/// The last words of Connections that have ended, oldest first: whose, and the number of the message.
+pub(super) type LastWords = Arc<Mutex<Vec<(ClientNumber, u64)>>>;
+
+/// Where they go.
+const GONE: &str = "a/c";
+/// They are numbered from here on.
+const GONE_FROM: u64 = 1_000_000_000;
+
+pub(super) fn hooks(bug: Option<Bug>, last_words: &LastWords) -> Hooks {
+    let (calls, ends, last_words) = (
+        AtomicUsize::new(0),
+        AtomicU64::new(GONE_FROM),
+        Arc::clone(last_words),
+    );
     let hooks = Hooks::default()
         .on_connect(|connecting, _| match connecting.identity().username.as_deref() {
             Some(BANNED) => Err(ReasonCode::Banned),
@@ -43,6 +57,14 @@ pub(super) fn hooks(bug: Option<Bug>) -> Hooks {
                 true => Err(ReasonCode::NotAuthorized),
                 false => Ok(()),
             }
+        })
+        .on_disconnect(move |gone, actions| {
+            let number = ends.fetch_add(1, Ordering::Relaxed);
+            let client = gone.identity().client_id.trim_start_matches('c').parse();
+            last_words.lock().unwrap().push((client.unwrap_or(0), number));
+            let payload = [format!("{number} ").as_bytes(), POSTED].concat();
+            let taken = actions.publish(GONE, &payload, QoS::AtLeastOnce, false);
+            assert!(taken.is_ok(), "there is room");
         })
         .on_deliver(move |delivering| {
             let is_another = delivering.identity().username.as_deref() == Some(ANOTHER);
@@ -116,6 +138,7 @@ impl Simulation {
         let bytes = self.encode(client, &Sent::Publish(0, false, message));
         self.site.send(peer, &bytes);
         self.clients[client].peer = None;
+        self.has_ended(client);
         self.site.settle();
         if !self.site.is_closed(peer) {
             return Err(format!("c{client} is still connected"));
@@ -123,6 +146,43 @@ impl Simulation {
         self.model.disconnect(client, false);
         self.forget_connection(client);
         self.settle()
+    }
+
+    /// A Connection of that client has ended.
+    pub(super) fn has_ended(&mut self, client: ClientNumber) {
+        if self.has_hooks {
+            *self.ends.entry(client).or_default() += 1;
+        }
+    }
+
+    /// What was published at the end of Connections; there is one last word for each.
+    pub(super) fn hear_last_words(&mut self) -> Outcome {
+        let said = std::mem::take(&mut *self.last_words.lock().unwrap());
+        let mut ends: BTreeMap<ClientNumber, usize> = BTreeMap::new();
+        let before = self.step_began;
+        for (client, number) in said {
+            *ends.entry(client).or_default() += 1;
+            self.note(|| format!("(the last word of c{client}: {number})"));
+            self.model.route(Message {
+                number,
+                publisher: None,
+                user: 0,
+                topic: GONE.to_owned(),
+                qos: 1,
+                retain: false,
+                is_empty: false,
+                expires: None,
+            });
+        }
+        if !ends.is_empty() {
+            // A Will Message, say, may come before or behind it.
+            self.model.came_in_any_order(before);
+        }
+        let expected = std::mem::take(&mut self.ends);
+        if ends != expected {
+            return Err(format!("last words: {ends:?}, ends of Connections: {expected:?}"));
+        }
+        Ok(())
     }
 
     /// Somebody who is not let in comes with a client's name, whose Session and Connection are what they were.

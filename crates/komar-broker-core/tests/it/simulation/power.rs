@@ -215,6 +215,9 @@ impl Simulation {
             contents,
         );
         restarted.map_err(|error| error.to_string())?;
+        // Nobody is called for Connections that end with the broker.
+        self.ends.clear();
+        self.last_words.lock().unwrap().clear();
         for client in 0..self.clients.len() {
             self.clients[client].peer = None;
             self.forget_connection(client);
