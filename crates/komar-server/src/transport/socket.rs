@@ -186,3 +186,20 @@ impl fmt::Display for Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a socket for both families gives; only a service manager opens one.
+    #[test]
+    fn addresses_are_logged_as_what_they_are() {
+        for (address, logged) in [
+            ("[::ffff:192.168.1.5]:51116", "192.168.1.5:51116"),
+            ("192.168.1.5:51116", "192.168.1.5:51116"),
+            ("[2001:db8::1]:7", "2001:db8::1:7"),
+        ] {
+            assert_eq!(Peer::network(address.parse().unwrap()).to_string(), logged);
+        }
+    }
+}
