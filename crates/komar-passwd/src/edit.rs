@@ -7,7 +7,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::{HashError, UserNameError};
 use crate::file::MAXIMUM_NAME;
-use crate::line::{Entry, Line, column};
+use crate::line::{Entry, Line, are_colons_at_the_end, column};
 use crate::scheme::{Limits, StoredHash};
 
 /// The text of a password file, changed line by line.
@@ -145,10 +145,18 @@ impl Editor {
             return Ok(Change::Updated);
         }
         let end = self.usual_line_end();
-        if let Some(last) = self.lines.last_mut().filter(|line| line_end(line).is_empty()) {
-            last.extend_from_slice(end);
+        let added = Zeroizing::new(written(user, hash, b"", end));
+        match self.lines.pop() {
+            // They would be an error with a line behind them.
+            Some(last) if are_colons_at_the_end(&last) => self.lines.extend([added, last]),
+            Some(mut last) => {
+                if line_end(&last).is_empty() {
+                    last.extend_from_slice(end);
+                }
+                self.lines.extend([last, added]);
+            }
+            None => self.lines.push(added),
         }
-        self.lines.push(Zeroizing::new(written(user, hash, b"", end)));
         Ok(Change::Added)
     }
 
@@ -205,6 +213,9 @@ impl Editor {
             return Err(PlainLineError::ByteOrderMark);
         }
         for (index, line) in self.lines.iter().enumerate() {
+            if are_colons_at_the_end(line) {
+                continue;
+            }
             let number = index.saturating_add(1);
             let Line::Entry(entry) = Line::parse(without_end(line)) else {
                 continue;

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha512};
 use crate::error::{
     HashError, PasswordFileError, PasswordFileErrorCause, PasswordFileErrors, Warning, WarningCause,
 };
-use crate::line::{Entry, Line, column, lines};
+use crate::line::{Entry, Line, are_colons_at_the_end, column, lines};
 use crate::scheme::{ARGON2ID, Limits, Scheme, StoredHash};
 use crate::verify::PasswordCheck;
 
@@ -59,9 +59,8 @@ impl PasswordFile {
         let mut reader = Reader::new(limits);
         let mut lines = lines(text).peekable();
         while let Some((number, line)) = lines.next() {
-            // Mosquitto sees nothing in colons that end the file.
-            let is_cut_off = lines.peek().is_none() && !text.ends_with(b"\n");
-            if !(is_cut_off && line.iter().all(|byte| *byte == b':')) {
+            let is_end = lines.peek().is_none() && !text.ends_with(b"\n");
+            if !(is_end && are_colons_at_the_end(line)) {
                 reader.line(number, line);
             }
         }

@@ -57,6 +57,12 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Whether this is the end of a file that Mosquitto sees nothing in: colons, and no line feed behind them. With one they are
+/// a line without a name.
+pub(crate) fn are_colons_at_the_end(last: &[u8]) -> bool {
+    !last.is_empty() && last.iter().all(|byte| *byte == b':')
+}
+
 /// The lines of a text without their LF, with the numbers from 1.
 pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);

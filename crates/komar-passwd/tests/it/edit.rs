@@ -21,6 +21,10 @@ fn set_changes_one_line() {
         ("", Change::Added, "alice:NEW\n"),
         ("# x\n\nbob", Change::Added, "# x\n\nbob\nalice:NEW\n"),
         ("bob:OLD", Change::Added, "bob:OLD\nalice:NEW\n"),
+        // Colons at the end of a file are nothing, and an error with a line behind them.
+        (":", Change::Added, "alice:NEW\n:"),
+        ("bob:OLD\n::", Change::Added, "bob:OLD\nalice:NEW\n::"),
+        ("alice:OLD\n:", Change::Updated, "alice:NEW\n:"),
         (
             "# x\r\nbob:OLD\r\n",
             Change::Added,
@@ -56,7 +60,22 @@ fn set_changes_one_line() {
         assert_eq!(editor.set("alice", &new), Ok(change), "{before:?}");
         assert_eq!(text(&editor), fill(after), "{before:?}");
         assert!(editor.contains("alice"));
+        let file = PasswordFile::parse(&editor.text()).unwrap_or_else(|error| panic!("{before:?}: {error}"));
+        assert!(file.contains("alice"), "{before:?}");
     }
+}
+
+#[test]
+fn colons_at_the_end_are_no_plain_text() {
+    let mut editor = Editor::new(b"alice:one\n:");
+    let hashed = editor.hash_plain_lines(|_, plain| Ok::<_, ()>(hash(core::str::from_utf8(plain).unwrap())));
+    assert_eq!(hashed.map(|counts| counts.hashed), Ok(1));
+    assert!(PasswordFile::parse(&editor.text()).is_ok_and(|file| file.contains("alice")));
+    assert!(
+        Editor::new(b"alice:one\n:\n")
+            .hash_plain_lines(|_, _| Ok::<_, ()>(hash("x")))
+            .is_err()
+    );
 }
 
 #[test]
@@ -227,7 +246,11 @@ proptest! {
         prop_assert_eq!(&without, &kept.collect::<String>());
         prop_assert_eq!(editor.set(&user, &hash("x")), Ok(Change::Added));
         let with = text(&editor);
-        prop_assert!(with.starts_with(&without));
+        // Colons without a line end stay the last.
+        let last = without.rsplit('\n').next().unwrap_or_default();
+        let colons = if last.chars().all(|character| character == ':') { last } else { "" };
+        let above = without.strip_suffix(colons).unwrap_or(&without);
+        prop_assert!(with.starts_with(above) && with.ends_with(colons));
         prop_assert_eq!(editor.set(&user, &hash("x")), Ok(Change::Updated));
         prop_assert_eq!(text(&editor), with);
         prop_assert!(editor.remove(&user));
