@@ -327,7 +327,6 @@ impl Worker {
             identity,
             bridge: connect.bridge,
             receive_maximum: config.limits.receive_maximum(),
-            exceeded: false,
             maximum_packet_size: config.limits.maximum_packet_size,
             // v5 [MQTT-3.3.2-7]
             topic_aliases: TopicAliases::default(),

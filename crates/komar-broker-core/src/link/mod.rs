@@ -64,6 +64,8 @@ pub struct Link {
     /// CONNECT asked for a Session that outlives the Connection: DISCONNECT may change for how long. Here, where there is room
     /// for it, and not with what exists once a client is accepted: that would grow by a word.
     asked_for_expiry: bool,
+    /// More than our Receive Maximum came, and the embedder was told. Here for the same reason.
+    exceeded: bool,
     /// It is one of the largest publishers while too much waits in the broker, and is not read for a moment.
     pressed: bool,
     /// Bytes that it has brought since its last pause, while too much waits.
@@ -109,6 +111,7 @@ impl Link {
             slowed: false,
             turned_away: None,
             asked_for_expiry: false,
+            exceeded: false,
             pressed: false,
             brought: 0,
         }

@@ -102,8 +102,6 @@ pub(crate) struct Established {
     pub(crate) bridge: bool,
     /// Our Receive Maximum and Maximum Packet Size as CONNACK told them, which a reload does not take back.
     pub(crate) receive_maximum: u16,
-    /// More than that came, and the embedder was told.
-    pub(crate) exceeded: bool,
     pub(crate) maximum_packet_size: u32,
     pub(crate) topic_aliases: TopicAliases,
     pub(crate) write_verdicts: WriteVerdicts,

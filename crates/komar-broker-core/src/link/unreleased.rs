@@ -102,16 +102,16 @@ impl<'b> Bound<'b> {
     }
 }
 
-impl Established {
-    /// A message came that exceeds our Receive Maximum.
-    fn exceeds(&mut self, fx: &mut Effects) {
-        if !core::mem::replace(&mut self.exceeded, true) {
-            fx.events.push_back(Event::ReceiveMaximumExceeded {
-                client_id: Arc::clone(&self.session.client_id),
-            });
-        }
+/// A message came that exceeds our Receive Maximum.
+fn exceeds(told: &mut bool, client_id: &Arc<str>, fx: &mut Effects) {
+    if !core::mem::replace(told, true) {
+        fx.events.push_back(Event::ReceiveMaximumExceeded {
+            client_id: Arc::clone(client_id),
+        });
     }
+}
 
+impl Established {
     /// Whether a message of this user's that will be routed waits under that identifier to be released.
     pub(super) fn keeps(&self, identifier: PacketIdentifier) -> bool {
         let mut state = self.session.lock();
@@ -128,7 +128,7 @@ impl Worker {
         message: Message<'_>,
         refusal: Option<ReasonCode>,
     ) -> Result<(), ProtocolError> {
-        let Phase::Established(established) = &mut link.phase else {
+        let Phase::Established(established) = &link.phase else {
             return Ok(());
         };
         let bound = Bound::of(established, &self.broker, &self.config);
@@ -147,13 +147,12 @@ impl Worker {
             }
         } else {
             let body = refusal.is_none().then(|| message.to_body(&mut self.fx.scratch));
-            let session = Arc::clone(&established.session);
-            let mut state = session.lock();
+            let mut state = established.session.lock();
             if state.epoch != established.epoch {
                 return Ok(());
             }
             if bound.keep(&mut self.fx, &mut state, identifier, body)? {
-                established.exceeds(&mut self.fx);
+                exceeds(&mut link.exceeded, &established.session.client_id, &mut self.fx);
             }
         }
         self.route_posts();
@@ -212,7 +211,7 @@ impl Worker {
             let body = message.to_body(&mut fx.scratch);
             result = bound.keep(fx, &mut state, identifier, Some(body));
             match result {
-                Ok(true) => reading.established.exceeds(fx),
+                Ok(true) => exceeds(&mut link.exceeded, &session.client_id, fx),
                 Ok(false) => {}
                 Err(_) => break,
             }
