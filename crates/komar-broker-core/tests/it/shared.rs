@@ -18,6 +18,13 @@ type Elsewhere = Arc<Mutex<Option<(Worker, Option<Link>)>>>;
 /// `a` is connected and is not to have the message. While it is asked, `b` comes back on another worker.
 #[test]
 fn a_member_that_comes_back_while_others_are_asked_is_not_left_out() {
+    // Whether it is looked at before or behind the one that is asked.
+    for is_first in [true, false] {
+        comes_back(is_first);
+    }
+}
+
+fn comes_back(is_first: bool) {
     let elsewhere: Elsewhere = Arc::default();
     let armed = Arc::new(AtomicBool::new(false));
     let hooks = Hooks::default().on_deliver({
@@ -39,7 +46,11 @@ fn a_member_that_comes_back_while_others_are_asked_is_not_left_out() {
     *elsewhere.lock().unwrap() = Some((new_worker(&broker), None));
     let mut a = connect(&mut worker, "connect v5 id=a expiry=1000");
     let mut b = connect(&mut worker, "connect v5 id=b expiry=1000");
-    for link in [&mut a, &mut b] {
+    let mut links = [&mut a, &mut b];
+    if is_first {
+        links.reverse();
+    }
+    for link in links {
         let subscribe = words::encode(ProtocolVersion::V5, "subscribe id=1 $share/g/t qos=1");
         worker.input(link, &subscribe.unwrap());
     }
