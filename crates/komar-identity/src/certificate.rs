@@ -103,6 +103,15 @@ impl<'a> Certificate<'a> {
         self.subject_der() == self.issuer_der()
     }
 
+    /// Whether its basic constraints say CA:TRUE, or cannot be read (RFC 5280 §4.2.1.9).
+    #[must_use]
+    pub fn is_marked_as_authority(&self) -> bool {
+        match self.inner.basic_constraints() {
+            Ok(constraints) => constraints.is_some_and(|constraints| constraints.value.ca),
+            Err(_) => true,
+        }
+    }
+
     /// The subject in DER.
     #[must_use]
     pub fn subject_der(&self) -> &'a [u8] {

@@ -42,18 +42,22 @@ pub(crate) fn permit(authority: &Certificate<'_>, host_names: &[String]) -> bool
     let ParsedExtension::NameConstraints(constraints) = constraints else {
         return false; // malformed
     };
-    let bases = |subtrees: &Option<Vec<GeneralSubtree<'_>>>| -> Vec<String> {
+    // `None`: a base cannot be read, so that nobody knows what it permits or excludes.
+    let bases = |subtrees: &Option<Vec<GeneralSubtree<'_>>>| -> Option<Vec<String>> {
         let subtrees = subtrees.iter().flatten();
         let names = subtrees.filter_map(|subtree| match subtree.base {
-            GeneralName::DNSName(name) => Some(name.to_owned()),
+            GeneralName::DNSName(name) => Some(Some(name.to_owned())),
+            GeneralName::Invalid(..) => Some(None),
             _ => None,
         });
         names.collect()
     };
-    let (permitted, excluded) = (
+    let (Some(permitted), Some(excluded)) = (
         bases(&constraints.permitted_subtrees),
         bases(&constraints.excluded_subtrees),
-    );
+    ) else {
+        return host_names.is_empty();
+    };
     host_names.iter().all(|name| {
         let is_below = |base: &String| is_below(name.as_bytes(), base.as_bytes());
         (permitted.is_empty() || permitted.iter().any(is_below)) && !excluded.iter().any(is_below)

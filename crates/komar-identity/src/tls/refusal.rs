@@ -35,8 +35,12 @@ pub enum ClientRefusal {
         "the certificate, or its authority's, is signed in a way that is not supported here; use RSA or ECDSA with SHA-256"
     )]
     UnsupportedSignature,
-    /// An authority may not vouch for a name of the certificate (RFC 5280 §4.2.1.10).
-    #[error("a name of the certificate is one that its authority may not vouch for (name constraints)")]
+    /// An authority may not vouch for a name of the certificate (RFC 5280 §4.2.1.10), or says which names of a kind it may vouch
+    /// for that is not compared here: directory names, e-mail addresses, URIs.
+    #[error(
+        "a name of the certificate is one that its authority may not vouch for, or of a kind that is not compared here \
+         (name constraints)"
+    )]
     NameConstraints,
     /// More intermediates than an authority allows (RFC 5280 §4.2.1.9), or than are followed.
     #[error("there are more intermediate authorities between it and the root than are allowed (path length)")]

@@ -29,6 +29,8 @@ struct RevocationList {
     next_update: Option<i64>,
     /// Serial numbers, as short as they can be.
     serials: HashSet<Vec<u8>>,
+    /// It says nothing about certificates that are marked as an authority.
+    only_users: bool,
     /// Keys of configured authorities that are known to have signed the list: hashing it again in every handshake
     /// would take milliseconds for a large one.
     signers: Vec<Vec<u8>>,
@@ -123,8 +125,12 @@ impl RevocationLists {
         }
         let unknown = CertificateError::UnknownRevocationStatus;
         let unix = i64::try_from(now.as_secs()).map_err(|_| unknown.clone())?;
+        // Lists of user certificates leave out who is marked as an authority (RFC 5280 §5.2.5).
+        let may_be_listed = |list: &RevocationList| !list.only_users || !certificate.is_marked_as_authority();
         let mut candidates = self.lists.iter().filter(|list| {
-            list.issuer == certificate.issuer_der() && list.is_signed_by(&issuer.public_key, algorithms)
+            list.issuer == certificate.issuer_der()
+                && may_be_listed(list)
+                && list.is_signed_by(&issuer.public_key, algorithms)
         });
         // The newest that has begun, so that the next one can be there before its time.
         let first = candidates.next().ok_or_else(|| unknown.clone())?;
@@ -175,8 +181,13 @@ impl RevocationList {
         {
             return Err(malformed);
         }
+        let mut only_users = false;
         for extension in list.extensions() {
-            check_extension(extension.critical, extension.parsed_extension())?;
+            let extension_value = extension.parsed_extension();
+            check_extension(extension.critical, extension_value)?;
+            if let ParsedExtension::IssuingDistributionPoint(scope) = extension_value {
+                only_users |= scope.only_contains_user_certs;
+            }
         }
         let mut serials = HashSet::new();
         for entry in list.iter_revoked_certificates() {
@@ -194,6 +205,7 @@ impl RevocationList {
             ),
             next_update: list.next_update().map(|time| time.timestamp()),
             serials,
+            only_users,
             signers: Vec::new(),
             der,
         })

@@ -42,6 +42,13 @@ keyUsage = critical,digitalSignature,keyEncipherment
 [listed-ca]
 basicConstraints = critical,CA:true
 keyUsage = critical,keyCertSign
+[constrained]
+basicConstraints = critical,CA:true
+nameConstraints = critical,permitted;DNS:LATIN_1
+[users]
+issuingDistributionPoint = critical,@users_scope
+[users_scope]
+onlyuser = TRUE
 [ca]
 default_ca = here
 [here]
@@ -128,6 +135,11 @@ for use in encipher sign-lists ns-server ns-both agree sign; do
 done
 ec listed-ca; root listed-ca /CN=listed listed-ca
 
+# An authority that may vouch for a host name in Latin-1, and a client of another name
+umlaut=$(printf '\344'); LC_ALL=C sed -i "s/LATIN_1/pl${umlaut}nt.example/" ca.cnf
+ec ca-latin1; root ca-latin1 /CN=Latin_1_CA constrained
+ec of-latin1; request of-latin1 /CN=a.other.example; sign of-latin1 ca-latin1 -extfile ca.cnf -extensions v3_client
+
 # Intermediates: a real one, one of version 1, and one that its root's path length forbids
 ec sub; request sub; sign sub ca -extfile ca.cnf -extensions v3_sub
 ec of-sub; request of-sub; sign of-sub sub
@@ -156,6 +168,12 @@ openssl ca -config ca.cnf -name here_v1_list -gencrl -out crl-v1.pem -crl_lastup
   -crl_nextupdate 21200101000000Z 2>/dev/null
 openssl ca -config ca.cnf -gencrl -cert same-name.crt -keyfile same-name.key -out crl-same-name.pem \
   -crl_lastupdate 20270301000000Z -crl_nextupdate 21200101000000Z 2>/dev/null
+# A list of user certificates only, where one client is marked as an authority
+ec ca-users; root ca-users /CN=Users_CA
+ec user; request user; sign user ca-users -extfile ca.cnf -extensions v3_client
+ec user-ca; request user-ca; sign user-ca ca-users -extfile ca.cnf -extensions v3_ca
+openssl ca -config ca.cnf -gencrl -cert ca-users.crt -keyfile ca-users.key -crlexts users -out crl-users.pem \
+  -crl_lastupdate 20270301000000Z -crl_nextupdate 21200101000000Z 2>/dev/null
 # The tests need the keys of brokers and clients only.
 rm -r work ca.cnf ca.key same-name.key ca-ec.key unrelated.key short.key sub.key sub-v1.key sub-short.key \
-  eras.key era.key ca-uses.key
+  eras.key era.key ca-uses.key ca-latin1.key ca-users.key

@@ -198,6 +198,12 @@ fn notes(certificate: &Certificate<'_>, others: usize, now: i64) -> Vec<String> 
     if certificate.is_self_issued() {
         notes.push("it is issued by itself, as authorities are".to_owned());
     }
+    if certificate.is_marked_as_authority() {
+        notes.push(
+            "it is marked as an authority (CA:TRUE): whoever has its key can make certificates for any other name"
+                .to_owned(),
+        );
+    }
     if others > 0 {
         notes.push(format!(
             "the file holds {others} more certificates; the first is shown"
