@@ -103,6 +103,21 @@ fn now() -> UnixTime {
 }
 
 #[test]
+fn what_a_client_sends_many_times_counts_once() {
+    let client = &certificates("client3")[0];
+    let authority = certificates("same-name");
+    for ignore_dates in [false, true] {
+        let verifier = verifier("same-name", ignore_dates);
+        let refusal = |times: usize| {
+            let others = vec![authority[0].clone(); times];
+            verifier.verify_client_cert(client, &others, now()).unwrap_err()
+        };
+        // With more candidates webpki would give up at its bound, which is another error.
+        assert_eq!(refusal(200), refusal(1), "{ignore_dates}");
+    }
+}
+
+#[test]
 fn every_altered_byte_is_noticed() {
     for (ignore_dates, name) in [
         (false, "myPLC"),

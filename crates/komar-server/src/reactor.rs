@@ -37,7 +37,7 @@ use crate::server::Placement;
 use crate::transport::layers::{End, Scratch};
 use crate::transport::proxy::{self, ProxyError, Source};
 use crate::transport::socket::Peer;
-use crate::transport::tls::{Tls, looks_like_tls};
+use crate::transport::tls::{Tls, TlsError, looks_like_tls};
 
 /// What all reactors of a server share.
 pub(crate) struct Common {
@@ -383,6 +383,7 @@ impl Reactor {
             }
             if let Err(error) = check_certificate(tls, &old, &new) {
                 let peer = peer_of(connection);
+                let error = TlsError::from(error);
                 tracing::info!(target: event_log::NOTICE, "TLS with {peer} failed: {error}.");
                 return self
                     .worker

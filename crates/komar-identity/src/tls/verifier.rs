@@ -1,5 +1,6 @@
 //! The verifier of client certificates.
 
+use std::collections::HashSet;
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -180,13 +181,16 @@ impl ClientVerifier {
         host_names: &[String],
         now: UnixTime,
     ) -> Result<Issuer, webpki::Error> {
-        let mut chain: Vec<CertificateDer<'_>> = intermediates.to_vec();
-        chain.extend(
-            self.authorities
-                .intermediates
-                .iter()
-                .map(|authority| authority.der.clone()),
-        );
+        let listed = self.authorities.intermediates.iter();
+        let candidates = intermediates.iter().chain(listed.map(|authority| &authority.der));
+        // Each once: a client that sends one a hundred times would have its signature verified ten thousand times.
+        let mut seen = HashSet::new();
+        let mut chain: Vec<CertificateDer<'_>> = Vec::new();
+        for candidate in candidates {
+            if seen.insert(candidate.as_ref()) {
+                chain.push(candidate.clone());
+            }
+        }
         if self.ignore_dates || copies::is_authority(leaf) {
             let copies = Copies::new(leaf, &chain, self.algorithms.all, self.ignore_dates);
             let moment = if self.ignore_dates { copies::MOMENT } else { now };
