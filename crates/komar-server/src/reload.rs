@@ -76,10 +76,11 @@ struct Plan {
 
 impl Server {
     /// Takes the settings, rules and listeners of `wanted` into force, all at once: between two turns of all reactors, with
-    /// every client looked at again before it is read from. Whom logins, rights or certificates would refuse now is
-    /// disconnected (keep alives are asked for at CONNECT only): 5.0 clients
-    /// with 0x87 Not authorized if it is about user name, password or Client Identifier, otherwise with 0x98 Administrative action. Sessions
-    /// stay. A listener is the same as before if its address is; TLS sessions are not resumed across a reload.
+    /// every client looked at again before it is read from. Whom logins, rights, certificates, prefixes of Client Identifiers
+    /// or the listener's versions would refuse now is disconnected (keep alives are asked for at CONNECT only): 5.0 clients
+    /// with 0x87 Not authorized if it is about user name, password or Client Identifier, otherwise with 0x98 Administrative
+    /// action. Sessions stay. A listener is the same as before if its address is; TLS sessions are not resumed across a
+    /// reload.
     ///
     /// A listener cannot be replaced by one that takes the same port on more addresses or on fewer (`127.0.0.1` and
     /// `0.0.0.0`): the new one is opened while the old one still listens, or nothing would be sure.
@@ -246,12 +247,35 @@ impl Drop for GoOn<'_> {
 
 /// How often is looked whether reactors that do not answer are still there.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// The number of all listeners that have no socket: no client ever comes from there.
-pub(crate) const UNOPENED: ListenerId = ListenerId(u16::MAX);
+/// The number of all listeners that have no socket: no client ever comes from there. Not 65,535, by which clients in the
+/// same process come (`LocalOptions::listener`): rules of a listener that does not exist are not theirs.
+pub(crate) const UNOPENED: ListenerId = ListenerId(u16::MAX - 1);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
+    use komar_broker_core::Access;
+
     use super::*;
+
+    #[test]
+    fn clients_in_the_process_come_by_no_listener_without_a_socket() {
+        let local = || Listener::tcp("127.0.0.1:0".parse().unwrap());
+        let mut foreign = Listener::tcp("[2001:db8::1]:0".parse().unwrap());
+        foreign.optional = true;
+        let server = Server::builder().listener(local()).start().unwrap();
+        let (sender, numbers) = channel();
+        let wanted = Server::builder().listener(local()).listener(foreign);
+        server
+            .reload(wanted.access_by_listener(move |ids| {
+                sender.send(ids.to_vec()).unwrap();
+                Access::allow_all()
+            }))
+            .unwrap();
+        // The default of `LocalOptions::listener` is 65,535.
+        assert_eq!(numbers.recv().unwrap(), [0, 65_534].map(ListenerId));
+    }
 
     /// Else reloads alone would use up all numbers there are.
     #[test]

@@ -293,7 +293,8 @@ impl ServerBuilder {
         self
     }
 
-    /// As [`access`](Self::access), of the numbers that the listeners get, in the order in which they were added.
+    /// As [`access`](Self::access), of the numbers that the listeners get, in the order in which they were added. At a reload
+    /// those that have no socket get 65,534, by which nobody comes.
     #[must_use]
     pub fn access_by_listener(mut self, make: impl FnOnce(&[ListenerId]) -> Access + Send + 'static) -> Self {
         self.access = AccessSource::ByListener(Box::new(make));
