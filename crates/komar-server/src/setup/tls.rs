@@ -126,9 +126,17 @@ fn ca_certificates(
                 for path in &files {
                     match pem("capath", path, port, certificates_from_pem) {
                         Ok(found) => cas.extend(found),
-                        Err(error) if is_hashed(path) => errors.push(error),
-                        // A key beside its certificate, for example; OpenSSL would not look at it.
-                        Err(error) => warnings.push(format!("capath: {error}; the file is left out")),
+                        // A key beside its certificate, for example; OpenSSL would not look at it. What cannot be read
+                        // or is damaged may be an authority, without which a reload would disconnect its clients.
+                        Err(
+                            error @ SetupError::Tls {
+                                error: TlsError::NoCertificate { .. },
+                                ..
+                            },
+                        ) if !is_hashed(path) => {
+                            warnings.push(format!("capath: {error}; the file is left out"));
+                        }
+                        Err(error) => errors.push(error),
                     }
                 }
             }
