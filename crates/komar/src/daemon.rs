@@ -10,6 +10,7 @@ use komar_server::{InheritedSockets, ListenAddress, ReloadError, Server, ServerB
 use rustls::KeyLog;
 
 use crate::args::Options;
+use crate::exposed;
 use crate::keylog::KeyLogFile;
 use crate::logging;
 use crate::output::{Output, Streams};
@@ -176,7 +177,7 @@ fn start(
         tracing::info!("With a listener, clients need a user name unless allow_anonymous is true.");
     }
     let inherited = InheritedSockets::from_env().map_err(Failure::Inherited)?;
-    let builder = prepare(config, key_log)?
+    let builder = prepare(config, options, key_log)?
         .inherited_sockets(inherited)
         .reactors(options.reactors)
         .password_threads(
@@ -212,7 +213,7 @@ fn reload(
     let (mut config, warnings) = load(options).map_err(Failure::Config)?;
     tell_warnings(&warnings);
     let (builder, log) = (
-        prepare(&config, key_log),
+        prepare(&config, options, key_log),
         logging::Log::open(&config.logging, options.log),
     );
     if let (Err(_), Err(problems)) = (&builder, &log) {
@@ -249,7 +250,14 @@ fn reload(
     Ok(config)
 }
 
-fn prepare(config: &Config, key_log: Option<&Arc<dyn KeyLog>>) -> Result<ServerBuilder, Failure> {
+fn prepare(
+    config: &Config,
+    options: &Options,
+    key_log: Option<&Arc<dyn KeyLog>>,
+) -> Result<ServerBuilder, Failure> {
+    for problem in exposed::problems(options.config.as_deref(), config) {
+        tracing::warn!("{problem}.");
+    }
     let setup = setup::prepare(config).map_err(|errors| {
         for warning in errors.warnings() {
             tracing::warn!("{warning}.");

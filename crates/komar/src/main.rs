@@ -8,6 +8,7 @@ mod certificates;
 mod command;
 mod daemon;
 mod demo_client;
+mod exposed;
 mod keylog;
 mod logging;
 mod output;

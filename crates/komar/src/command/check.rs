@@ -1,17 +1,16 @@
 //! `komar check`: reads a configuration with every file that it names, and says what it means.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::{fs, iter};
 
-use komar_conf::{Config, Disk, load};
+use komar_conf::{Disk, load};
 use komar_server::setup;
 use lexopt::prelude::*;
 
 use crate::output::Streams;
-use crate::{logging, process};
+use crate::{exposed, logging, process};
 
 const HELP: &str = "\
 komar check - read a configuration with every file that it names, and say what it means
@@ -20,8 +19,9 @@ Usage: komar check [-c] FILE
 
 Opens certificates, keys, ACL and password files, compares keys with their certificates, and prints for each
 listener what it will require of a client. Nothing is started and nothing is changed. Called by root it opens them as
-the user that the broker will run as. That pid_file and log_dest can be written and Unix sockets can be made is looked at, too, but no
-port or socket is opened: whether they are free, and that user may listen there, only a start shows.
+the user that the broker will run as. That pid_file and log_dest can be written and Unix sockets can be made is
+looked at, too, but no port or socket is opened: whether they are free, and that user may listen there, only a start
+shows.
 
 Exit status: 0 if nothing of that keeps the broker from starting, otherwise the one that it would end with.
 ";
@@ -97,7 +97,7 @@ fn check(path: &Path, streams: &mut Streams) -> i32 {
     let sockets: Vec<String> = sockets.collect();
     for problem in logging::problems(&loaded.config.logging)
         .iter()
-        .chain(&exposed(&loaded.config))
+        .chain(&exposed::problems(Some(path), &loaded.config))
     {
         output.line(format_args!("Warning: {problem}."));
     }
@@ -149,32 +149,3 @@ fn socket_problem(path: &Path) -> Option<String> {
         _ => None,
     })
 }
-
-/// Files that somebody else on this machine may change, and secrets that he may read.
-fn exposed(config: &Config) -> Vec<String> {
-    let mut files: BTreeMap<&Path, u32> = BTreeMap::new();
-    for security in iter::once(&config.security).chain(config.listeners.iter().map(|one| &one.security)) {
-        files.extend(security.acl_file.as_deref().map(|path| (path, WRITE)));
-        files.extend(security.password_file.as_deref().map(|path| (path, WRITE | READ)));
-    }
-    for tls in config.listeners.iter().filter_map(|one| one.tls.as_ref()) {
-        files.insert(&tls.keyfile, WRITE | READ);
-    }
-    let found = files.into_iter().filter_map(|(path, rights)| {
-        let given = fs::metadata(path).ok()?.mode() & rights;
-        let may = match (given & WRITE != 0, given & READ != 0) {
-            (true, _) => "change",
-            (false, true) => "read",
-            (false, false) => return None,
-        };
-        let path = path.display();
-        Some(format!(
-            "every user of this machine may {may} '{path}'; chmod o-rw would end that"
-        ))
-    });
-    found.collect()
-}
-
-/// Rights of others.
-const READ: u32 = 0o004;
-const WRITE: u32 = 0o002;
