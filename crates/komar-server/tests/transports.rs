@@ -307,7 +307,9 @@ fn begin_handshake(address: SocketAddr) -> Client<TcpStream> {
 #[test]
 fn unfinished_handshakes_are_bounded() {
     let (certificate, key) = certificate();
+    // One reactor: the bound is that of each.
     let server = Server::builder()
+        .reactors(1)
         .maximum_handshake_bytes(16 << 10)
         .listener(tcp().tls(server_tls(certificate.clone(), key)))
         .start()
