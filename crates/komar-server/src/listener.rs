@@ -89,8 +89,8 @@ impl Listener {
 
     /// A listener on a Unix socket.
     ///
-    /// A socket that is left at this path is replaced; one that somebody listens on, and anything else, is an error. The socket is open to
-    /// the user and the group of this process (umask 0007), and removed when the server stops.
+    /// A socket that is left at this path is replaced; one that somebody listens on, and anything else, is an error. The
+    /// socket is open to the user and the group of this process (umask 0007), and removed when the server stops.
     #[cfg(unix)]
     pub fn unix(path: impl Into<PathBuf>) -> Listener {
         Listener::on(ListenAddress::Unix(path.into()))

@@ -222,8 +222,9 @@ impl Worker {
     /// Publishes all Will Messages, those that wait for their delay and those of clients that are connected: the broker stops.
     /// Afterwards the driver writes, and closes its Links ([`CloseCause::ServerShuttingDown`]). Clients are not told, as
     /// Mosquitto does not tell them; a driver that wants to calls [`expel`](Self::expel) with
-    /// [`ReasonCode::ServerShuttingDown`] and writes before. What that leaves to be routed is [`work`](Self::work). Not to be called while a worker, this or another one, still takes input: whoever
-    /// sends DISCONNECT in time would have no Will Message any more.
+    /// [`ReasonCode::ServerShuttingDown`] and writes before. What that leaves to be routed is [`work`](Self::work). Not to be
+    /// called while a worker, this or another one, still takes input: whoever sends DISCONNECT in time would have no Will
+    /// Message any more.
     pub fn publish_delayed_wills(&mut self) {
         for session in self.broker.registry.all() {
             let mut state = session.lock();

@@ -21,11 +21,12 @@ impl Worker {
     /// [`Authenticate::recheck`](crate::Authenticate::recheck) says so (in Mosquitto's files: anonymous clients where they
     /// are forbidden now, users that were removed, users whose password has changed) and where its Client Identifier does not
     /// begin with [`BrokerConfig::client_id_prefix`](crate::BrokerConfig::client_id_prefix), 0x98 Administrative action
-    /// where its version of MQTT is none of the policy's, or its certificate no longer proves the user name that it proved. Its Session goes on as after any other end of
-    /// a Connection, and its Will Message is published.
+    /// where its version of MQTT is none of the policy's, or its certificate no longer proves the user name that it proved.
+    /// Its Session goes on as after any other end of a Connection, and its Will Message is published.
     ///
-    /// What CONNACK has promised (Topic Alias Maximum, Maximum QoS), and the keep alive, holds as long as the Connection. A Connection that has
-    /// not sent CONNECT yet, or waits for a verdict about it, is judged by the new policy and the new rules.
+    /// What CONNACK has promised (Topic Alias Maximum, Maximum QoS), and the keep alive, holds as long as the Connection. A
+    /// Connection that has not sent CONNECT yet, or waits for a verdict about it, is judged by the new policy and the new
+    /// rules.
     pub fn recheck(&mut self, link: &mut Link, policy: &Arc<ListenerPolicy>, certificate: Option<&[u8]>) {
         self.take_access();
         let established = match &mut link.phase {
