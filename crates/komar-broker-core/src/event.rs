@@ -59,7 +59,8 @@ pub enum Event {
         /// Why.
         cause: CloseCause,
     },
-    /// A message did not reach a Session because a limit was met; once an episode.
+    /// A message is lost because a Session has no room for it; once an episode. Of a Shared Subscription whose members all
+    /// have none, the one whose turn it was.
     QueueFull {
         /// The Session's Client Identifier.
         client_id: Arc<str>,

@@ -8,7 +8,7 @@ use crate::broker::Shared;
 use crate::event::Event;
 use crate::message::{Message, MessageBody};
 use crate::router::{InForce, Origin, Route, Target};
-use crate::session::{Delivered, Delivery};
+use crate::session::{Delivered, Delivery, Session};
 use crate::worker::Effects;
 
 /// Delivers to every route. Returns how many Subscriptions matched, whether they could be served or not.
@@ -36,24 +36,28 @@ pub(super) fn fan_out(
         match route {
             Route::One(target) => {
                 matched += 1;
-                let answer = deliver(fx, broker, rules, target, origin, offer, &mut body);
-                if answer == Answer::NoRoom {
-                    broker.counters.dropped();
+                match deliver(fx, broker, rules, target, origin, offer, &mut body) {
+                    Answer::Full => lose(fx, broker, Some(&target.session)),
+                    Answer::TooSlow => lose(fx, broker, None),
+                    Answer::Taken | Answer::NotMine => {}
                 }
             }
             Route::Shared(group) => {
                 matched += group.len();
                 let share = group.share.clone();
                 (offer.group, offer.share) = (Some(group.id()), share.as_ref());
-                let mut no_room = false;
+                let (mut no_room, mut full) = (false, None);
                 let taken = group.offer(|member| {
                     let answer = deliver(fx, broker, rules, member, origin, offer, &mut body);
-                    no_room |= answer == Answer::NoRoom;
+                    no_room |= matches!(answer, Answer::Full | Answer::TooSlow);
+                    if answer == Answer::Full && full.is_none() {
+                        full = Some(Arc::clone(&member.session));
+                    }
                     answer == Answer::Taken
                 });
                 // Who has no room costs nothing as long as somebody else has.
                 if no_room && !taken {
-                    broker.counters.dropped();
+                    lose(fx, broker, full.as_ref());
                 }
             }
         }
@@ -79,8 +83,22 @@ enum Answer {
     Taken,
     /// It is not for this Session.
     NotMine,
-    /// It is, and there is no room for it.
-    NoRoom,
+    /// It is, and there is no room for it in the Session.
+    Full,
+    /// It is, and the Connection cannot keep up.
+    TooSlow,
+}
+
+/// Nobody takes a message for want of room. That a Session was too `full` is told once an episode.
+fn lose(fx: &mut Effects, broker: &Shared, full: Option<&Arc<Session>>) {
+    broker.counters.dropped();
+    if let Some(session) = full
+        && session.lock().lose()
+    {
+        fx.events.push_back(Event::QueueFull {
+            client_id: Arc::clone(&session.client_id),
+        });
+    }
 }
 
 /// Delivers to one Session.
@@ -119,14 +137,8 @@ fn deliver(
             Delivered::Sent | Delivered::Queued => return Answer::Taken,
             Delivered::Skipped => return Answer::NotMine,
             Delivered::Stale => {}
-            Delivered::Dropped(first) => {
-                if first {
-                    fx.events.push_back(Event::QueueFull {
-                        client_id: Arc::clone(&target.session.client_id),
-                    });
-                }
-                return Answer::NoRoom;
-            }
+            Delivered::Full => return Answer::Full,
+            Delivered::TooSlow => return Answer::TooSlow,
         }
     }
     Answer::NotMine

@@ -57,7 +57,7 @@ impl<'s> OneReceiver<'s> {
             identity_epoch: self.identity_epoch,
         };
         match self.sending.send(fx, &mut delivery) {
-            Some(Delivered::Dropped(_)) => broker.counters.dropped(),
+            Some(Delivered::Full | Delivered::TooSlow) => broker.counters.dropped(),
             Some(_) => {}
             None => return false,
         }

@@ -94,8 +94,10 @@ pub(crate) enum Delivered {
     Sent,
     /// Waits in the Session.
     Queued,
-    /// Dropped for want of room; `true` for the first of an episode.
-    Dropped(bool),
+    /// The Session has no room for it.
+    Full,
+    /// The Connection is too slow for a QoS 0 message.
+    TooSlow,
     /// Not for this Session: it is over, offline at QoS 0, or the packet is too large for it.
     Skipped,
     /// Another user has the Session since READ access was asked: it is to be asked again.
@@ -320,17 +322,20 @@ impl SessionState {
         };
         let queued = delivery.queued(&mut fx.scratch);
         let queue = &mut self.exchange.get_or_insert_default().queue;
-        match queue.push(queued, bounds, fx.now, fx.queued_bytes()) {
-            Ok(()) => {
-                if let (true, Some(newest)) = (self.is_durable, queue.newest())
-                    && newest.qos != QoS::AtMostOnce
-                {
-                    newest.stored = fx.enqueue(&self.identity.client_id, newest, delivery.share, None);
-                }
-                Delivered::Queued
-            }
-            Err(first) => Delivered::Dropped(first),
+        if !queue.push(queued, bounds, fx.now, fx.queued_bytes()) {
+            return Delivered::Full;
         }
+        if let (true, Some(newest)) = (self.is_durable, queue.newest())
+            && newest.qos != QoS::AtMostOnce
+        {
+            newest.stored = fx.enqueue(&self.identity.client_id, newest, delivery.share, None);
+        }
+        Delivered::Queued
+    }
+
+    /// A message is lost because the Session is full. Says whether it is the first of an episode.
+    pub(crate) fn lose(&mut self) -> bool {
+        self.exchange.get_or_insert_default().queue.lose()
     }
 
     /// Sends what waits, as far as the quota and the room in the Outbox go: first what is to be sent again, then
@@ -699,7 +704,7 @@ impl Exchange {
             return Delivered::Skipped;
         }
         let Some(identifier) = self.identifier() else {
-            return Delivered::Dropped(true);
+            return Delivered::Full;
         };
         fx.store_sent(&mut queued, identifier, store);
         if let Some(session) = out.session() {
@@ -723,7 +728,7 @@ impl Exchange {
             QoS::AtMostOnce => None,
             _ => match self.identifier() {
                 Some(identifier) => Some(identifier),
-                None => return Delivered::Dropped(true),
+                None => return Delivered::Full,
             },
         };
         // v5 [MQTT-4.3.2-2], v5 [MQTT-4.3.3-2]

@@ -21,30 +21,32 @@ pub(crate) struct Queue {
     qos0: usize,
     /// None expires before this moment.
     earliest_expiry: Millis,
-    /// A message was refused and nothing was taken out since: one report an episode.
-    full: bool,
+    /// It was told that a message is lost for want of room, and nothing was taken out since: one report an episode.
+    told: bool,
 }
 
 impl Queue {
-    /// Adds a message unless a bound is met; the newest is the one that is dropped. `Err(true)` is the first of
-    /// an episode.
+    /// Adds a message unless a bound is met; the newest is the one that is dropped. Says whether it was added.
     pub(crate) fn push(
         &mut self,
         message: Queued,
         bounds: Bounds,
         now: Millis,
         total: &Arc<AtomicUsize>,
-    ) -> Result<(), bool> {
+    ) -> bool {
         if !self.has_room(&message, bounds, total) {
             self.drop_expired(now);
             if !self.has_room(&message, bounds, total) {
-                let first = !self.full;
-                self.full = true;
-                return Err(first);
+                return false;
             }
         }
         self.restore(message, total);
-        Ok(())
+        true
+    }
+
+    /// A message for which there is no room is lost. Says whether it is the first of an episode.
+    pub(crate) fn lose(&mut self) -> bool {
+        !core::mem::replace(&mut self.told, true)
     }
 
     /// Adds a message whatever the bounds: it was there before.
@@ -120,7 +122,7 @@ impl Queue {
         self.bytes.subtract(message.body.len());
         self.payload = self.payload.saturating_sub(message.body.payload_len());
         self.qos0 -= usize::from(message.qos == QoS::AtMostOnce);
-        self.full = false;
+        self.told = false;
         Some(message)
     }
 

@@ -72,7 +72,7 @@ fn send_qos0(fx: &mut Effects, out: &mut State, delivery: &mut Delivery<'_, '_>)
         return Delivered::Skipped;
     }
     if !fx.has_room_for_qos0(out) {
-        return Delivered::Dropped(false);
+        return Delivered::TooSlow;
     }
     if delivery.message.payload.len() >= crate::publish_out::SHARE_FROM && delivery.body.is_none() {
         *delivery.body = Some(delivery.message.to_body(&mut fx.scratch));

@@ -135,6 +135,40 @@ fn members_and_long_names_count_against_what_a_worker_remembers() {
     }
 }
 
+/// That a member is full is told where the message is lost for it, and only there.
+#[test]
+fn a_full_member_is_told_of_where_nobody_takes_the_message() {
+    let mut config = BrokerConfig::default();
+    config.limits.maximum_inflight_messages = 1;
+    config.limits.maximum_queued_messages = Some(1);
+    let mut site = Site::new(config, Access::allow_all(), 1);
+    let peers = ["a", "b"].map(|client_id| {
+        let connect = format!("connect v5 id={client_id} expiry=1000 receive_maximum=1");
+        let peer = join(&mut site, 0, &connect);
+        say(&mut site, peer, "subscribe id=1 $share/g/t qos=1");
+        peer
+    });
+    site.hang_up(peers[0]);
+    site.settle();
+    let full = |site: &mut Site, messages: usize| {
+        for _ in 0..messages {
+            site.publish("t", b"x", QoS::AtLeastOnce, false).unwrap();
+        }
+        site.settle();
+        let notices = site.take_notices();
+        let dropped = site.broker().statistics().dropped_messages;
+        let full = notices.iter().filter(|notice| notice.0.starts_with("queue full"));
+        (full.count(), dropped)
+    };
+    // b has room for three, and a, which is away, for one.
+    assert_eq!(full(&mut site, 4), (0, 0));
+    assert_eq!(full(&mut site, 2), (1, 2));
+    // Where b makes room, another episode begins.
+    say(&mut site, peers[1], "puback id=1");
+    assert_eq!(full(&mut site, 1), (0, 2));
+    assert_eq!(full(&mut site, 2), (1, 4));
+}
+
 fn new_worker(broker: &Broker) -> Worker {
     Worker::new(broker, Now::default(), Box::new(|bytes| bytes.fill(7)))
 }
