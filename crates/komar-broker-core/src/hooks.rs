@@ -73,7 +73,8 @@ impl Hooks {
         self
     }
 
-    /// A Connection that had been accepted has ended.
+    /// A Connection that had been accepted has ended. What the hook publishes is routed behind the Will Messages of the turn, or
+    /// before them where many Connections end in one: 1 MiB waits, with what the last call adds.
     #[must_use]
     pub fn on_disconnect(
         mut self,
@@ -425,9 +426,15 @@ impl Worker {
             return;
         };
         let disconnecting = Disconnecting { identity, cause };
+        let before = self.posts.len();
         // The Connection has ended already, so a panic costs nothing more.
         let _ = self.run("a disconnect hook", |actions| hook(&disconnecting, actions));
         self.ending = None;
+        let posted = self.posts.iter().skip(before).map(MessageBody::len);
+        self.posted_bytes = self.posted_bytes.saturating_add(posted.sum());
+        if self.posted_bytes >= MAXIMUM_POSTED_BYTES {
+            self.route_posts();
+        }
     }
 
     /// What the hook makes of a client's message: a refusal, or something else in its place.
@@ -478,6 +485,9 @@ impl Worker {
     }
 }
 
-/// Messages that one call of a hook may publish. Those of a packet are routed with it; those of Connections that end in one
-/// turn, of which there may be very many, come together.
+/// Messages that one call of a hook may publish. Those of a packet are routed with it.
 const MAXIMUM_POSTS: usize = 10_000;
+
+/// Bytes of messages at which those of Connections that end in one turn, of which there may be very many, are routed before
+/// its work is done.
+const MAXIMUM_POSTED_BYTES: usize = 1 << 20;

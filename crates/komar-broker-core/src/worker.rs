@@ -60,6 +60,8 @@ pub struct Worker {
     pub(crate) orphans: VecDeque<Orphan>,
     /// Messages of hooks, likewise.
     pub(crate) posts: VecDeque<MessageBody>,
+    /// Bytes of those that disconnect hooks have published.
+    pub(crate) posted_bytes: usize,
     /// A hook wants the Connection closed that it was called for.
     pub(crate) ending: Option<ReasonCode>,
     /// What PUBREL packets of the input at hand release, until it is routed.
@@ -175,6 +177,7 @@ impl Worker {
             wills: restored.wills.into(),
             orphans: VecDeque::new(),
             posts: VecDeque::new(),
+            posted_bytes: 0,
             ending: None,
             released: Vec::new(),
             tally: shared.tallies.add(),
@@ -373,6 +376,7 @@ impl Worker {
         while let Some(body) = self.posts.pop_front() {
             self.route(Origin::EMBEDDER, body.message());
         }
+        self.posted_bytes = 0;
     }
 
     /// Ends a turn.
