@@ -110,7 +110,8 @@ impl Hooks {
     }
 
     /// A message is about to be sent or queued for a Session that may read it; `false` leaves it out. Called for each
-    /// receiver, so it had better be quick. It is called again for what still waits when another user takes the Session up.
+    /// receiver, so it had better be quick. It is called again for what still waits when another user takes the Session up,
+    /// which is another user name, and not the same one by another listener.
     #[must_use]
     pub fn on_deliver(mut self, hook: impl Fn(&Delivering<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.deliver = Some(Arc::new(hook));

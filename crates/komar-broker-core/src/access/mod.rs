@@ -51,6 +51,11 @@ impl Identity {
         }
     }
 
+    /// Whether that is the same user of the same client, who may come by another listener.
+    pub(crate) fn is_same_user(&self, other: &Identity) -> bool {
+        self.client_id == other.client_id && self.username == other.username
+    }
+
     pub(crate) fn subject(&self) -> Subject<'_> {
         Subject::new(self.username.as_deref(), &self.client_id, self.listener)
     }

@@ -115,7 +115,7 @@ impl Established {
     /// Whether a message of this user's that will be routed waits under that identifier to be released.
     pub(super) fn keeps(&self, identifier: PacketIdentifier) -> bool {
         let mut state = self.session.lock();
-        state.epoch == self.epoch && state.unreleased().holds(identifier)
+        state.epoch == self.epoch && state.unreleased().holds(identifier, &self.identity)
     }
 }
 

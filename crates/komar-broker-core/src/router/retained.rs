@@ -278,12 +278,13 @@ impl Worker {
                 // Another worker is at it.
                 return false;
             };
+            let user = Arc::clone(&state.identity);
             drop(state);
             if slice.found.is_empty() {
                 self.find_more(session, &mut slice);
                 slice.looked = looked;
             } else {
-                let has_new_user = slice.looked.identity != looked.identity;
+                let has_new_user = slice.user.as_ref().is_none_or(|old| !old.is_same_user(&user));
                 self.ask_again(session, &mut slice, has_new_user);
                 // They are still those that were found then.
                 slice.looked = Looked {
@@ -292,12 +293,13 @@ impl Worker {
                 };
             }
             state = session.lock();
-            state.walks().give_back(number, slice);
-            // Another user may have the Session by now. What was found for the one before is asked about again.
             let present = Looked {
                 identity: session.identity_epoch(),
                 ..looked
             };
+            // Another user may have the Session by now. What was found for the one before is asked about again.
+            slice.user = (present == looked).then_some(user);
+            state.walks().give_back(number, slice);
             if let Some(walk) = state.walks().first_mut()
                 && !walk.looked.same_rules(present)
             {

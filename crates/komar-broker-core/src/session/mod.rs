@@ -44,7 +44,8 @@ pub(crate) struct Session {
     pub(crate) client_id: Arc<str>,
     /// Whether a Connection is bound to it; for choosing among the members of a Shared Subscription.
     online: AtomicBool,
-    /// Grows when another user takes the Session over: cached READ verdicts of the old one are void.
+    /// Grows when another user takes the Session over, or the same one by another listener, where the rules may be others:
+    /// cached READ verdicts of the old one are void.
     identity_epoch: AtomicU32,
     state: Mutex<SessionState>,
 }
@@ -153,9 +154,8 @@ impl Session {
 
     /// Binds a Connection. The caller has appended CONNACK to it, so nothing overtakes that. v5 [MQTT-3.2.0-1]
     pub(crate) fn bind(self: &Arc<Self>, state: &mut SessionState, binding: Binding) -> u64 {
-        // The rules may be others on another listener, too.
-        let has_new_user = state.identity != binding.identity;
-        if has_new_user {
+        let has_new_user = !state.identity.is_same_user(&binding.identity);
+        if state.identity != binding.identity {
             state.identity_epoch = state.identity_epoch.wrapping_add(1);
             self.identity_epoch.store(state.identity_epoch, Ordering::Release);
             if let Some(exchange) = &mut state.exchange {

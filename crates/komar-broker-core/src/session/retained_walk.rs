@@ -7,6 +7,7 @@ use komar_codec::QoS;
 use komar_topic::Cursor;
 
 use super::inflight::Queued;
+use crate::access::Identity;
 use crate::message::SubscriptionIdentifiers;
 
 /// The walks of one Session. There may be as many as it has Subscriptions, so nothing looks through all of them.
@@ -36,6 +37,8 @@ pub(crate) struct Slice {
     pub(crate) found: VecDeque<Found>,
     /// How the world was when they were found.
     pub(crate) looked: Looked,
+    /// Whom a deliver hook has let have what is found, if it is known.
+    pub(crate) user: Option<Arc<Identity>>,
 }
 
 /// Which messages, and how they are sent.

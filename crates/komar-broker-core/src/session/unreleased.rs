@@ -19,7 +19,7 @@ use crate::sync::{AtomicUsize, Ordering};
 pub(crate) struct Unreleased {
     /// At most 65,535 small numbers: a hasher that resists flooding is not needed.
     messages: HashMap<PacketIdentifier, Option<MessageBody>, FixedState>,
-    /// Who sent those that the Session's present user did not send.
+    /// Who sent those that did not come by the Session's present user and listener.
     others: HashMap<PacketIdentifier, Arc<Identity>, FixedState>,
     bytes: Counted,
 }
@@ -38,7 +38,7 @@ pub(crate) enum Refused {
 pub(crate) struct Released {
     /// `None`: nothing that is to be routed.
     pub(crate) body: Option<MessageBody>,
-    /// Who sent it, if that was not the Session's present user.
+    /// Who sent it, if it did not come by the Session's present user and listener.
     pub(crate) sender: Option<Arc<Identity>>,
 }
 
@@ -87,7 +87,7 @@ impl Unreleased {
         self.messages.insert(identifier, body);
     }
 
-    /// Another user takes the Session over: what is there was sent by `sender`, who might publish it.
+    /// Another user takes the Session over, or another listener's: what is there was sent by `sender`, who might publish it.
     pub(crate) fn change_hands(&mut self, sender: &Arc<Identity>) {
         for identifier in self.messages.keys() {
             let sender = || Arc::clone(sender);
@@ -95,9 +95,13 @@ impl Unreleased {
         }
     }
 
-    /// Whether there is one of the present user's that will be routed.
-    pub(crate) fn holds(&self, identifier: PacketIdentifier) -> bool {
-        self.messages.get(&identifier).is_some_and(Option::is_some) && !self.others.contains_key(&identifier)
+    /// Whether there is one of that user's, the Session's present one, that will be routed.
+    pub(crate) fn holds(&self, identifier: PacketIdentifier, user: &Identity) -> bool {
+        self.messages.get(&identifier).is_some_and(Option::is_some)
+            && self
+                .others
+                .get(&identifier)
+                .is_none_or(|sender| sender.is_same_user(user))
     }
 
     /// PUBREL: gives the message out. `None` if the identifier is not known.

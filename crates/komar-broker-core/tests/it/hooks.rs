@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use komar_broker_core::{
-    Access, Authenticate, Authentication, Broker, BrokerConfig, CloseCause, Hooks, Known, ListenerPolicy,
-    Login, Now, PublishError, Worker,
+    Access, Authenticate, Authentication, Broker, BrokerConfig, CloseCause, Hooks, Known, ListenerId,
+    ListenerPolicy, Login, Now, PublishError, Worker,
 };
 use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 use komar_testkit::{PeerId, Site, words};
@@ -586,12 +586,14 @@ fn a_deliver_hook_is_asked_again_when_another_user_takes_the_session_up() {
         }
         site.settle();
         site.hang_up(a);
-        // The same user is not asked about again.
+        // The same user is not asked about again, whichever listener it comes by.
         asked.lock().unwrap().clear();
-        let a = join(site, 0, old);
-        assert!(asked.lock().unwrap().is_empty(), "{asked:?}");
-        hears(site, a, r#"publish r/0 "secret" qos=1 id=1 dup retain"#);
-        site.hang_up(a);
+        for listener in [0, 1] {
+            let a = join_by(site, listener, old);
+            assert!(asked.lock().unwrap().is_empty(), "{asked:?}");
+            hears(site, a, r#"publish r/0 "secret" qos=1 id=1 dup retain"#);
+            site.hang_up(a);
+        }
         let b = join(site, 2, "connect v5 id=c user=new password=x expiry=1000");
         let mut came = Vec::new();
         while let Some(packet) = site.next_packet(b, ProtocolVersion::V5).unwrap() {
@@ -633,4 +635,77 @@ fn a_hook_takes_no_message_for_another_ones() {
             hears_nothing(site, s);
         },
     );
+}
+
+/// A DUP of a message that was let through is the same one, whichever listener it comes by, and whoever has had the Session in
+/// between.
+#[test]
+fn a_publish_hook_sees_a_message_once_whatever_the_listener() {
+    let seen: Arc<Mutex<usize>> = Arc::default();
+    let hooks = || {
+        let seen = Arc::clone(&seen);
+        Hooks::default().on_publish(move |_, _| {
+            *seen.lock().unwrap() += 1;
+            Ok(())
+        })
+    };
+    with_sites(hooks, |site| {
+        *seen.lock().unwrap() = 0;
+        let s = subscriber(site, "#");
+        let alice = "connect v5 id=c user=alice password=x expiry=1000";
+        let a = join_by(site, 0, alice);
+        say(site, a, r#"publish t "1" qos=2 id=1"#);
+        hears(site, a, "pubrec id=1 ...");
+        site.hang_up(a);
+        let b = join_by(site, 0, "connect v5 id=c user=bob password=x expiry=1000");
+        site.hang_up(b);
+        let a = join_by(site, 1, alice);
+        say(site, a, r#"publish t "1" qos=2 id=1 dup + pubrel id=1"#);
+        hears(site, s, r#"publish t "1""#);
+        hears_nothing(site, s);
+        assert_eq!(*seen.lock().unwrap(), 1);
+    });
+}
+
+/// What hooks publish for many Connections that end in one turn does not pile up.
+#[test]
+fn what_disconnect_hooks_publish_is_routed_before_it_is_much() {
+    let hooks = Hooks::default().on_disconnect(|_, actions| {
+        actions
+            .publish("status", &[b'x'; 100_000], QoS::AtLeastOnce, false)
+            .unwrap();
+    });
+    let broker = Broker::with_hooks(BrokerConfig::default(), Access::allow_all(), hooks, 7);
+    let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+    worker.turn_begin(Now::default());
+    let policy = Arc::new(ListenerPolicy::default());
+    let open = |worker: &mut Worker, packets: &str| {
+        let mut link = worker.open(Box::new(()), &policy);
+        worker.input(&mut link, &words::encode(ProtocolVersion::V5, packets).unwrap());
+        link
+    };
+    let mut s = open(
+        &mut worker,
+        "connect v5 id=s expiry=1000 receive_maximum=1 + subscribe id=1 status qos=1",
+    );
+    let mut links: Vec<_> = (0..25)
+        .map(|number| open(&mut worker, &format!("connect v5 id=c{number} clean")))
+        .collect();
+    worker.close(&mut s, CloseCause::ConnectionClosed);
+    for link in &mut links {
+        worker.close(link, CloseCause::ConnectionClosed);
+    }
+    // Of 26, which are more than one megabyte twice.
+    assert_eq!(broker.waiting_messages("s"), Some(22));
+    worker.work();
+    assert_eq!(broker.waiting_messages("s"), Some(26));
+}
+
+fn join_by(site: &mut Site, listener: u16, connect: &str) -> PeerId {
+    let mut policy = ListenerPolicy::default();
+    policy.id = ListenerId(listener);
+    let peer = site.open(0, &Arc::new(policy));
+    say(site, peer, connect);
+    hears(site, peer, "connack success ...");
+    peer
 }
