@@ -168,7 +168,9 @@ pub struct Limits {
     /// Levels of a Topic Name or Topic Filter. Default: 201, which is Mosquitto's 200 separators.
     pub maximum_topic_levels: usize,
     /// Targets that one worker's topic cache may hold: receivers of the names in it, of Shared Subscriptions all members. A
-    /// name counts for one or, if it is long, for more. Default: 262,144.
+    /// name counts for one or, if it is long, for more. Members count for each name anew: behind a `$share/g/#` of 100 members
+    /// some 2,600 names fit. When it is full the whole cache is emptied, so where more names than fit are published in turn it
+    /// does not help, and a higher limit does. Default: 262,144.
     pub maximum_cached_targets: usize,
     /// Bytes of changes that the store has not reported durable, messages included
     /// ([`BrokerConfig::durable`](BrokerConfig::durable)). Above it no Link is read
