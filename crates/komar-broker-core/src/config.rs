@@ -160,10 +160,12 @@ pub struct Limits {
     pub maximum_subscriptions: usize,
     /// Bytes of the filters of one Session's Subscriptions; what is above is refused. Default: 16 MiB.
     pub maximum_subscription_bytes: usize,
-    /// Retained messages. Default: none.
+    /// Retained messages; above it as above [`maximum_retained_bytes`](Self::maximum_retained_bytes). Default: none.
     pub maximum_retained_messages: Option<usize>,
-    /// Bytes of retained messages, Topic Names and properties included. A message that would exceed it is not retained; those
-    /// of before a restart are. Default: 2 GiB.
+    /// About the bytes of memory that retained messages take. A message that would exceed it is routed and not retained, and
+    /// what was retained under its Topic Name goes ([`Event::RetainedFull`](crate::Event::RetainedFull)); those of before a
+    /// restart are kept. A message counts for its Topic Name twice, properties, payload, Client Identifier and user name of its
+    /// publisher, and some hundred and fifty bytes, for more if it expires. Default: 2 GiB.
     pub maximum_retained_bytes: usize,
     /// Levels of a Topic Name or Topic Filter. Default: 201, which is Mosquitto's 200 separators.
     pub maximum_topic_levels: usize,

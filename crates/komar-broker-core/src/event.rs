@@ -65,6 +65,12 @@ pub enum Event {
         /// The Session's Client Identifier.
         client_id: Arc<str>,
     },
+    /// A message was routed and not retained, because a limit on retained messages was met: nothing is retained under its
+    /// Topic Name now. Once until a retained message is cleared or expires.
+    RetainedFull {
+        /// The Topic Name.
+        topic_name: Box<str>,
+    },
     /// A client has published faster than it may ([`Link::limit_messages`](crate::Link::limit_messages)); once a Connection.
     RateExceeded {
         /// Its Client Identifier.

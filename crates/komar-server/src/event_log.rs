@@ -134,6 +134,14 @@ pub(crate) fn log(event: &Event) {
                 printable(client_id)
             );
         }
+        Event::RetainedFull { topic_name } => {
+            let topic_name = printable(topic_name);
+            tracing::warn!(
+                event = "retained_full",
+                topic_name,
+                "Retained messages have reached their limit; {topic_name} and others are not retained."
+            );
+        }
         Event::RateExceeded { client_id, over } => {
             let client_id = printable(client_id);
             let then = match over {

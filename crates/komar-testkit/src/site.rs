@@ -572,6 +572,7 @@ fn notice(event: &Event) -> Notice {
         Event::Disconnected { client_id, cause, .. } => format!("disconnected {client_id}: {cause}"),
         Event::Abandoned { cause, .. } => format!("abandoned: {cause}"),
         Event::QueueFull { client_id } => format!("queue full {client_id}"),
+        Event::RetainedFull { topic_name } => format!("retained full {topic_name}"),
         Event::ReceiveMaximumExceeded { client_id } => format!("receive maximum exceeded {client_id}"),
         Event::RateExceeded { client_id, .. } => format!("rate exceeded {client_id}"),
         Event::PublishDenied { client_id, publish } => format!("denied {client_id} {}", publish.topic_name),

@@ -11,6 +11,7 @@ use komar_topic::{Cursor, NameTree, TopicFilter, TopicName};
 use crate::access::{Access, Action, Identity};
 use crate::broker::Shared;
 use crate::config::{BrokerConfig, Limits};
+use crate::event::Event;
 use crate::message::{Message, MessageBody};
 use crate::now::Millis;
 use crate::router::{Origin, may_receive};
@@ -38,8 +39,10 @@ pub(crate) struct RetainedMessages {
     expiries: BTreeMap<(Millis, u64), Box<str>>,
     /// Payload bytes of all of them.
     bytes: usize,
-    /// Their bytes as the limit counts them.
+    /// The memory that they take, as the limit counts it.
     held: usize,
+    /// It was told that there is no room, and none was made since.
+    told: bool,
 }
 
 impl RetainedMessages {
@@ -49,6 +52,7 @@ impl RetainedMessages {
             expiries: BTreeMap::new(),
             bytes: 0,
             held: 0,
+            told: false,
         }
     }
 
@@ -83,7 +87,7 @@ impl RetainedMessages {
                 .insert((message.expires, message.sequence), name.as_str().into());
         }
         self.bytes = self.bytes.saturating_add(message.payload_len());
-        self.held = self.held.saturating_add(message.body.len());
+        self.held = self.held.saturating_add(message.memory());
         if let (Some(old), _) = self.tree.insert(name, message) {
             self.forget(&old);
         }
@@ -94,23 +98,33 @@ impl RetainedMessages {
         let old = self.tree.remove(name);
         old.is_some_and(|(old, _)| {
             self.forget(&old);
+            self.told = false;
             true
         })
+    }
+
+    /// Forgets what is retained under a name for which there is no room any more, rather than let it stay as if it were the
+    /// newest. Says whether there was something, and whether this is to be told.
+    fn give_up(&mut self, name: TopicName<'_>) -> (bool, bool) {
+        let was_told = self.told;
+        let removed = self.remove(name);
+        self.told = true;
+        (removed, !was_told)
     }
 
     fn forget(&mut self, old: &RetainedMessage) {
         self.expiries.remove(&(old.expires, old.sequence));
         self.bytes = self.bytes.saturating_sub(old.payload_len());
-        self.held = self.held.saturating_sub(old.body.len());
+        self.held = self.held.saturating_sub(old.memory());
     }
 
     /// Whether a message may be retained.
-    fn has_room(&self, name: TopicName<'_>, body: &MessageBody, limits: &Limits) -> bool {
+    fn has_room(&self, name: TopicName<'_>, message: &RetainedMessage, limits: &Limits) -> bool {
         let old = self.tree.get(name);
         let messages = limits.maximum_retained_messages;
-        let held = self.held.saturating_sub(old.map_or(0, |old| old.body.len()));
+        let held = self.held.saturating_sub(old.map_or(0, RetainedMessage::memory));
         (old.is_some() || messages.is_none_or(|limit| self.len() < limit))
-            && held.saturating_add(body.len()) <= limits.maximum_retained_bytes
+            && held.saturating_add(message.memory()) <= limits.maximum_retained_bytes
     }
 
     /// Forgets messages that have expired, `budget` of them at the most.
@@ -142,6 +156,19 @@ impl RetainedMessage {
     fn payload_len(&self) -> usize {
         self.body.payload_len()
     }
+
+    /// About the bytes of memory that it takes.
+    fn memory(&self) -> usize {
+        let name = self.body.message().topic_name.as_str().len();
+        let expiry = match self.expires {
+            Millis::NEVER => 0,
+            _ => EXPIRY + name,
+        };
+        let source = self.source.as_ref().map_or(0, |source| {
+            SOURCE + source.client_id.len() + source.username.as_ref().map_or(0, |name| name.len())
+        });
+        MESSAGE + self.body.len() + name + expiry + source
+    }
 }
 
 /// Stores the message, or removes the one that is stored if the payload is empty. v5 [MQTT-3.3.1-6]
@@ -162,21 +189,29 @@ pub(super) fn keep(
         broker.retained_sequence.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    let body = message.to_body(&mut fx.scratch);
-    if !retained.has_room(message.topic_name, &body, &config.limits) {
-        broker.counters.dropped();
-        return;
-    }
+    let name = message.topic_name;
     let sequence = broker.retained_sequence.fetch_add(1, Ordering::Relaxed) + 1;
     let configured = config.retained_expiry_maximum;
     let message = RetainedMessage {
-        body,
+        body: message.to_body(&mut fx.scratch),
         sequence,
         expires: configured.map_or(message.expires, |expiry| {
             message.expires.min(fx.now.after(expiry))
         }),
         source: origin.publisher().map(Arc::clone),
     };
+    if !retained.has_room(name, &message, &config.limits) {
+        broker.counters.dropped();
+        let (removed, is_new) = retained.give_up(name);
+        if removed {
+            fx.record(|| cleared(name));
+        }
+        if is_new {
+            let topic_name = name.as_str().into();
+            fx.events.push_back(Event::RetainedFull { topic_name });
+        }
+        return;
+    }
     let expires = message.expires;
     let body = message.body.clone();
     if fx.journal.is_some() {
@@ -404,6 +439,15 @@ impl Worker {
         access.authorize.is_none() || access.allows(&source.subject(), Action::Publish(name))
     }
 }
+
+/// Memory of a message beside what is counted by length: its record, its places in the tree, its own and its name's
+/// allocation. Measured on 64-bit Linux with glibc, 2026-11-26: what is counted is 0.8 to 1.3 of what is taken, for
+/// payloads of a byte under short and long names.
+const MESSAGE: usize = 112;
+/// Of one that expires: its place among the expiries, and that name's allocation.
+const EXPIRY: usize = 80;
+/// Half of what its publisher takes, which many messages share or none.
+const SOURCE: usize = 48;
 
 /// Names visited a slice.
 const NAMES_A_SLICE: usize = 64;
