@@ -203,7 +203,13 @@ pub(super) fn log_arrival(peer: &dyn core::fmt::Display, open: &OpenListener) {
     match &open.local {
         ListenAddress::Tcp(address) => {
             let port = address.port();
-            tracing::info!(target: event_log::CONNECTION, event = "accepted", address = %peer, port = u64::from(port), "New connection from {peer} on port {port}.");
+            tracing::info!(
+                target: event_log::CONNECTION,
+                event = "accepted",
+                address = %peer,
+                port = u64::from(port),
+                "New connection from {peer} on port {port}."
+            );
         }
         // Unix sockets have port 0 in Mosquitto's log; the peer's name says the path.
         ListenAddress::Unix(_) => {

@@ -83,7 +83,8 @@ impl Stream {
             if !waiting.has_thread {
                 let shared = Arc::clone(&self.0);
                 let thread = std::thread::Builder::new().name("komar-log".to_owned());
-                // Without a thread, the next line tries to write what waits, if that makes nobody wait, and asks for one again.
+                // Without a thread, the next line tries to write what waits, if that makes nobody wait, and asks for a
+                // thread again.
                 waiting.has_thread = thread.spawn(move || shared.run()).is_ok();
             }
         }
