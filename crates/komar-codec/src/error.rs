@@ -394,4 +394,52 @@ mod tests {
         assert!(size_of::<DecodeError>() <= 12);
         assert!(size_of::<EncodeError>() <= 16);
     }
+
+    #[test]
+    fn versions_3_have_one_class_and_the_codes_of_5() {
+        use DecodeErrorKind as Kind;
+        for (kind, class, code) in [
+            (
+                Kind::Truncated,
+                ErrorClass::Malformed,
+                ReasonCode::MalformedPacket,
+            ),
+            (
+                Kind::WrongDirection,
+                ErrorClass::ProtocolError,
+                ReasonCode::ProtocolError,
+            ),
+            (
+                Kind::SubscriptionQoS,
+                ErrorClass::ProtocolError,
+                ReasonCode::ProtocolError,
+            ),
+            (
+                Kind::PacketTooLarge,
+                ErrorClass::TooLarge,
+                ReasonCode::PacketTooLarge,
+            ),
+        ] {
+            for version in [
+                ProtocolVersion::V3_1,
+                ProtocolVersion::V3_1_1,
+                ProtocolVersion::V5,
+            ] {
+                let error = DecodeError {
+                    kind,
+                    version,
+                    receiver: Role::Server,
+                    packet_type: None,
+                    offset: 0,
+                };
+                let is_one = version != ProtocolVersion::V5 && class == ErrorClass::ProtocolError;
+                let class = if is_one { ErrorClass::Malformed } else { class };
+                assert_eq!(
+                    (error.class(), error.reason_code()),
+                    (class, code),
+                    "{kind:?} {version:?}"
+                );
+            }
+        }
+    }
 }
