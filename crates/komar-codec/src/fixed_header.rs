@@ -231,10 +231,10 @@ pub enum Framing<'a> {
 /// # Errors
 ///
 /// The same for all pieces in which the bytes may come: a Remaining Length that is too long or longer than necessary, before
-/// anything else; then a reserved packet type, one that is sent in the other direction only, wrong flags, QoS 3 or DUP at QoS 0
-/// in a PUBLISH; then a packet of more than [`DecodeOptions::maximum_packet_size`]. Wrong flags of a CONNECT, which 3.1 allows,
-/// are told with its version, nine bytes behind the fixed header. A PINGREQ or PINGRESP with a body has surplus bytes, whoever
-/// sends it. MQTT 5.0 §2.1, MQTT 3.1.1 §2.2.
+/// anything else; then a reserved packet type, wrong flags, QoS 3 or DUP at QoS 0 in a PUBLISH, a packet type that is sent in
+/// the other direction only; then a packet of more than [`DecodeOptions::maximum_packet_size`]. Wrong flags of a CONNECT,
+/// which 3.1 allows, are told with its version, nine bytes behind the fixed header; one to a client is refused at once. A
+/// PINGREQ or PINGRESP with a body has surplus bytes, whoever sends it. MQTT 5.0 §2.1, MQTT 3.1.1 §2.2.
 #[inline(always)]
 pub fn frame<'a>(input: &'a [u8], options: &DecodeOptions) -> Result<Framing<'a>, DecodeError> {
     let (header, total) = match short_header(input, options) {
@@ -348,15 +348,21 @@ fn check_first_byte(first: u8, options: &DecodeOptions) -> Result<(), DecodeErro
             _ => Ok(()),
         },
         Some(PacketType::Auth) if version != ProtocolVersion::V5 => Err(DecodeErrorKind::ReservedPacketType),
-        // Before the flags: those of a CONNECT may be waived, its direction may not.
-        Some(packet_type) if !packet_type.may_be_sent_to(options.receiver, version) => {
-            Err(DecodeErrorKind::WrongDirection)
+        Some(packet_type) => {
+            let is_wrong_way = !packet_type.may_be_sent_to(options.receiver, version);
+            // The flags of a CONNECT may be waived later, its direction may not.
+            if is_wrong_way && packet_type == PacketType::Connect {
+                return Err(DecodeErrorKind::WrongDirection);
+            }
+            // v5 [MQTT-2.1.3-1], v3 [MQTT-2.2.2-2]
+            if flags != packet_type.fixed_flags() && !is_lenient(packet_type, version) {
+                return Err(DecodeErrorKind::FixedHeaderFlags);
+            }
+            if is_wrong_way {
+                return Err(DecodeErrorKind::WrongDirection);
+            }
+            Ok(())
         }
-        // v5 [MQTT-2.1.3-1], v3 [MQTT-2.2.2-2]
-        Some(packet_type) if flags != packet_type.fixed_flags() && !is_lenient(packet_type, version) => {
-            Err(DecodeErrorKind::FixedHeaderFlags)
-        }
-        Some(_) => Ok(()),
     }
 }
 

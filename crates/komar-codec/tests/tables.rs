@@ -73,7 +73,9 @@ fn no_packet_is_accepted_from_the_wrong_side() {
                         assert!(
                             matches!(
                                 kind,
-                                DecodeErrorKind::WrongDirection | DecodeErrorKind::ReservedPacketType
+                                DecodeErrorKind::WrongDirection
+                                    | DecodeErrorKind::ReservedPacketType
+                                    | DecodeErrorKind::FixedHeaderFlags
                             ),
                             "{kind:?}: {bytes:02x?} to {role:?}"
                         );
