@@ -67,12 +67,14 @@ impl Mailbox {
         self.wake();
     }
 
-    /// As [`send`](Self::send), unless the reactor has stopped.
-    pub(crate) fn offer(&self, mail: Mail) -> Result<(), Mail> {
+    /// As [`send`](Self::send), unless the reactor has stopped. `before` is done while no other letter can come, and before the
+    /// reactor can have this one.
+    pub(crate) fn offer(&self, mail: Mail, before: impl FnOnce()) -> Result<(), Mail> {
         let mut letters = self.letters.lock();
         if self.closed.load(Ordering::Relaxed) {
             return Err(mail);
         }
+        before();
         letters.push(mail);
         drop(letters);
         self.wake();

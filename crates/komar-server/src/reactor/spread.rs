@@ -201,12 +201,14 @@ impl Reactor {
             connection,
             reloads: self.common.reloads.load(Ordering::Relaxed),
         }));
-        match self.common.mailboxes[target].offer(moving) {
-            Ok(()) => {
-                if let Some(address) = Address::of(&outbox) {
-                    address.set_reactor(target);
-                }
+        // Said before it can be there, and thus before it can have gone on: what is sent to it comes behind it.
+        let say_where = || {
+            if let Some(address) = Address::of(&outbox) {
+                address.set_reactor(target);
             }
+        };
+        match self.common.mailboxes[target].offer(moving, say_where) {
+            Ok(()) => {}
             // It has stopped; so shall we, and say goodbye.
             Err(mail) => {
                 self.common.loads[self.number].fetch_add(1, Ordering::Relaxed);
