@@ -208,32 +208,70 @@ pub(crate) fn log(event: &Event) {
     }
 }
 
-fn log_received(client: &NotedClient, packet: &NotedPacket) {
-    let ((client_id, address), name) = (named(client), name_of_packet(packet));
-    let client = client_id.as_ref().or(address.as_ref()).map_or("", String::as_str);
-    // The line, with what it is about as fields.
-    macro_rules! noted {
-        ($($text:tt)*) => {
-            tracing::debug!(
-                target: PACKET,
-                event = "received",
-                client_id = client_id.as_deref(),
-                address = address.as_deref(),
-                packet = name,
-                $($text)*
-            )
+/// What a line about a packet is about, as its fields say it.
+struct PacketLine {
+    event: &'static str,
+    client_id: Option<String>,
+    /// As long as it has no Client Identifier.
+    address: Option<String>,
+    /// The packet's type.
+    packet: String,
+}
+
+impl PacketLine {
+    fn new(event: &'static str, client: &NotedClient, packet: &NotedPacket) -> PacketLine {
+        let (client_id, address) = match client {
+            NotedClient::Named(client_id) => (Some(printable(client_id)), None),
+            NotedClient::Unnamed(outbox) => (None, Some(peer(outbox))),
+            _ => (None, None),
         };
+        PacketLine {
+            event,
+            client_id,
+            address,
+            packet: name_of_packet(packet),
+        }
     }
+
+    /// Its Client Identifier, or its address as long as it has none.
+    fn client(&self) -> &str {
+        self.client_id
+            .as_ref()
+            .or(self.address.as_ref())
+            .map_or("", String::as_str)
+    }
+}
+
+macro_rules! packet_line {
+    ($line:expr, $($text:tt)*) => {
+        tracing::debug!(
+            target: PACKET,
+            event = $line.event,
+            client_id = $line.client_id.as_deref(),
+            address = $line.address.as_deref(),
+            packet = $line.packet,
+            $($text)*
+        )
+    };
+}
+
+fn log_received(client: &NotedClient, packet: &NotedPacket) {
+    let line = PacketLine::new("received", client, packet);
+    let (client, name) = (line.client(), &line.packet);
     match packet {
-        NotedPacket::Connect { will: None } => noted!("No will message specified."),
+        NotedPacket::Connect { will: None } => packet_line!(line, "No will message specified."),
         NotedPacket::Connect { will: Some(will) } => {
             let (bytes, retain, qos) = (will.payload_len, u8::from(will.retain), will.qos.as_u8());
-            noted!("Will message specified ({bytes} bytes) (r{retain}, q{qos}).");
-            noted!("\t{}", printable(&will.topic_name));
+            packet_line!(
+                line,
+                "Will message specified ({bytes} bytes) (r{retain}, q{qos})."
+            );
+            packet_line!(line, "\t{}", printable(&will.topic_name));
         }
         NotedPacket::Publish(publish) => {
             let (topic, identifier) = (printable(&publish.topic_name), identifier_of(publish));
-            noted!(
+            packet_line!(
+                line,
                 topic,
                 packet_identifier = identifier,
                 "Received PUBLISH from {client} {}",
@@ -250,27 +288,28 @@ fn log_received(client: &NotedClient, packet: &NotedPacket) {
                 PacketType::PubAck | PacketType::PubComp => format!(", RC:{}", reason_code.as_u8()),
                 _ => String::new(),
             };
-            noted!(
+            packet_line!(
+                line,
                 packet_identifier = u64::from(identifier),
                 "Received {name} from {client} (Mid: {identifier}{code})"
             );
         }
         NotedPacket::Subscribe { filters } => {
-            noted!("Received SUBSCRIBE from {client}");
+            packet_line!(line, "Received SUBSCRIBE from {client}");
             for (filter, code) in filters {
                 let filter = printable(filter);
                 if code.is_error() {
-                    noted!(filter, "\t{filter} (denied)");
+                    packet_line!(line, filter, "\t{filter} (denied)");
                 } else {
-                    noted!(filter, "\t{filter} (QoS {})", code.as_u8());
+                    packet_line!(line, filter, "\t{filter} (QoS {})", code.as_u8());
                 }
             }
         }
         NotedPacket::Unsubscribe { filters } => {
-            noted!("Received UNSUBSCRIBE from {client}");
+            packet_line!(line, "Received UNSUBSCRIBE from {client}");
             for filter in filters {
                 let filter = printable(filter);
-                noted!(filter, "\t{filter}");
+                packet_line!(line, filter, "\t{filter}");
             }
         }
         NotedPacket::Auth { reason_code, method } => {
@@ -278,39 +317,30 @@ fn log_received(client: &NotedClient, packet: &NotedPacket) {
                 reason_code.as_u8(),
                 method.as_deref().map(printable).unwrap_or_default(),
             );
-            noted!("Received AUTH from {client} (rc{code}, {method})");
+            packet_line!(line, "Received AUTH from {client} (rc{code}, {method})");
         }
-        NotedPacket::Disconnect { .. } | NotedPacket::Other(_) => noted!("Received {name} from {client}"),
+        NotedPacket::Disconnect { .. } | NotedPacket::Other(_) => {
+            packet_line!(line, "Received {name} from {client}")
+        }
         _ => {}
     }
 }
 
 fn log_sent(client: &NotedClient, packet: &NotedPacket) {
-    let ((client_id, address), name) = (named(client), name_of_packet(packet));
-    let client = client_id.as_ref().or(address.as_ref()).map_or("", String::as_str);
-    macro_rules! noted {
-        ($($text:tt)*) => {
-            tracing::debug!(
-                target: PACKET,
-                event = "sent",
-                client_id = client_id.as_deref(),
-                address = address.as_deref(),
-                packet = name,
-                $($text)*
-            )
-        };
-    }
+    let line = PacketLine::new("sent", client, packet);
+    let (client, name) = (line.client(), &line.packet);
     match packet {
         NotedPacket::ConnAck {
             session_present,
             code,
         } => {
             let present = u8::from(*session_present);
-            noted!("Sending CONNACK to {client} ({present}, {code})");
+            packet_line!(line, "Sending CONNACK to {client} ({present}, {code})");
         }
         NotedPacket::Publish(publish) => {
             let (topic, identifier) = (printable(&publish.topic_name), identifier_of(publish));
-            noted!(
+            packet_line!(
+                line,
                 topic,
                 packet_identifier = identifier,
                 "Sending PUBLISH to {client} {}",
@@ -327,23 +357,24 @@ fn log_sent(client: &NotedClient, packet: &NotedPacket) {
                 PacketType::PubAck | PacketType::PubRec => format!(", rc{}", reason_code.as_u8()),
                 _ => String::new(),
             };
-            noted!(
+            packet_line!(
+                line,
                 packet_identifier = u64::from(identifier),
                 "Sending {name} to {client} (m{identifier}{code})"
             );
         }
         NotedPacket::Disconnect { reason_code } => {
             let code = reason_code.as_u8();
-            noted!("Sending DISCONNECT to {client} (rc{code})");
+            packet_line!(line, "Sending DISCONNECT to {client} (rc{code})");
         }
         NotedPacket::Auth { reason_code, method } => {
             let (code, method) = (
                 reason_code.as_u8(),
                 method.as_deref().map(printable).unwrap_or_default(),
             );
-            noted!("Sending AUTH to {client} (rc{code}, {method})");
+            packet_line!(line, "Sending AUTH to {client} (rc{code}, {method})");
         }
-        NotedPacket::Other(_) => noted!("Sending {name} to {client}"),
+        NotedPacket::Other(_) => packet_line!(line, "Sending {name} to {client}"),
         _ => {}
     }
 }
@@ -364,15 +395,6 @@ impl fmt::Display for Brief<'_> {
             printable(&publish.topic_name),
             publish.payload_len
         )
-    }
-}
-
-/// Its Client Identifier, or its address as long as it has none.
-fn named(client: &NotedClient) -> (Option<String>, Option<String>) {
-    match client {
-        NotedClient::Named(client_id) => (Some(printable(client_id)), None),
-        NotedClient::Unnamed(outbox) => (None, Some(peer(outbox))),
-        _ => (None, None),
     }
 }
 

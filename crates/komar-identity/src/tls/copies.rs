@@ -135,11 +135,6 @@ impl SignatureVerificationAlgorithm for OverOriginals<'_> {
     }
 }
 
-/// Whether a certificate is marked as an authority in its basic constraints. Says nothing about the rest.
-pub(crate) fn is_authority(certificate: &[u8]) -> bool {
-    authority_mark(certificate).is_some()
-}
-
 /// Where in a certificate the TRUE of CA:TRUE stands (RFC 5280 §4.2.1.9).
 fn authority_mark(certificate: &[u8]) -> Option<usize> {
     let mut fields = der::elements(to_be_signed(certificate)?.contents).flatten();

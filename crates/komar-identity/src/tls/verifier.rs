@@ -145,8 +145,7 @@ impl ClientVerifier {
                 self.ignore_dates,
             )?
         } else {
-            let host_names = constraints::host_names(&certificate);
-            self.verify_chain(leaf, intermediates, &host_names, now)
+            self.verify_chain(&certificate, leaf, intermediates, now)
                 .map_err(translate)?
         };
         purpose::check_client(&certificate)?;
@@ -176,11 +175,12 @@ impl ClientVerifier {
     /// Version 3, by webpki.
     fn verify_chain(
         &self,
+        certificate: &Certificate<'_>,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        host_names: &[String],
         now: UnixTime,
     ) -> Result<Issuer, webpki::Error> {
+        let host_names = &constraints::host_names(certificate);
         let listed = self.authorities.intermediates.iter();
         let candidates = intermediates.iter().chain(listed.map(|authority| &authority.der));
         // Each once: a client that sends one a hundred times would have its signature verified ten thousand times.
@@ -191,7 +191,7 @@ impl ClientVerifier {
                 chain.push(candidate.clone());
             }
         }
-        if self.ignore_dates || copies::is_authority(leaf) {
+        if self.ignore_dates || certificate.is_marked_as_authority() {
             let copies = Copies::new(leaf, &chain, self.algorithms.all, self.ignore_dates);
             let moment = if self.ignore_dates { copies::MOMENT } else { now };
             let algorithms = copies.algorithms();

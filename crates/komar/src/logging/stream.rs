@@ -118,20 +118,19 @@ impl Shared {
             while waiting.bytes.is_empty() && waiting.dropped == 0 {
                 waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             }
-            let piece = waiting.first_piece().to_vec();
             drop(waiting);
             self.has_room(PollTimeout::NONE);
-            let mut waiting = if self.tells_room {
-                let mut waiting = self.lock();
+            let mut waiting = self.lock();
+            if self.tells_room {
                 self.write_what_fits(&mut waiting);
-                waiting
             } else {
                 // With nothing locked. What waits stays in its place: nobody else takes anything away.
+                let piece = waiting.first_piece().to_vec();
+                drop(waiting);
                 let written = nix::unistd::write(&*self.descriptor, &piece);
-                let mut waiting = self.lock();
+                waiting = self.lock();
                 waiting.take_away(written);
-                waiting
-            };
+            }
             if waiting.bytes.is_empty() {
                 let dropped = core::mem::take(&mut waiting.dropped);
                 drop(waiting);
