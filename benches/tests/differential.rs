@@ -1,5 +1,5 @@
-//! What other codecs make of the packets of komar-codec's tables, and of some that its generators make: the same, or there is a line in `data/differences.txt`
-//! that says why not. A line that nothing needs any more is a failure too.
+//! What other codecs make of the packets of komar-codec's tables, and of some that its generators make: the same, or there
+//! is a line in `data/differences.txt` that says why not. A line that nothing needs any more is a failure too.
 //!
 //! A packet that both accept is compared twice: by the checksums of the benchmarks, and by all its fields, as far as the
 //! other codec can express them: it writes what it has read, and komar-codec reads that.

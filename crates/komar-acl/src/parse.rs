@@ -53,8 +53,8 @@ impl AclFile {
     /// ```
     ///
     /// # Errors
-    /// Every line that cannot be understood, not only the first, as far as [`AclErrors::MAXIMUM`]. A NUL byte is an error too, where Mosquitto drops
-    /// the rest of the file.
+    /// Every line that cannot be understood, not only the first, as far as [`AclErrors::MAXIMUM`]. A NUL byte is an error
+    /// too, where Mosquitto drops the rest of the file.
     pub fn parse(text: &[u8]) -> Result<Self, AclErrors> {
         Self::parse_with(text, &ParseOptions::default())
     }

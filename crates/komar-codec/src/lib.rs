@@ -1,8 +1,9 @@
 //! MQTT 3.1, 3.1.1 and 5.0 packets to bytes and back: strict, without allocation, without I/O.
 //!
 //! [`frame()`] finds a packet in a stream of bytes. [`Packet::decode`] (or the packet's own `decode`, such as
-//! [`Publish::decode`]) checks it and borrows what it needs; [`OwnedPacket`] and [`OwnedPublish`] keep the bytes. `encoded_len` and `encode` write it. One packet type serves
-//! all three versions: what an older version does not have is empty or has its default.
+//! [`Publish::decode`]) checks it and borrows what it needs; [`OwnedPacket`] and [`OwnedPublish`] keep the bytes.
+//! `encoded_len` and `encode` write it. One packet type serves all three versions: what an older version does not have is
+//! empty or has its default.
 //!
 //! ```
 //! use komar_codec::{DecodeOptions, Framing, Packet, ProtocolVersion, PubAck, ReasonCode, Role, frame};
@@ -39,11 +40,11 @@
 //! - It does not look at payloads, unless it is asked to ([`Publish::has_valid_payload`]).
 //! - It reads and writes no sockets, starts nothing, knows no time.
 //! - Encoders do not check what strings hold, nor Topic Filters at all, which may even be empty; they refuse what has no bytes,
-//!   and what every receiver would refuse by its form. They do not know who sends: a Session Expiry Interval in a server's DISCONNECT, Subscription Identifiers in a
-//!   client's PUBLISH, and a Reason Code of DISCONNECT or AUTH that only the other side may send
-//!   ([`ReasonCode::may_be_sent_to`]) are the caller's to leave out. The decoder refuses all of them.
-//! - Encoders leave out what the version has no place for (properties, Reason Codes of acknowledgements, options of Subscriptions in
-//!   3.x).
+//!   and what every receiver would refuse by its form. They do not know who sends: a Session Expiry Interval in a server's
+//!   DISCONNECT, Subscription Identifiers in a client's PUBLISH, and a Reason Code of DISCONNECT or AUTH that only the
+//!   other side may send ([`ReasonCode::may_be_sent_to`]) are the caller's to leave out. The decoder refuses all of them.
+//! - Encoders leave out what the version has no place for (properties, Reason Codes of acknowledgements, options of
+//!   Subscriptions in 3.x).
 //!
 //! # Features
 //!

@@ -46,7 +46,8 @@ impl PasswordFile {
     /// [warning](Self::warnings): the file loads and that user cannot log in.
     ///
     /// # Errors
-    /// All lines at once (as far as [`PasswordFileErrors::MAXIMUM`]) that hold an empty or repeated name, no hash, a NUL byte, or a hash that cannot be read.
+    /// All lines at once (as far as [`PasswordFileErrors::MAXIMUM`]) that hold an empty or repeated name, no hash, a NUL
+    /// byte, or a hash that cannot be read.
     pub fn parse(text: &[u8]) -> Result<Self, PasswordFileErrors> {
         Self::parse_within(text, &Limits::default())
     }

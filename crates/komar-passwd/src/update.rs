@@ -120,8 +120,8 @@ pub enum UpdateError<E> {
 /// Lets `edit` change a password file, and puts the result in its place in one step.
 ///
 /// The whole is done under a lock that other callers wait for, so that no change is lost. The new text is written to a
-/// temporary file in the same folder, made durable and renamed over the old one; mode, owner and POSIX access list stay. A symbolic link
-/// is followed, and the file it points to replaced. Nothing is written if the text did not change.
+/// temporary file in the same folder, made durable and renamed over the old one; mode, owner and POSIX access list stay. A
+/// symbolic link is followed, and the file it points to replaced. Nothing is written if the text did not change.
 ///
 /// A program that is killed before it renames leaves the temporary file, `.komar-` and six characters, readable by those
 /// who may read the file, and perhaps with all of its hashes; nobody removes it.

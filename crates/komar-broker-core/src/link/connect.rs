@@ -391,7 +391,8 @@ impl Worker {
     }
 
     /// The Session for the Connection: the one that exists, or a new one. CONNACK is encoded before the Session
-    /// knows the Connection, so that nothing can come before it. With them comes whether it existed. `None`: there are too many Sessions.
+    /// knows the Connection, so that nothing can come before it. With them comes whether it existed. `None`: there are too
+    /// many Sessions.
     fn bind(
         &mut self,
         link: &Link,
