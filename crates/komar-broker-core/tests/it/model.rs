@@ -847,7 +847,7 @@ impl Model {
                 };
                 last.is_none_or(|last| *last <= expected.order)
             };
-            // Of those that cannot be told apart, the first that is in order, and one that has to come.
+            // Of those that cannot be told apart, one that is allowed, the first that is in order, and one that has to come.
             let is_walk = |expected: &&Expected| expected.walk.is_some() && fits(expected);
             let has_new_walk = !came.dup && session.expected.iter().filter(is_walk).any(|walk| walk.must);
             let candidates = || {
@@ -859,7 +859,12 @@ impl Model {
             };
             let first = |(_, expected): &(usize, &Expected)| {
                 let is_first_sending = expected.connection == session.connection;
-                (expected.order, came.dup && is_first_sending, !expected.must)
+                (
+                    !expected.allowed,
+                    expected.order,
+                    came.dup && is_first_sending,
+                    !expected.must,
+                )
             };
             let place = candidates()
                 .filter(|(_, expected)| in_order(expected))
