@@ -188,6 +188,8 @@ pub(crate) struct Model {
     order: u64,
     /// How many Connections there were.
     connections: u64,
+    /// How many members of each Shared Subscription have ended.
+    ended_members: BTreeMap<String, u64>,
 }
 
 /// Whether a filter matches a name, level by level. MQTT 5.0 §4.7.
@@ -243,6 +245,7 @@ impl Model {
             shares: BTreeMap::new(),
             order: 0,
             connections: 0,
+            ended_members: BTreeMap::new(),
         }
     }
 
@@ -426,6 +429,9 @@ impl Model {
         let Some(session) = self.sessions.remove(&client) else {
             return;
         };
+        for share in &session.was_member {
+            *self.ended_members.entry(share.clone()).or_default() += 1;
+        }
         for place in (0..self.for_groups.len()).rev() {
             let message = &self.for_groups[place];
             if message.holder == Some(client) {

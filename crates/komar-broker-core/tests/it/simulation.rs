@@ -882,26 +882,30 @@ impl Simulation {
                 let asked = state.asked.pop_front().ok_or("an answer to nothing")?;
                 let is_refused = answer.reason_codes.iter().any(|code| code.is_error());
                 match asked {
-                    Asked::Subscribed(filter) if !is_refused => {
-                        if let Some(power) = &mut self.power {
-                            power.told.answered(client, true, filter);
-                        }
-                    }
+                    Asked::Subscribed(filter) if !is_refused => self.was_answered(client, true, filter),
                     Asked::Refused if is_refused => {}
                     _ => return Err(format!("c{client} got {answer:?}")),
                 }
             }
             Packet::UnsubAck(answer) => match state.asked.pop_front() {
-                Some(Asked::Unsubscribed(filter)) => {
-                    if let Some(power) = &mut self.power {
-                        power.told.answered(client, false, filter);
-                    }
-                }
+                Some(Asked::Unsubscribed(filter)) => self.was_answered(client, false, filter),
                 _ => return Err(format!("c{client} got {answer:?}")),
             },
             other => return Err(format!("c{client} got {other:?}")),
         }
         Ok(())
+    }
+
+    /// SUBACK or UNSUBACK. It says nothing about a Subscription that the client has asked for anew, or given up, since.
+    fn was_answered(&mut self, client: ClientNumber, is_subscribed: bool, filter: String) {
+        let is_about_it = |asked: &Asked| match asked {
+            Asked::Subscribed(other) | Asked::Unsubscribed(other) => *other == filter,
+            Asked::Refused => false,
+        };
+        let is_old = self.clients[client].asked.iter().any(is_about_it);
+        if let Some(power) = self.power.as_mut().filter(|_| !is_old) {
+            power.told.answered(client, is_subscribed, filter);
+        }
     }
 
     fn is_over(&mut self, client: ClientNumber, identifier: u16) {

@@ -107,7 +107,10 @@ impl Model {
                 .for_groups
                 .iter()
                 .any(|then| then.message.number == number && then.share == message.share);
-            let may_be_lost = self.was_perhaps_held_by_a_mortal(&message.share);
+            let share = &message.share;
+            let may_be_lost = self.was_perhaps_held_by_a_mortal(share)
+                || kept.was_perhaps_held_by_a_mortal(share)
+                || kept.ended_members.get(share) != self.ended_members.get(share);
             if told.arrived.contains(&number) && !is_there && !may_be_lost {
                 return Err(format!(
                     "acknowledged, and lost for {}: {message:?}",
