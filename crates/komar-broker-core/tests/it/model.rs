@@ -110,6 +110,10 @@ pub(crate) struct Session {
     /// Which of all Connections it has or had last.
     connected_at: u64,
     expiry: Option<u64>,
+    /// For how many seconds it may say nothing; 0: for ever.
+    keep_alive: u16,
+    /// When it has said something last.
+    spoke: Time,
     away_since: Time,
     will: Option<(Message, u64)>,
     will_due: Option<Time>,
@@ -162,6 +166,8 @@ pub(crate) struct Settings {
     pub(crate) queue_qos0: bool,
     pub(crate) small_outbox: bool,
     pub(crate) retained_expiry: Option<u64>,
+    /// The longest keep alive.
+    pub(crate) maximum_keep_alive: Option<u16>,
 }
 
 /// Who may not do what: whether to write, the client and as whom, the topic.
@@ -299,6 +305,8 @@ impl Model {
             connection: 0,
             connected_at: 0,
             expiry,
+            keep_alive: 0,
+            spoke: 0,
             away_since: 0,
             will: None,
             will_due: None,
@@ -333,6 +341,41 @@ impl Model {
             self.publish_will(client, will);
         }
         resumes
+    }
+
+    /// The keep alive that holds for a client that has asked for one. MQTT 5.0 §3.2.2.3.14.
+    pub(crate) fn effective(&self, asked: u16) -> u16 {
+        match self.settings.maximum_keep_alive {
+            Some(maximum) if asked == 0 => maximum,
+            Some(maximum) => asked.min(maximum),
+            None => asked,
+        }
+    }
+
+    /// The client has just connected and asked for that. Returns what it is told, if it is something else.
+    pub(crate) fn keep_alive(&mut self, client: ClientNumber, asked: u16) -> Option<u16> {
+        let keep_alive = self.effective(asked);
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.keep_alive = keep_alive;
+        }
+        self.speaks(client);
+        (keep_alive != asked).then_some(keep_alive)
+    }
+
+    /// A packet of the client has come.
+    pub(crate) fn speaks(&mut self, client: ClientNumber) {
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.spoke = self.now;
+        }
+    }
+
+    /// Whether it will have been silent for one and a half times its keep alive if it says nothing until then.
+    pub(crate) fn is_silent(&self, client: ClientNumber, then: Time) -> bool {
+        let session = self.sessions.get(&client);
+        session.is_some_and(|session| {
+            let keep_alive = u64::from(session.keep_alive);
+            session.connected && keep_alive > 0 && 2 * (then - session.spoke) >= 3 * keep_alive
+        })
     }
 
     /// What the client may not read any more it does not get, although it was kept for it.
@@ -1188,6 +1231,7 @@ const PLAIN: Settings = Settings {
     queue_qos0: false,
     small_outbox: false,
     retained_expiry: None,
+    maximum_keep_alive: None,
 };
 
 #[cfg(test)]

@@ -59,10 +59,16 @@ pub(crate) enum Bug {
     IgnoresDeliverHook,
     /// Every user is the same to the rules.
     ConfusesUsers,
+    /// Clients may be silent for ever.
+    ForgetsKeepAlive,
+    /// Clients are taken for silent too early.
+    ShortensKeepAlive,
+    /// The longest keep alive that is configured holds for nobody.
+    ForgetsServerKeepAlive,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 25] = [
+    pub(crate) const ALL: [Bug; 28] = [
         Bug::LosesQos1,
         Bug::DoublesQos2,
         Bug::SwapsMessages,
@@ -88,6 +94,9 @@ impl Bug {
         Bug::IgnoresRefusal,
         Bug::IgnoresDeliverHook,
         Bug::ConfusesUsers,
+        Bug::ForgetsKeepAlive,
+        Bug::ShortensKeepAlive,
+        Bug::ForgetsServerKeepAlive,
     ];
 
     /// It shows only after a restart.
@@ -173,8 +182,22 @@ impl Planted {
         self.has(Bug::ForgetsRules)
     }
 
+    /// What is configured as the longest keep alive.
+    pub(crate) fn maximum_keep_alive(&self, seconds: Option<u16>) -> Option<u16> {
+        seconds.filter(|_| !self.has(Bug::ForgetsServerKeepAlive))
+    }
+
     /// A CONNECT on its way to the broker.
     pub(crate) fn connect(&mut self, bytes: &mut [u8], receive_maximum: u16) {
+        // The keep alive stands behind the protocol's name, its version and the flags.
+        let name = bytes.windows(4).position(|window| window == b"MQTT");
+        if let Some(low) = name.and_then(|name| bytes.get_mut(name + 7)) {
+            match self.bug {
+                Some(Bug::ForgetsKeepAlive) => *low = 0,
+                Some(Bug::ShortensKeepAlive) if *low > 3 => *low -= 1,
+                _ => {}
+            }
+        }
         if !self.has(Bug::IgnoresReceiveMaximum) {
             return;
         }

@@ -2,11 +2,12 @@
 //! each step. A failure prints the seed and the last steps; `KOMAR_SIMULATION=seed:123` plays it again, and
 //! `KOMAR_SIMULATION=steps:100000000` plays for longer, `KOMAR_SIMULATION=seeds:2500..5000` other seeds.
 //!
-//! In two seeds of three there are no hooks, and in half of them no store. What is not played, and has tests of its own: keep
-//! alive, answers that come later (`verdicts.rs`), clients of the same process (`local.rs`).
+//! In two seeds of three there are no hooks, and in half of them no store. What is not played, and has tests of its own:
+//! answers that come later (`verdicts.rs`), clients of the same process (`local.rs`).
 
 mod hooks;
 mod power;
+mod silence;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU16;
@@ -148,6 +149,8 @@ struct Client {
     last_identifier: u16,
     pings: usize,
     is_slow: bool,
+    /// It says nothing of its own accord, however long.
+    falls_silent: bool,
     /// SUBSCRIBE and UNSUBSCRIBE packets that are not answered.
     asked: VecDeque<Asked>,
 }
@@ -211,11 +214,15 @@ impl Simulation {
             queue_qos0: random.chance(20),
             small_outbox: random.chance(30),
             retained_expiry: random.chance(20).then_some(20),
+            maximum_keep_alive: (random.chance(20) && bug != Some(Bug::ForgetsKeepAlive))
+                .then_some(silence::MAXIMUM_KEEP_ALIVE),
         };
+        let planted = Planted::new(bug);
         let mut config = BrokerConfig::default();
         config.allow_duplicate_messages = settings.allow_duplicates;
         config.queue_qos0_messages = settings.queue_qos0;
         config.retained_expiry_maximum = settings.retained_expiry.map(Duration::from_secs);
+        config.maximum_keep_alive = planted.maximum_keep_alive(settings.maximum_keep_alive);
         config.limits.maximum_inflight_messages = u16::try_from(settings.inflight).unwrap();
         config.limits.maximum_queued_messages = settings.queued;
         if settings.small_outbox {
@@ -238,7 +245,6 @@ impl Simulation {
         } else {
             Denied::new()
         };
-        let planted = Planted::new(bug);
         let power = config.durable.then(|| {
             let store = DelayedStore::default();
             store.shuffle(seed);
@@ -263,6 +269,7 @@ impl Simulation {
                 last_identifier: 0,
                 pings: 0,
                 is_slow: false,
+                falls_silent: false,
                 asked: VecDeque::new(),
             })
             .collect();
@@ -358,18 +365,20 @@ impl Simulation {
         };
         let expiry = (seconds != u32::MAX).then_some(u64::from(seconds));
         let receive_maximum = *self.random.pick(&[1u16, 3, 100]);
+        let keep_alive = self.keep_alive(is_v5);
+        self.clients[client].falls_silent = self.random.chance(40);
         let will = self.random.chance(30).then(|| {
             let mut message = self.message(Some(client), false);
             let delay = if is_v5 { *self.random.pick(&[0, 0, 3]) } else { 0 };
             // Of two that are due at the same time either may come last, and be what is retained.
-            if delay > 0 && message.retain {
+            if (delay > 0 || self.model.effective(keep_alive) > 0) && message.retain {
                 message.topic = TOPICS[client].to_owned();
             }
             (message, delay)
         });
         let aliases = *self.random.pick(&[0u16, 0, 1, 3]);
         self.note(|| {
-            format!("c{client} connects as {user}: clean {clean_start}, expiry {expiry:?}, maximum {receive_maximum}, will {will:?}")
+            format!("c{client} connects as {user}: clean {clean_start}, expiry {expiry:?}, maximum {receive_maximum}, keep alive {keep_alive}, will {will:?}")
         });
         let client_id = format!("c{client}");
         let version = self.version(client);
@@ -381,7 +390,7 @@ impl Simulation {
             version,
             bridge: false,
             clean_start,
-            keep_alive: 0,
+            keep_alive,
             client_id: &client_id,
             username: (user > 0 && !self.planted.confuses_users()).then_some(ANOTHER),
             password: None,
@@ -422,6 +431,7 @@ impl Simulation {
         };
         let who = Who { client, user, is_v5 };
         let present = self.model.connect(who, clean_start, expiry, limit, will);
+        let told = self.model.keep_alive(client, keep_alive);
         self.site.send(peer, &bytes);
         self.settle()?;
         self.commit_all()?;
@@ -436,6 +446,10 @@ impl Simulation {
                 // v5 [MQTT-3.2.2-2], v5 [MQTT-3.2.2-3]
                 if answer.reason_code != ReasonCode::Success || answer.session_present != present {
                     return Err(format!("{answer:?}, and session present should be {present}"));
+                }
+                // v5 [MQTT-3.2.2-21]
+                if answer.properties.server_keep_alive != told {
+                    return Err(format!("{answer:?}, and the keep alive should be {told:?}"));
                 }
             }
             other => return Err(format!("{other:?} before CONNACK")),
@@ -629,10 +643,13 @@ impl Simulation {
         self.note(|| format!("{seconds} s pass"));
         self.commit_all()?;
         for _ in 0..seconds {
+            self.speak_in_time()?;
             self.model.tick();
             if !self.planted.stops_the_clock() {
                 self.site.advance(Duration::from_secs(1));
             }
+            self.end_the_silent()?;
+            self.hear_last_words()?;
             self.collect()?;
             self.commit_all()?;
         }
@@ -723,6 +740,7 @@ impl Simulation {
         if let Some(power) = &mut self.power {
             power.forget(&self.model, client, packet);
         }
+        self.model.speaks(client);
         match packet {
             Sent::Publish(identifier, dup, message) => {
                 self.model.publish(client, *identifier, *dup, message.clone());
