@@ -42,6 +42,10 @@ impl Held {
         self.bytes.len() - self.released
     }
 
+    pub(crate) fn packets(&self) -> usize {
+        self.marks.len()
+    }
+
     /// Adds what `encode` writes behind the others.
     fn add(&mut self, sequence: Sequence, encode: impl FnOnce(&mut Vec<u8>) -> bool) {
         if self.released > self.bytes.len() / 2 {

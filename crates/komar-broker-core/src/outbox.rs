@@ -145,6 +145,11 @@ impl Outbox {
         self.lock().is_open()
     }
 
+    /// See [`Broker::waiting_packets`](crate::Broker::waiting_packets).
+    pub(crate) fn waiting_packets(&self) -> usize {
+        self.lock().waiting_packets()
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
@@ -339,6 +344,16 @@ impl State {
             .saturating_add(rest)
             .saturating_add(self.taken)
             .saturating_add(held)
+    }
+
+    /// Packets among the bytes of a Connection whose transport takes no more; 0 for others.
+    fn waiting_packets(&self) -> usize {
+        if !self.blocked {
+            return 0;
+        }
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.packets());
+        let held = self.held.as_ref().map_or(0, |held| held.packets());
+        self.output.packets().saturating_add(rest).saturating_add(held)
     }
 
     #[inline]

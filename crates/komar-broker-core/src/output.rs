@@ -73,6 +73,36 @@ impl Output {
         self.bytes.len().saturating_sub(self.start).saturating_add(shared)
     }
 
+    /// Packets that are not written to their ends. Found by their lengths when somebody asks, so that appending and writing
+    /// need not count.
+    pub(crate) fn packets(&self) -> usize {
+        let mut splices = self
+            .splices
+            .iter()
+            .flat_map(|splices| splices.list.iter().enumerate());
+        let mut next = splices.next();
+        let (mut place, mut packets) = (0, 0);
+        while let Some(length) = packet_length(self.bytes.get(place..).unwrap_or_default()) {
+            let mut end = place.saturating_add(length).min(self.bytes.len());
+            let mut is_written = end <= self.start;
+            // A payload that is shared is the rest of the packet before its place.
+            if let Some((number, splice)) = next
+                && splice.at <= end
+            {
+                end = splice.at;
+                let written = self.splices.as_ref().map_or(0, |splices| splices.written);
+                is_written = number < written;
+                next = splices.next();
+            }
+            if !is_written {
+                packets += 1;
+            }
+            // Every packet has a fixed header in the buffer.
+            place = end.max(place + 1);
+        }
+        packets
+    }
+
     /// The buffer that packets are encoded into.
     #[inline]
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
@@ -99,6 +129,19 @@ impl Output {
             self.bytes = buffer;
         }
     }
+}
+
+/// Length of the packet that begins here, with its fixed header (MQTT 5.0 §2.1.4); `None` if there is none.
+fn packet_length(bytes: &[u8]) -> Option<usize> {
+    let (mut remaining, mut header) = (0_usize, 1_usize);
+    for (shift, byte) in [0, 7, 14, 21].into_iter().zip(bytes.get(1..)?) {
+        header += 1;
+        remaining |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    (header > 1).then_some(header.saturating_add(remaining))
 }
 
 impl Splices {
@@ -208,5 +251,28 @@ mod tests {
             output.buffer().extend_from_slice(b"tail");
             assert_eq!(drain(output, step), b"firstheadpayloadagaintail");
         }
+    }
+
+    #[test]
+    fn packets_are_counted_until_their_last_byte_is_written() {
+        // PINGRESP, PUBLISH "t" with a payload of 200 in the buffer, one with 300 shared bytes, PUBACK.
+        let mut lengths = vec![2, 206, 306, 4];
+        let mut output = Output::default();
+        output.buffer().extend_from_slice(&[0xd0, 0]);
+        output.buffer().extend_from_slice(&[0x30, 0xcb, 1, 0, 1, b't']);
+        output.buffer().extend_from_slice(&[0x30; 200]);
+        output.buffer().extend_from_slice(&[0x30, 0xaf, 2, 0, 1, b't']);
+        output.splice(body(&[0; 300]));
+        output.buffer().extend_from_slice(&[0x40, 2, 0, 1]);
+        assert_eq!(output.len(), lengths.iter().sum::<usize>());
+        while !output.is_empty() {
+            assert_eq!(output.packets(), lengths.len());
+            output.advance(1);
+            lengths[0] -= 1;
+            if lengths[0] == 0 {
+                lengths.remove(0);
+            }
+        }
+        assert_eq!(output.packets(), 0);
     }
 }

@@ -1,9 +1,9 @@
 //! `$SYS`: figures about the broker as retained messages, named as Mosquitto names them.
 //!
 //! A thread of its own makes them at every multiple of the interval, and the first reactor publishes those that have
-//! changed. Nothing is counted, looked at or published between two rounds. The one figure that takes a walk over all
-//! Sessions (messages stored) is that of the start as long as nobody has subscribed to anything here: the first subscriber
-//! finds it, and the next round brings it up to date.
+//! changed. Nothing is counted, looked at or published between two rounds. The figures that take a walk over all
+//! Sessions (messages stored, packets that wait) are those of the start as long as nobody has subscribed to anything here: the
+//! first subscriber finds them, and the next round brings them up to date.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::HashMap;
@@ -97,6 +97,7 @@ fn run(shared: &Shared, version: String, broker: &Broker, turned_away: &AtomicU6
                 statistics: broker.statistics(),
                 turned_away: turned_away.load(Ordering::Relaxed),
                 stored: heard.then(|| broker.stored_messages()),
+                waiting_packets: heard.then(|| broker.waiting_packets()),
             };
             let changed = figures.round(&round);
             mailbox.send(Mail::PublishSys(changed, Arc::clone(&shared.heard)));
@@ -144,6 +145,7 @@ struct Round {
     /// Connections that were too many of a second.
     turned_away: u64,
     stored: Option<StoredMessages>,
+    waiting_packets: Option<usize>,
 }
 
 /// What was published last, and the moving averages.
@@ -281,6 +283,11 @@ fn counters(round: &Round) -> impl Iterator<Item = (&'static str, u64)> {
     .chain((maximum > 1).then_some(("clients/maximum", maximum)))
     .chain(Some(("rate_exceeded/connections", round.turned_away)).filter(|(_, count)| *count > 0))
     .chain(Some(("rate_exceeded/messages", all.rate_exceeded)).filter(|(_, count)| *count > 0))
+    .chain(
+        round
+            .waiting_packets
+            .map(|packets| ("packet/out/count", number(packets))),
+    )
     .chain(stored)
 }
 
@@ -297,6 +304,7 @@ mod tests {
             statistics,
             turned_away: 0,
             stored: None,
+            waiting_packets: None,
         }
     }
 
@@ -314,6 +322,7 @@ mod tests {
             all.maximum_sessions = 2;
         });
         first.stored = Some(StoredMessages::default());
+        first.waiting_packets = Some(3);
         let messages = figures.round(&first);
         let names: Vec<&str> = messages
             .iter()
@@ -330,6 +339,7 @@ mod tests {
                 .all(|message| message.retain && message.qos == QoS::ExactlyOnce)
         );
         assert_eq!(value(&messages, "load/messages/received/1min"), Some("0.00"));
+        assert_eq!(value(&messages, "packet/out/count"), Some("3"));
         assert_eq!(value(&messages, "version"), Some("komar version 1"));
         assert_eq!(value(&messages, "uptime"), Some("0 seconds"));
     }

@@ -75,6 +75,33 @@ fn what_is_written_in_pieces_is_counted_once() {
 }
 
 #[test]
+fn packets_that_wait_are_counted_until_their_last_byte_is_written() {
+    let mut site = Site::new(BrokerConfig::default(), Access::allow_all(), 1);
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    say(&mut site, a, "subscribe id=1 t");
+    site.set_room(a, Some(3));
+    // The first begins to be written; the large one is shared, not copied.
+    site.publish("t", b"0123456789", QoS::AtMostOnce, false).unwrap();
+    site.settle();
+    assert_eq!(site.broker().waiting_packets(), 1);
+    for payload in [&[b'x'; 200][..], &[b'y'; 40_000], b""] {
+        site.publish("t", payload, QoS::AtMostOnce, false).unwrap();
+    }
+    site.settle();
+    assert_eq!(site.broker().waiting_packets(), 4);
+    site.set_room(a, Some(13));
+    site.settle();
+    assert_eq!(site.broker().waiting_packets(), 3);
+    site.set_room(a, None);
+    site.settle();
+    let broker = site.broker();
+    assert_eq!(
+        (broker.waiting_packets(), broker.statistics().waiting_bytes),
+        (0, 0)
+    );
+}
+
+#[test]
 fn a_session_is_shown_with_what_waits_for_it() {
     let mut config = BrokerConfig::default();
     config.limits.maximum_inflight_messages = 2;
