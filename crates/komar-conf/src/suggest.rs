@@ -11,6 +11,8 @@ pub(crate) fn nearest(word: &str, candidates: impl Iterator<Item = &'static str>
     let word = word.to_ascii_lowercase();
     let allowed = word.len().div_euclid(3).clamp(1, 3);
     candidates
+        // Each letter more is an insertion.
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= allowed)
         .map(|candidate| (distance(word.as_bytes(), candidate.as_bytes()), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
@@ -20,11 +22,14 @@ pub(crate) fn nearest(word: &str, candidates: impl Iterator<Item = &'static str>
 /// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other (optimal string
 /// alignment).
 fn distance(from: &[u8], to: &[u8]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
+    // Three lines of the table, which take turns.
+    let mut before: Vec<usize> = Vec::with_capacity(to.len().saturating_add(1));
     let mut above: Vec<usize> = (0..=to.len()).collect();
+    let mut current: Vec<usize> = Vec::with_capacity(above.len());
     let mut last = None;
     for (row, &left) in from.iter().enumerate() {
-        let mut current = vec![row.saturating_add(1)];
+        current.clear();
+        current.push(row.saturating_add(1));
         let mut previous = None;
         for (column, &right) in to.iter().enumerate() {
             let at = |line: &[usize], index: usize| line.get(index).copied().unwrap_or(usize::MAX);
@@ -41,7 +46,8 @@ fn distance(from: &[u8], to: &[u8]) -> usize {
             previous = Some(right);
         }
         last = Some(left);
-        before = std::mem::replace(&mut above, current);
+        std::mem::swap(&mut before, &mut above);
+        std::mem::swap(&mut above, &mut current);
     }
     above.last().copied().unwrap_or(0)
 }
