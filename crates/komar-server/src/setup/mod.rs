@@ -17,7 +17,7 @@ use crate::server::{Server, ServerBuilder};
 
 pub use error::{SetupError, SetupErrors};
 pub use files::read_regular;
-pub use tls::certificate_files;
+pub use tls::{certificate_files, is_hashed_name};
 
 /// A configuration whose files are open and found good.
 pub struct Setup {

@@ -133,7 +133,7 @@ fn ca_certificates(
                                 error: TlsError::NoCertificate { .. },
                                 ..
                             },
-                        ) if !is_hashed(path) => {
+                        ) if !is_hashed_name(path) => {
                             warnings.push(format!("capath: {error}; the file is left out"));
                         }
                         Err(error) => errors.push(error),
@@ -198,13 +198,13 @@ pub fn certificate_files(folder: &Path) -> std::io::Result<Vec<std::path::PathBu
         let path = entry?.path();
         let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
         let is_named = matches!(extension.to_str(), Some("pem" | "crt" | "cer"));
-        if (is_named || is_hashed(&path)) && path.is_file() {
+        if (is_named || is_hashed_name(&path)) && path.is_file() {
             files.push(path);
         }
     }
     // Where names are hashed, a certificate is taken out of trust by taking its name away.
-    if files.iter().any(|path| is_hashed(path)) {
-        files.retain(|path| is_hashed(path));
+    if files.iter().any(|path| is_hashed_name(path)) {
+        files.retain(|path| is_hashed_name(path));
     }
     files.sort();
     Ok(files)
@@ -212,7 +212,7 @@ pub fn certificate_files(folder: &Path) -> std::io::Result<Vec<std::path::PathBu
 
 /// Whether this is the name that OpenSSL looks an authority up by: the hash of its subject, and a number. Revocation lists
 /// (`9d66eef0.r0`) are not.
-fn is_hashed(path: &Path) -> bool {
+pub fn is_hashed_name(path: &Path) -> bool {
     let text = |part: Option<&OsStr>| part.and_then(OsStr::to_str).unwrap_or_default().to_owned();
     let (hash, number) = (text(path.file_stem()), text(path.extension()));
     hash.len() == 8

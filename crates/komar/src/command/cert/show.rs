@@ -10,7 +10,7 @@ use komar_identity::tls::{
     revocation_lists_from_pem,
 };
 use komar_identity::{AlternativeNameKind, Certificate, IdentityPolicy};
-use komar_server::setup::certificate_files;
+use komar_server::setup::{certificate_files, is_hashed_name};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier as _;
 use serde_json::{Value as Json, json};
@@ -240,16 +240,16 @@ fn verdict(
     }
     let (mut cas, mut problem) = (Vec::new(), None);
     for file in files {
-        let found = read(&file)
-            .and_then(|bytes| certificates_from_pem(&bytes, &file.display().to_string()).map_err(text));
-        match found {
+        match certificates_from_pem(&read(&file)?, &file.display().to_string()) {
             Ok(found) => cas.extend(found),
-            Err(error) => problem = Some(error),
+            // A key beside its certificate, for example. What is damaged or cannot be read may be the authority that is
+            // asked about.
+            Err(error @ TlsError::NoCertificate { .. }) if !is_hashed_name(&file) => problem = Some(error),
+            Err(error) => return Err(text(error)),
         }
     }
-    // A folder may have other files, too.
     if let (true, Some(problem)) = (cas.is_empty(), problem) {
-        return Err(problem);
+        return Err(text(problem));
     }
     let crls = match question.revocation_lists {
         None => Vec::new(),

@@ -75,6 +75,39 @@ fn a_site_in_four_lines() {
 }
 
 #[test]
+fn a_folder_of_authorities_is_read_as_a_listener_reads_it() {
+    let site = Site::new();
+    site.done("ca site --dir DIR");
+    site.done("client plc --ca DIR/site.crt --dir DIR");
+    std::fs::create_dir(site.path("cas")).unwrap();
+    let authority = std::fs::read(site.path("site.crt")).unwrap();
+    let key = std::fs::read(site.path("site.key")).unwrap();
+    let write = |name: &str, text: &[u8]| std::fs::write(site.path("cas").join(name), text).unwrap();
+    let remove = |name: &str| std::fs::remove_file(site.path("cas").join(name)).unwrap();
+    let show = || site.call("show DIR/plc.crt --ca DIR/cas");
+
+    // A file without a certificate is left out as long as another has one.
+    write("key.pem", &key);
+    let (status, _, errors) = show();
+    assert_eq!(status, 1);
+    assert!(errors.contains("DIR/cas/key.pem"), "{errors}");
+    write("site.crt", &authority);
+    let (status, output, _) = show();
+    assert_eq!(status, 0);
+    assert!(output.ends_with("accepts it.\n"), "{output}");
+    // A damaged one may be an authority that is missed, and so may a hashed name without a certificate.
+    write("other.crt", authority.split_at(authority.len() / 2).0);
+    let (status, _, errors) = show();
+    assert_eq!(status, 1);
+    assert!(errors.contains("DIR/cas/other.crt"), "{errors}");
+    remove("other.crt");
+    write("9d66eef0.0", &key);
+    let (status, _, errors) = show();
+    assert_eq!(status, 1);
+    assert!(errors.contains("DIR/cas/9d66eef0.0"), "{errors}");
+}
+
+#[test]
 #[cfg(unix)]
 fn keys_are_their_owners() {
     use std::os::unix::fs::PermissionsExt as _;
