@@ -10,13 +10,19 @@
 //!   its keys instead and goes on;
 //! - there is no early data (0-RTT): a replayed CONNECT or PUBLISH would be indistinguishable from a new one.
 
+mod offer;
+
 use std::sync::Arc;
 
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, WriteTraffic,
 };
-use rustls::{AlertDescription, CertificateError, CipherSuite, ProtocolVersion, ServerConfig};
+use rustls::{
+    AlertDescription, CertificateError, CipherSuite, PeerIncompatible, ProtocolVersion, ServerConfig,
+};
+
+use self::offer::Offer;
 
 /// Server side of one TLS connection.
 pub(crate) struct Tls {
@@ -57,8 +63,19 @@ pub(crate) enum TlsError {
         first: u8,
     },
     /// A ClientHello of TLS 1.1 or an older version.
-    #[error("client speaks TLS 1.1 or older; 1.2 is the oldest version that is served")]
-    TooOld,
+    #[error("client speaks TLS 1.1 or older; 1.2 is the oldest version that is served{}", Offered(.offer))]
+    TooOld {
+        /// What it offers, where its ClientHello could be read.
+        offer: Option<Offer>,
+    },
+    /// Nothing fits of what the client offers.
+    #[error("{}{}", missing_in_common(.reason), Offered(.offer))]
+    Incompatible {
+        /// What rustls misses.
+        reason: PeerIncompatible,
+        /// What it offers, where its ClientHello could be read.
+        offer: Option<Offer>,
+    },
     /// A client certificate is demanded and none was sent.
     #[error("client sent no certificate")]
     CertificateMissing,
@@ -92,7 +109,7 @@ pub(crate) enum TlsError {
     /// The connection failed or was closed before.
     #[error("TLS connection has ended")]
     Ended,
-    /// Anything else: no common version or cipher suite, wrong bytes, wrong moment.
+    /// Anything else: wrong bytes, wrong moment.
     #[error(transparent)]
     Protocol(rustls::Error),
 }
@@ -163,8 +180,21 @@ impl Tls {
                 self.state()
             }
             Err(error) => {
+                let offered = || {
+                    Offer::read(if self.kept.is_empty() {
+                        ciphertext
+                    } else {
+                        &self.kept
+                    })
+                };
                 let error = match error {
-                    TlsError::Protocol(_) if is_old => TlsError::TooOld,
+                    TlsError::Protocol(_) | TlsError::Incompatible { .. } if is_old => {
+                        TlsError::TooOld { offer: offered() }
+                    }
+                    TlsError::Incompatible { reason, .. } => TlsError::Incompatible {
+                        reason,
+                        offer: offered(),
+                    },
                     error => error,
                 };
                 self.fail(&error, outgoing);
@@ -401,7 +431,7 @@ impl Tls {
             // encrypted before the client's Certificate is accepted, so the record's last byte is the alert.
             *description = u8::from(AlertDescription::HandshakeFailure);
         }
-        if matches!(error, TlsError::TooOld)
+        if matches!(error, TlsError::TooOld { .. })
             && let Some(description) = outgoing.last_mut()
         {
             // What rustls misses first may be something else that old versions do not have. Nothing is encrypted yet.
@@ -449,6 +479,7 @@ impl From<rustls::Error> for TlsError {
             rustls::Error::NoCertificatesPresented => TlsError::CertificateMissing,
             rustls::Error::InvalidCertificate(reason) => TlsError::CertificateRefused { reason },
             rustls::Error::AlertReceived(description) => TlsError::AlertReceived { description },
+            rustls::Error::PeerIncompatible(reason) => TlsError::Incompatible { reason, offer: None },
             other => TlsError::Protocol(other),
         }
     }
@@ -597,7 +628,7 @@ fn whole_records(bytes: &[u8]) -> usize {
 fn own_alert(error: &TlsError) -> Option<AlertDescription> {
     match error {
         TlsError::AlertReceived { .. } => None,
-        TlsError::TooOld => Some(AlertDescription::ProtocolVersion),
+        TlsError::TooOld { .. } => Some(AlertDescription::ProtocolVersion),
         TlsError::HandshakeTooLarge { .. } | TlsError::Protocol(rustls::Error::InvalidMessage(_)) => {
             Some(AlertDescription::DecodeError)
         }
@@ -606,6 +637,33 @@ fn own_alert(error: &TlsError) -> Option<AlertDescription> {
             Some(AlertDescription::HandshakeFailure)
         }
         _ => Some(AlertDescription::InternalError),
+    }
+}
+
+/// What client and listener do not have in common, in words.
+fn missing_in_common(reason: &PeerIncompatible) -> String {
+    let what = match reason {
+        PeerIncompatible::NoCipherSuitesInCommon => "cipher suite",
+        PeerIncompatible::NoKxGroupsInCommon => "group for the key exchange",
+        PeerIncompatible::NoSignatureSchemesInCommon => "signature scheme",
+        PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled
+        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+        | PeerIncompatible::SupportedVersionsExtensionRequired => "TLS version",
+        other => return format!("client is incompatible: {other:?}"),
+    };
+    format!("client and listener have no {what} in common")
+}
+
+/// The end of a message.
+struct Offered<'a>(&'a Option<Offer>);
+
+impl std::fmt::Display for Offered<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(offer) => write!(f, "; it offers {offer}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -88,18 +88,41 @@ fn a_refused_client_is_told_why() {
 }
 
 #[test]
-fn no_common_version_is_told() {
-    let server = Arc::new(server_config(&TLS13, false));
-    let mut pair = Pair::of(server, &Arc::new(client_config(&TLS12, false, None)), WHOLE);
-    let (server_error, client_error) = pair.failing_handshake();
-    assert!(matches!(
-        server_error,
-        TlsError::Protocol(rustls::Error::PeerIncompatible(_))
-    ));
-    assert_eq!(
-        client_error,
-        Some(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion))
-    );
+fn nothing_in_common_is_told_with_what_is_offered() {
+    let of_one_suite = |suite, version| {
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites.retain(|offered| offered.suite() == suite);
+        ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots(&PKI.authority))
+            .with_no_client_auth()
+    };
+    // The broker's key is ECDSA.
+    let rsa = CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384;
+    let ecdsa = CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    for (server, suite, message, alert) in [
+        (
+            &TLS13,
+            ecdsa,
+            "client and listener have no TLS version in common; it offers TLSv1.2 with ECDHE-ECDSA-AES128-GCM-SHA256",
+            AlertDescription::ProtocolVersion,
+        ),
+        (
+            &TLS12,
+            rsa,
+            "client and listener have no cipher suite in common; it offers TLSv1.2 with ECDHE-RSA-AES256-GCM-SHA384",
+            AlertDescription::HandshakeFailure,
+        ),
+    ] {
+        for step in [WHOLE, 7, 1] {
+            let client = Arc::new(of_one_suite(suite, &TLS12));
+            let mut pair = Pair::of(Arc::new(server_config(server, false)), &client, step);
+            let (server_error, client_error) = pair.failing_handshake();
+            assert_eq!(server_error.to_string(), message);
+            assert_eq!(client_error, Some(rustls::Error::AlertReceived(alert)));
+        }
+    }
 }
 
 #[test]
