@@ -1,5 +1,6 @@
 //! The broker from its start to its end: configuration, log, listeners, signals.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,7 +17,7 @@ use crate::logging;
 use crate::output::{Output, Streams};
 use crate::process::{self, PidFile, ProcessError};
 use crate::service;
-use crate::signals::{Wish, Wishes};
+use crate::signals::{self, Wish, Wishes};
 
 /// Why the broker did not run, or did not take a new configuration.
 pub(crate) enum Failure {
@@ -159,9 +160,24 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
         }
     };
     logging::publish_with(None);
+    let pid_file = config.pid_file.clone();
+    if let Err(error) = signals::at_next_stop(move || end_at_once(pid_file.as_deref())) {
+        tracing::warn!("a second signal will not end the broker at once: {error}");
+    }
+    tracing::debug!("Stopping; another INT or TERM ends the broker at once.");
     service::stopping();
     server.stop();
     end
+}
+
+/// For whoever does not wait for an end in order, which may be one that never comes: a store that does not answer.
+fn end_at_once(pid_file: Option<&Path>) {
+    tracing::error!("Told to end a second time: not everybody was told, nor everything stored.");
+    if let Some(path) = pid_file {
+        process::remove_pid_file(path);
+    }
+    logging::finish();
+    std::process::exit(1);
 }
 
 /// Opens every file that the configuration names, and starts.

@@ -163,13 +163,18 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let number = std::process::id().to_string();
-        if fs::read_to_string(&self.0).is_ok_and(|text| text.trim_end() != number) {
-            return;
-        }
-        if let Err(error) = fs::remove_file(&self.0) {
-            tracing::warn!("cannot remove pid_file '{}': {error}", self.0.display());
-        }
+        remove_pid_file(&self.0);
+    }
+}
+
+/// Takes the file away unless it has become another process's.
+pub(crate) fn remove_pid_file(path: &Path) {
+    let number = std::process::id().to_string();
+    if fs::read_to_string(path).is_ok_and(|text| text.trim_end() != number) {
+        return;
+    }
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!("cannot remove pid_file '{}': {error}", path.display());
     }
 }
 

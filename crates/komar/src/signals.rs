@@ -52,6 +52,19 @@ impl Wishes {
     }
 }
 
+/// Calls `end` at the next INT or TERM, from a thread of its own. What was asked for before does not count.
+pub(crate) fn at_next_stop(end: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    // Not those of `Wishes`, which a failure has closed.
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let thread = std::thread::Builder::new().name("komar-stop".to_owned());
+    thread.spawn(move || {
+        if signals.forever().next().is_some() {
+            end();
+        }
+    })?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +76,17 @@ mod tests {
         let thread = std::thread::spawn(move || failure.close());
         assert_eq!(wishes.next(), Wish::Fail);
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_stop_is_heard_of_after_a_failure() {
+        // Whoever watches does not die of it.
+        let wishes = Wishes::watch().unwrap();
+        wishes.failure().close();
+        let (tell, told) = std::sync::mpsc::channel();
+        at_next_stop(move || tell.send(()).unwrap()).unwrap();
+        assert!(told.try_recv().is_err());
+        signal_hook::low_level::raise(SIGTERM).unwrap();
+        told.recv().unwrap();
     }
 }

@@ -58,6 +58,44 @@ fn it_says_that_it_is_ready_alive_and_stopping() {
 }
 
 #[test]
+fn a_second_signal_ends_a_stop_that_hangs() {
+    if !is_komar() {
+        return;
+    }
+    let folder = Folder::new();
+    let configuration = format!(
+        "listener {} 127.0.0.1\npid_file komar.pid\n{ANYBODY}",
+        free_port()
+    );
+    folder.write("mosquitto.conf", configuration);
+    folder.share();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    anybody_may_write(&path);
+    let mut program = Program::start(
+        command()
+            .args(["-v", "-c", "mosquitto.conf"])
+            .current_dir(folder.path())
+            .env("NOTIFY_SOCKET", &path),
+    );
+    socket.recv(&mut [0; 100]).unwrap();
+    // A service manager that does not read: the broker waits until it can be told.
+    let other = UnixDatagram::unbound().unwrap();
+    other.set_nonblocking(true).unwrap();
+    while other.send_to(b"x", &path).is_ok() {}
+    program.signal(Signal::TERM);
+    program
+        .wait_for("another INT or TERM ends the broker at once")
+        .unwrap();
+    program.signal(Signal::INT);
+    program
+        .end()
+        .expect_status(1, "a second signal")
+        .expect_text("Error: Told to end a second time", "a second signal");
+    assert!(!folder.path().join("komar.pid").exists());
+}
+
+#[test]
 fn it_takes_the_sockets_that_it_is_given() {
     if !is_komar() {
         return;
