@@ -35,8 +35,6 @@ pub(crate) enum Mail {
     Echo(std::sync::mpsc::Sender<()>),
     /// Messages of the embedder's own.
     Publish(Vec<OwnMessage>),
-    /// A round of `$SYS`; the flag gets whether anybody was sent something.
-    PublishSys(Vec<OwnMessage>, Arc<AtomicBool>),
     /// Stand still while settings are swapped; then this is what listens, and all Connections are looked at again.
     Pause(Arc<Pause>, Option<Listening>),
     /// The server stops: publish what Will Messages are still to be published, end all Connections and the thread.

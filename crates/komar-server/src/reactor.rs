@@ -307,13 +307,7 @@ impl Reactor {
                 } => self.add(socket, peer, &listener, turned_away),
                 Mail::Moved(moving) => self.take_over(*moving),
                 Mail::Answer(verdict) => self.answer(verdict),
-                Mail::Publish(messages) => {
-                    self.publish(messages);
-                }
-                Mail::PublishSys(messages, heard) => {
-                    let matched = self.publish(messages);
-                    heard.store(matched > 0, Ordering::Relaxed);
-                }
+                Mail::Publish(messages) => self.publish(messages),
                 Mail::Pause(pause, listening) => self.pause(&pause, listening),
                 Mail::Flush(outbox) => self.flush(&outbox),
                 Mail::Verdict(outbox, verdict) => self.verdict(&outbox, verdict),
@@ -327,20 +321,17 @@ impl Reactor {
         self.letters = letters;
     }
 
-    /// Publishes messages of our own. Returns how many Subscriptions they match.
-    fn publish(&mut self, messages: Vec<OwnMessage>) -> usize {
-        let mut matched = 0;
+    /// Publishes messages of our own.
+    fn publish(&mut self, messages: Vec<OwnMessage>) {
         for message in messages {
             let name = &message.topic_name;
-            match self
+            if let Err(error) = self
                 .worker
                 .publish(name, &message.payload, message.qos, message.retain)
             {
-                Ok(subscriptions) => matched += subscriptions,
-                Err(error) => tracing::error!("cannot publish to '{}': {error}", event_log::printable(name)),
+                tracing::error!("cannot publish to '{}': {error}", event_log::printable(name));
             }
         }
-        matched
     }
 
     /// Stands still, and goes on under the settings, rules and listeners of a reload.

@@ -1,11 +1,11 @@
 //! `$SYS`: figures about the broker as retained messages, named as Mosquitto names them.
 //!
 //! A thread of its own makes them at every multiple of the interval, and the first reactor publishes those that have
-//! changed. Nothing is counted, looked at or published between two rounds. The figures that take a walk over all
-//! Sessions (messages stored, packets that wait) are those of the start as long as nobody has subscribed to anything here: the
-//! first subscriber finds them, and the next round brings them up to date.
+//! changed. Nothing is counted, looked at or published between two rounds. The figures that take a walk over all Sessions
+//! (messages stored, packets that wait) are made anew in each round as long as that takes less than a thousandth of the
+//! time, and as often as that allows otherwise: with a million messages that wait for Sessions, every few minutes.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -28,8 +28,6 @@ pub(crate) struct Sys {
 struct Shared {
     setting: Mutex<Setting>,
     changed: Condvar,
-    /// Somebody was sent something of the last round.
-    heard: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -52,7 +50,6 @@ impl Sys {
                 stopped: false,
             }),
             changed: Condvar::new(),
-            heard: Arc::new(AtomicBool::new(false)),
         });
         let thread = std::thread::Builder::new().name("komar-sys".to_owned()).spawn({
             let shared = Arc::clone(&shared);
@@ -86,21 +83,22 @@ impl Drop for Sys {
 fn run(shared: &Shared, version: String, broker: &Broker, turned_away: &AtomicU64, mailbox: &Mailbox) {
     let (started, mut last) = (Instant::now(), Instant::now());
     let mut figures = Figures::new(version);
-    let mut is_first = true;
+    let mut walk = Walk::default();
     loop {
         if shared.setting.lock().interval.is_some() {
-            let heard = shared.heard.load(Ordering::Relaxed) || core::mem::take(&mut is_first);
             let passed = core::mem::replace(&mut last, Instant::now());
             let round = Round {
                 uptime: started.elapsed(),
                 since: last.duration_since(passed),
                 statistics: broker.statistics(),
                 turned_away: turned_away.load(Ordering::Relaxed),
-                stored: heard.then(|| broker.stored_messages()),
-                waiting_packets: heard.then(|| broker.waiting_packets()),
+                walked: walk.over(|| Walked {
+                    stored: broker.stored_messages(),
+                    waiting_packets: broker.waiting_packets(),
+                }),
             };
             let changed = figures.round(&round);
-            mailbox.send(Mail::PublishSys(changed, Arc::clone(&shared.heard)));
+            mailbox.send(Mail::Publish(changed));
         }
         let mut setting = shared.setting.lock();
         loop {
@@ -127,6 +125,36 @@ fn run(shared: &Shared, version: String, broker: &Broker, turned_away: &AtomicU6
     }
 }
 
+/// What takes a walk over all Sessions.
+#[derive(Default)]
+struct Walked {
+    stored: StoredMessages,
+    waiting_packets: usize,
+}
+
+/// When all Sessions may be looked at again.
+#[derive(Default)]
+struct Walk {
+    due: Option<Instant>,
+}
+
+impl Walk {
+    /// Does it if it is due.
+    fn over<T>(&mut self, walk: impl FnOnce() -> T) -> Option<T> {
+        let begun = Instant::now();
+        if self.due.is_some_and(|due| begun < due) {
+            return None;
+        }
+        let found = walk();
+        let rest = begun.elapsed().saturating_mul(REST_AFTER_WALK);
+        self.due = Instant::now().checked_add(rest);
+        Some(found)
+    }
+}
+
+/// How many times as long as a walk over all Sessions took none is made.
+const REST_AFTER_WALK: u32 = 1000;
+
 /// The time until the wall clock shows a multiple of the interval.
 fn until_multiple_of(interval: Duration) -> Duration {
     let now = SystemTime::now()
@@ -144,8 +172,7 @@ struct Round {
     statistics: Statistics,
     /// Connections that were too many of a second.
     turned_away: u64,
-    stored: Option<StoredMessages>,
-    waiting_packets: Option<usize>,
+    walked: Option<Walked>,
 }
 
 /// What was published last, and the moving averages.
@@ -250,11 +277,12 @@ fn counters(round: &Round) -> impl Iterator<Item = (&'static str, u64)> {
     let total = number(all.sessions);
     let absent = total.saturating_sub(number(all.connected));
     let maximum = number(all.maximum_sessions);
-    let stored = round.stored.iter().flat_map(move |stored| {
+    let walked = round.walked.iter().flat_map(move |walked| {
         [
-            ("messages/stored", number(stored.messages)),
-            ("store/messages/count", number(stored.messages)),
-            ("store/messages/bytes", number(stored.bytes)),
+            ("packet/out/count", number(walked.waiting_packets)),
+            ("messages/stored", number(walked.stored.messages)),
+            ("store/messages/count", number(walked.stored.messages)),
+            ("store/messages/bytes", number(walked.stored.bytes)),
         ]
     });
     [
@@ -283,12 +311,7 @@ fn counters(round: &Round) -> impl Iterator<Item = (&'static str, u64)> {
     .chain((maximum > 1).then_some(("clients/maximum", maximum)))
     .chain(Some(("rate_exceeded/connections", round.turned_away)).filter(|(_, count)| *count > 0))
     .chain(Some(("rate_exceeded/messages", all.rate_exceeded)).filter(|(_, count)| *count > 0))
-    .chain(
-        round
-            .waiting_packets
-            .map(|packets| ("packet/out/count", number(packets))),
-    )
-    .chain(stored)
+    .chain(walked)
 }
 
 #[cfg(test)]
@@ -303,8 +326,7 @@ mod tests {
             since: Duration::from_secs(10),
             statistics,
             turned_away: 0,
-            stored: None,
-            waiting_packets: None,
+            walked: None,
         }
     }
 
@@ -315,14 +337,26 @@ mod tests {
     }
 
     #[test]
+    fn a_walk_that_took_long_is_not_made_again_soon() {
+        let mut walk = Walk::default();
+        assert!(walk.over(|| ()).is_some());
+        walk.due = Instant::now().checked_add(Duration::from_secs(3600));
+        assert!(walk.over(|| ()).is_none());
+        walk.due = Some(Instant::now());
+        assert!(walk.over(|| ()).is_some());
+    }
+
+    #[test]
     fn the_first_round_has_every_name_and_loads_of_nothing() {
         let mut figures = Figures::new("komar version 1".to_owned());
         let mut first = round(0, |all| {
             all.packets_received = 7;
             all.maximum_sessions = 2;
         });
-        first.stored = Some(StoredMessages::default());
-        first.waiting_packets = Some(3);
+        first.walked = Some(Walked {
+            waiting_packets: 3,
+            ..Walked::default()
+        });
         let messages = figures.round(&first);
         let names: Vec<&str> = messages
             .iter()
