@@ -250,7 +250,7 @@ impl ServerBuilder {
         }
     }
 
-    #[cfg(all(test, feature = "conf"))]
+    #[cfg(feature = "conf")]
     pub(crate) fn listeners(&self) -> &[Listener] {
         &self.listeners
     }

@@ -46,7 +46,11 @@ pub(crate) fn run(options: &Options, streams: &mut Streams) -> i32 {
     let status = match serve(options, streams) {
         Ok(()) => 0,
         Err(failure) => {
-            failure.tell(&mut streams.errors);
+            failure.log();
+            // Whoever started the broker may not know where its log is.
+            if !logging::is_on_stderr() {
+                failure.print(&mut streams.errors);
+            }
             failure.exit_status()
         }
     };
@@ -151,7 +155,7 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
                 match reload(&server, &config, options, key_log.as_ref()) {
                     Ok(new) => config = new,
                     Err(failure) => {
-                        failure.tell(&mut streams.errors);
+                        failure.log();
                         tracing::error!("The configuration was not reloaded; nothing has changed.");
                     }
                 }
@@ -324,13 +328,15 @@ fn show_subscriptions(broker: &Broker) {
 }
 
 impl Failure {
-    fn tell(&self, errors: &mut Output) {
+    fn log(&self) {
         for line in self.to_string().lines() {
-            if logging::is_installed() {
-                tracing::error!("{}", line.strip_prefix("Error: ").unwrap_or(line));
-            } else {
-                errors.line(format_args!("{}: {line}", seconds()));
-            }
+            tracing::error!("{}", line.strip_prefix("Error: ").unwrap_or(line));
+        }
+    }
+
+    fn print(&self, errors: &mut Output) {
+        for line in self.to_string().lines() {
+            errors.line(format_args!("{}: {line}", seconds()));
         }
     }
 

@@ -230,6 +230,12 @@ pub(crate) fn publish_with(publish: Option<TopicLog>) {
     destination::publish_with(publish);
 }
 
+/// Whether error lines go to standard error, among others.
+pub(crate) fn is_on_stderr() -> bool {
+    let is_stderr = |place: &Place| matches!(*place.destination, Destination::Stderr);
+    current().is_some_and(|output| output.types.has(Kind::Error) && output.places.iter().any(is_stderr))
+}
+
 fn current() -> Option<Arc<Output>> {
     LOG.read().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use komar_acl::AclErrors;
 use komar_conf::Position;
@@ -27,7 +27,7 @@ pub enum SetupError {
         error: io::Error,
     },
     /// An ACL file that has errors.
-    #[error("acl_file '{}':\n{errors}", path.display())]
+    #[error("acl_file '{}' cannot be used{}", path.display(), lines(path, errors, errors.omitted()))]
     Acl {
         /// The file.
         path: PathBuf,
@@ -35,12 +35,20 @@ pub enum SetupError {
         errors: AclErrors,
     },
     /// A password file that has errors.
-    #[error("{} '{}':\n{errors}", Lead(errors), path.display())]
+    #[error("{} '{}'{}", Lead(errors), path.display(), lines(path, errors, errors.omitted()))]
     Passwords {
         /// The file.
         path: PathBuf,
         /// All of them.
         errors: PasswordFileErrors,
+    },
+    /// A file of certificates or keys where another kind belongs. Nothing of it is repeated.
+    #[error("{option} '{}' holds certificates or keys (PEM): it is no such file", path.display())]
+    Pem {
+        /// The option that names it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
     },
     /// Certificates or keys that cannot be used.
     #[error("listener on port {port}: {error}")]
@@ -90,7 +98,7 @@ pub enum SetupError {
     },
     /// Client certificates are demanded, and nothing says whose.
     #[error(
-        "listener on port {port}: require_certificate needs cafile or capath: whose certificates are good?"
+        "listener on port {port}: require_certificate needs cafile or capath, which say whose certificates are good"
     )]
     NoAuthorities {
         /// The listener's port.
@@ -122,11 +130,11 @@ pub enum SetupError {
         second_position: Option<Position>,
     },
     /// Something that Komar cannot do yet and that must not be left out silently.
-    #[error("{what} cannot be used yet{}", Place(position.as_ref()))]
+    #[error("{what} cannot be used yet{}", OfListener(position.as_ref()))]
     Unsupported {
         /// What it is.
         what: String,
-        /// Where it stands.
+        /// Where its listener begins.
         position: Option<Position>,
     },
 }
@@ -141,6 +149,7 @@ impl SetupError {
             } => 13,
             SetupError::Acl { .. }
             | SetupError::Passwords { .. }
+            | SetupError::Pem { .. }
             | SetupError::CertificateIdentity { .. }
             | SetupError::Unsupported { .. } => 3,
             _ => 1,
@@ -215,4 +224,28 @@ impl fmt::Display for Place<'_> {
             None => Ok(()),
         }
     }
+}
+
+struct OfListener<'a>(Option<&'a Position>);
+
+impl fmt::Display for OfListener<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(position) => write!(f, " (listener at {}:{})", position.file.display(), position.line),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A line for each error, with the file: somebody may look for it in a log.
+fn lines<E: fmt::Display>(path: &Path, errors: impl IntoIterator<Item = E>, omitted: usize) -> String {
+    let path = path.display();
+    let mut lines: String = errors
+        .into_iter()
+        .map(|error| format!("\n{path}: {error}"))
+        .collect();
+    if omitted > 0 {
+        lines.push_str(&format!("\n{path}: and {omitted} more lines with errors"));
+    }
+    lines
 }

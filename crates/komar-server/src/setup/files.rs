@@ -49,6 +49,7 @@ fn note<T>(result: Result<T, SetupError>, errors: &mut Vec<SetupError>) -> Optio
 
 fn acl(path: &Path, given: AclOptions, warnings: &mut Vec<String>) -> Result<Acl, SetupError> {
     let text = read("acl_file", path)?;
+    must_not_be_pem("acl_file", path, &text)?;
     let substitution = if given.substitute_anywhere {
         Substitution::Anywhere
     } else {
@@ -75,6 +76,7 @@ fn acl(path: &Path, given: AclOptions, warnings: &mut Vec<String>) -> Result<Acl
 
 fn passwords(path: &Path, warnings: &mut Vec<String>) -> Result<PasswordFile, SetupError> {
     let text = read("password_file", path)?;
+    must_not_be_pem("password_file", path, &text)?;
     let (file, found, omitted) = match PasswordFile::parse(&text) {
         Ok(file) => {
             let (found, omitted) = (file.warnings().to_vec(), file.warnings_omitted());
@@ -94,6 +96,18 @@ fn passwords(path: &Path, warnings: &mut Vec<String>) -> Result<PasswordFile, Se
 
 fn more(path: &Path, omitted: usize) -> Option<String> {
     (omitted > 0).then(|| format!("{}: {omitted} more lines like these", path.display()))
+}
+
+/// Errors quote what they are about, and a key must not get into a log.
+fn must_not_be_pem(option: &'static str, path: &Path, text: &[u8]) -> Result<(), SetupError> {
+    let is_pem = text
+        .split(|byte| *byte == b'\n')
+        .any(|line| line.starts_with(b"-----BEGIN "));
+    if is_pem {
+        let path = path.to_owned();
+        return Err(SetupError::Pem { option, path });
+    }
+    Ok(())
 }
 
 /// Reads a file that an option names.

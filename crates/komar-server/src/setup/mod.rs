@@ -8,6 +8,8 @@ mod listeners;
 mod tls;
 
 use std::fmt;
+use std::io;
+use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
 
 use komar_broker_core::{BrokerConfig, FileAccess, ListenerId, ReasonCodes};
@@ -36,6 +38,24 @@ pub struct ListenerSummary {
     pub place: String,
     /// What it requires and does, as the rest of a sentence.
     pub requires: String,
+}
+
+impl Setup {
+    /// Addresses to listen on that this machine does not have.
+    pub fn missing_addresses(&self) -> Vec<IpAddr> {
+        let addresses = self
+            .builder
+            .listeners()
+            .iter()
+            .filter(|listener| !listener.optional);
+        addresses
+            .filter_map(|listener| Some(listener.address.tcp()?.ip()))
+            .filter(|address| {
+                let bound = TcpListener::bind((*address, 0));
+                bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+            })
+            .collect()
+    }
 }
 
 impl fmt::Display for ListenerSummary {

@@ -94,7 +94,7 @@ fn check(path: &Path, streams: &mut Streams) -> i32 {
         let problem = socket_problem(path)?;
         Some(format!("Error: cannot listen on {}: {problem}.", path.display()))
     });
-    let sockets: Vec<String> = sockets.collect();
+    let mut sockets: Vec<String> = sockets.collect();
     for problem in logging::problems(&loaded.config.logging)
         .iter()
         .chain(&exposed::problems(Some(path), &loaded.config))
@@ -109,6 +109,9 @@ fn check(path: &Path, streams: &mut Streams) -> i32 {
             for listener in &setup.listeners {
                 output.line(listener);
             }
+            sockets.extend(setup.missing_addresses().iter().map(|address| {
+                format!("Error: cannot listen on {address}: this machine does not have the address.")
+            }));
             if !sockets.is_empty() {
                 complaints.line(sockets.join("\n"));
             }
