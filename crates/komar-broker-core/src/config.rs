@@ -143,7 +143,8 @@ pub struct Limits {
     pub maximum_outbox_bytes: usize,
     /// Encoded bytes at which a Connection is closed that lets answers pile up: these are never dropped. Default: 64 MiB.
     pub maximum_reply_bytes: usize,
-    /// Encoded bytes that may wait for all slow Connections together. Default: 1 GiB.
+    /// Encoded bytes that may wait for all slow Connections together, and in those that the store holds up: behind a CONNACK
+    /// that waits for it, and acknowledgements, of which a Connection has the first 16 KiB free. Default: 1 GiB.
     pub maximum_total_outbox_bytes: usize,
     /// Bytes that wait for all Sessions and all slow Connections together, before the largest publishers are slowed down: a
     /// Link that brings more than 64 KiB while more than this waits is not read ([`LinkState::Paused`](crate::LinkState))

@@ -227,6 +227,7 @@ impl Effects {
             let encoded = held.last(added).to_vec();
             self.note_encoded(out.noted(outbox), &encoded, version);
         }
+        out.recount(&self.broker.slow_bytes);
         if added > maximum {
             out.close(crate::error::CloseCause::PacketTooLarge);
             self.mark_dirty(outbox, &mut out);
@@ -246,7 +247,10 @@ impl Effects {
     pub(crate) fn hold_connection(&mut self, outbox: &Arc<Outbox>) {
         let sequence = core::mem::take(&mut self.recorded);
         if sequence > self.durable() {
-            outbox.lock().gate = sequence;
+            let mut out = outbox.lock();
+            out.gate = sequence;
+            out.recount(&self.broker.slow_bytes);
+            drop(out);
             self.waiters
                 .push_back((sequence, Waiter::Outbox(Arc::clone(outbox))));
         }
@@ -255,6 +259,7 @@ impl Effects {
     fn release(&mut self, outbox: &Arc<Outbox>, durable: Sequence) {
         let mut out = outbox.lock();
         out.release(durable, &mut self.pool);
+        out.recount(&self.broker.slow_bytes);
         self.mark_dirty(outbox, &mut out);
     }
 }

@@ -70,7 +70,8 @@ pub struct Statistics {
     pub rate_exceeded: u64,
     /// Bytes of messages that wait for Sessions, or for their publishers to release them.
     pub queued_bytes: usize,
-    /// Encoded bytes that wait for Connections whose transport takes no more.
+    /// Encoded bytes that wait for Connections whose transport takes no more, or for the store
+    /// ([`Limits::maximum_total_outbox_bytes`](crate::Limits::maximum_total_outbox_bytes)).
     pub waiting_bytes: usize,
     /// How often a publisher was not read for a moment, as too much waited
     /// ([`Limits::maximum_waiting_bytes`](crate::Limits::maximum_waiting_bytes)).

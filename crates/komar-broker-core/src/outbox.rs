@@ -92,7 +92,7 @@ pub(crate) struct State {
     rest: Option<Box<Output>>,
     /// Bytes that the flusher has taken.
     taken: usize,
-    /// Bytes that are counted in the total of slow Connections.
+    /// Bytes that are counted in the total of slow Connections: [`State::share`] as it was last.
     counted: usize,
     session: Weak<Session>,
     /// Acknowledgements that the store has not come up to.
@@ -299,6 +299,9 @@ impl Outbox {
     }
 }
 
+/// In which steps acknowledgements count that the store holds up, in bytes.
+const HELD_STEP: usize = 16 << 10;
+
 /// How late it may be noticed, in milliseconds, that the time for CONNECT is over that stopped meanwhile. Keep alive is
 /// noticed in time.
 const LOOK_AGAIN: u64 = 5000;
@@ -375,8 +378,19 @@ impl State {
         self.topic_aliases = OutgoingAliases::new(maximum);
     }
 
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked
+    /// Whether what is appended stays here: the transport takes nothing, or CONNACK waits for the store.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.blocked || self.gate != Sequence(0)
+    }
+
+    /// Bytes that wait for more than the turn's end, and count in the total of slow Connections. Of one that is written,
+    /// these are acknowledgements that the store holds up; a few are not worth counting.
+    pub(crate) fn share(&self) -> usize {
+        if self.is_stopped() {
+            return self.waiting();
+        }
+        let held = self.held.as_ref().map_or(0, |held| held.len());
+        held - held % HELD_STEP
     }
 
     pub(crate) fn bind(&mut self, session: &Arc<Session>) {
@@ -403,7 +417,7 @@ impl State {
 
     /// Brings this Connection's share of the total of slow Connections up to date.
     pub(crate) fn recount(&mut self, total: &AtomicUsize) {
-        let now = if self.blocked { self.waiting() } else { 0 };
+        let now = self.share();
         if now > self.counted {
             total.fetch_add(now - self.counted, Ordering::Relaxed);
         } else if now < self.counted {
@@ -416,6 +430,8 @@ impl State {
         self.rest = None;
         self.output = Output::default();
         self.blocked = false;
+        self.gate = Sequence(0);
+        self.held = None;
         self.recount(total);
     }
 }

@@ -503,7 +503,7 @@ impl Effects {
     /// Puts a Connection on the list of those to be written, once a turn.
     #[inline]
     pub(crate) fn mark_dirty(&mut self, outbox: &Arc<Outbox>, state: &mut State) {
-        if state.is_blocked() {
+        if state.is_stopped() {
             state.recount(&self.broker.slow_bytes);
         }
         if state.mark_dirty() {
@@ -524,7 +524,7 @@ impl Effects {
 
     /// Whether messages may be encoded for a Connection: neither it nor all slow ones together hold too much.
     pub(crate) fn has_room(&self, out: &State) -> bool {
-        out.waiting() < self.bounds.one && !(out.is_blocked() && self.total_is_exceeded())
+        out.waiting() < self.bounds.one && !(out.is_stopped() && self.total_is_exceeded())
     }
 
     /// The same for QoS 0 messages, which would wait nowhere else: of a slow Connection as long as it holds no more than a
@@ -535,12 +535,12 @@ impl Effects {
             let slow = self.broker.slow_bytes.load(crate::sync::Ordering::Relaxed);
             self.maximum_waiting_bytes.saturating_sub(slow) / 64
         };
-        self.has_room(out) && !(out.is_blocked() && out.waiting() >= share())
+        self.has_room(out) && !(out.is_stopped() && out.waiting() >= share())
     }
 
     /// Whether a Connection lets answers pile up, which are never dropped.
     pub(crate) fn has_too_many_replies(&self, out: &State) -> bool {
-        out.waiting() > self.bounds.replies || (out.is_blocked() && self.total_is_exceeded())
+        out.waiting() > self.bounds.replies || (out.share() > 0 && self.total_is_exceeded())
     }
 
     fn total_is_exceeded(&self) -> bool {

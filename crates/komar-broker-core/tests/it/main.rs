@@ -7,6 +7,7 @@ mod access;
 mod batches;
 mod desk;
 mod exchange;
+mod held_up;
 mod hooks;
 mod interleavings;
 mod introspection;
