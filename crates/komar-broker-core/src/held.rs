@@ -60,8 +60,11 @@ impl Held {
             self.bytes.truncate(before);
             return;
         }
-        let behind = self.marks.back().map_or(Sequence(0), |(mark, _)| *mark);
-        self.marks.push_back((sequence.max(behind), self.bytes.len()));
+        match self.marks.back_mut() {
+            // It waits for what those before it wait for.
+            Some((mark, end)) if *mark >= sequence => *end = self.bytes.len(),
+            _ => self.marks.push_back((sequence, self.bytes.len())),
+        }
     }
 
     /// The last bytes that were added.
@@ -261,5 +264,38 @@ impl Effects {
         out.release(durable, &mut self.pool);
         out.recount(&self.broker.slow_bytes);
         self.mark_dirty(outbox, &mut out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledgements_that_wait_for_the_same_change_share_a_mark() {
+        let mut held = Held::default();
+        let add = |held: &mut Held, sequence: u64, byte: u8| {
+            held.add(Sequence(sequence), |buffer| {
+                buffer.push(byte);
+                true
+            });
+        };
+        add(&mut held, 3, b'a');
+        for _ in 0..100 {
+            add(&mut held, 0, b'b');
+        }
+        assert_eq!(held.marks.len(), 1);
+        add(&mut held, 5, b'c');
+        add(&mut held, 4, b'd');
+        assert_eq!(held.marks.len(), 2);
+
+        assert_eq!(held.release(Sequence(2)), b"");
+        let first = held.release(Sequence(3));
+        assert!(first.starts_with(b"ab") && first.len() == 101);
+        assert_eq!(held.len(), 2);
+        add(&mut held, 0, b'e');
+        assert_eq!(held.release(Sequence(4)), b"");
+        assert_eq!(held.release(Sequence(5)), b"cde");
+        assert!(held.is_empty());
     }
 }
