@@ -34,8 +34,10 @@ pub struct LocalOptions {
     /// The listener that it counts as having come in by. Default: 65,535, which no listener has.
     pub listener: ListenerId,
     /// Bytes that may wait in either direction. Default: 1 MiB. Where the broker's output is full, QoS 0 messages are
-    /// dropped and others wait in the Session; where its input is, [`LocalError::Full`] is the answer. A packet that begins
-    /// below the bound is taken whole, so 0 is as good as 1.
+    /// dropped and others wait in the Session, up to
+    /// [`Limits::maximum_queued_messages`](crate::Limits::maximum_queued_messages) of them, above which they are dropped, too.
+    /// Where its input is, [`LocalError::Full`] is the answer. A packet that begins below the bound is taken whole, so 0 is as
+    /// good as 1.
     pub maximum_bytes: usize,
 }
 
@@ -55,7 +57,11 @@ impl LocalOptions {
 /// with that, its Session.
 ///
 /// It publishes and subscribes at QoS 0 and 1. Nothing it does blocks but [`receive`](Self::receive), and nothing it does
-/// makes a worker wait: what it sends without a pause is taken in as much a turn as may wait.
+/// makes a worker wait: what it sends without a pause is taken in a few thousand bytes a turn, and [`LocalError::Full`] slows it
+/// down. What is sent to it is bounded by its buffer alone, not by
+/// [`Limits::maximum_inflight_messages`](crate::Limits::maximum_inflight_messages): one that receives what comes misses nothing
+/// of what others publish in this way. Clients behind sockets have that limit; what comes faster than they acknowledge it is
+/// dropped as from any publisher.
 ///
 /// Answers wait to be [received](Self::try_receive) like messages, and are never dropped: a client that publishes at QoS 1 and
 /// never receives is [closed](CloseCause::QuotaExceeded) when `maximum_bytes` and
@@ -173,6 +179,8 @@ pub(crate) struct LocalShared {
 #[derive(Default)]
 struct ToBroker {
     bytes: Vec<u8>,
+    /// Bytes that the worker has taken.
+    taken: usize,
     /// The worker knows that there is something.
     told: bool,
 }
@@ -405,7 +413,7 @@ impl LocalShared {
         }
         let mut to_broker = self.to_broker.lock();
         let before = to_broker.bytes.len();
-        if bound == Bound::Keep && before >= self.maximum {
+        if bound == Bound::Keep && before - to_broker.taken >= self.maximum {
             return Err(LocalError::Full);
         }
         if !encode(&mut to_broker.bytes) || to_broker.bytes.len() - before > self.maximum_packet {
@@ -448,6 +456,33 @@ impl LocalShared {
         from_broker.cause = from_broker.cause.or(cause);
         drop(from_broker);
         self.arrived.notify_all();
+    }
+}
+
+impl ToBroker {
+    /// What is taken in at once: whole packets, at least one if there is any.
+    fn take_some(&mut self) -> Vec<u8> {
+        let options = DecodeOptions::new(VERSION, Role::Server);
+        let unread = self.bytes.get(self.taken..).unwrap_or_default();
+        let mut count = 0;
+        while count < AT_ONCE {
+            match frame(unread.get(count..).unwrap_or_default(), &options) {
+                Ok(Framing::Complete(whole)) => count += whole.len(),
+                // The end; there is nothing that is no packet.
+                _ => count = unread.len().max(AT_ONCE),
+            }
+        }
+        if count >= unread.len() {
+            let mut bytes = core::mem::take(&mut self.bytes);
+            bytes.drain(..core::mem::take(&mut self.taken));
+            return bytes;
+        }
+        let bytes = unread.get(..count).unwrap_or_default().to_vec();
+        self.taken += count;
+        if self.taken > self.bytes.len() / 2 {
+            self.bytes.drain(..core::mem::take(&mut self.taken));
+        }
+        bytes
     }
 }
 
@@ -541,7 +576,7 @@ impl Worker {
         self.writable(&outbox);
         // While it is paused, the client has no need to say that there is something: what ends the pause looks.
         if local.link.state() == LinkState::Open {
-            let bytes = core::mem::take(&mut local.shared.to_broker.lock().bytes);
+            let bytes = local.shared.to_broker.lock().take_some();
             if !bytes.is_empty() {
                 self.input(&mut local.link, &bytes);
             }
@@ -604,5 +639,9 @@ impl Worker {
         None
     }
 }
+
+/// Bytes that are taken in of a client at once, which happens twice a turn: of the smallest QoS 1 messages no more than wait for
+/// a Session by default, so that one that is idle gets them all.
+const AT_ONCE: usize = 4000;
 
 const VERSION: ProtocolVersion = ProtocolVersion::V5;

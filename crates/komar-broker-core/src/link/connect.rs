@@ -99,6 +99,10 @@ impl Worker {
             Ok(()) => self.accept(link, connect, accepted),
             Err(refusal) => self.refuse(link, connect, refusal),
         }
+        if let Phase::Established(established) = &link.phase {
+            // No network is between: its buffers bound what is under way.
+            established.session.lock().send_maximum = u16::MAX;
+        }
     }
 
     /// Lets the client in, refuses it, or keeps CONNECT until there is an answer.

@@ -324,6 +324,48 @@ fn a_client_that_never_pauses_leaves_its_worker_time_for_others() {
     assert_eq!(published.load(Ordering::Relaxed), 1001);
 }
 
+/// What it publishes at once is routed in parts, between which a subscriber can take what has come.
+#[test]
+fn a_subscriber_that_reads_at_once_gets_all_that_a_client_publishes() {
+    let broker = Broker::new(BrokerConfig::default(), Access::allow_all(), 7);
+    let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+    let mut turn = || {
+        worker.turn_begin(Now::default());
+        while worker.next_verdict().is_some() {}
+        worker.work();
+        while worker.next_dirty().is_some() {}
+        worker.turn_end().wait
+    };
+    let [subscriber, publisher] =
+        ["s", "p"].map(|name| broker.connect_local(LocalOptions::new(name)).unwrap());
+    subscriber.subscribe("t", QoS::AtLeastOnce).unwrap();
+    turn();
+    assert!(matches!(
+        subscriber.try_receive(),
+        Ok(Some(LocalEvent::Subscribed { .. }))
+    ));
+    for number in 0..10_000 {
+        let payload = number.to_string();
+        publisher
+            .publish("t", payload.as_bytes(), QoS::AtLeastOnce, false)
+            .unwrap();
+    }
+    let mut received = Vec::new();
+    loop {
+        let wait = turn();
+        let before = received.len();
+        received.extend(std::iter::from_fn(|| message(&subscriber)));
+        assert!(received.len() - before <= 1000, "of one turn");
+        while publisher.try_receive().unwrap().is_some() {}
+        if wait != Some(Duration::ZERO) {
+            break;
+        }
+    }
+    assert_eq!(broker.statistics().dropped_messages, 0);
+    let published = (0..10_000).map(|number| ("t".to_owned(), number.to_string()));
+    assert!(received.into_iter().eq(published));
+}
+
 #[test]
 fn a_client_that_takes_no_answers_is_told_why_it_was_closed() {
     let mut config = BrokerConfig::default();
