@@ -29,6 +29,8 @@ pub(crate) struct ListenerDraft {
     pub(crate) proxy_trusted: Vec<IpNet>,
     /// Defined by `listener`, `port` or `bind_address`, not only by an option that stands before them.
     pub(crate) opened: bool,
+    /// `port` was given.
+    pub(crate) has_port: bool,
 }
 
 /// TLS of a listener, of which the certificate may be missing.
@@ -95,6 +97,7 @@ impl ListenerDraft {
             proxy_require_tls: false,
             proxy_trusted: Vec::new(),
             opened: true,
+            has_port: false,
         }
     }
 

@@ -42,6 +42,12 @@ pub(crate) fn port(parser: &mut Parser<'_>, arguments: &mut Arguments<'_>) -> Re
     let draft = parser.open_default_listener(arguments);
     let port = arguments.integer(1, 65535)?;
     if let (Some(draft), Ok(port)) = (draft, u16::try_from(port)) {
+        if std::mem::replace(&mut draft.has_port, true) {
+            arguments.warnings.push(WarningKind::NoEffect {
+                name: format!("port {}", draft.listener.port),
+                reason: "there is one default listener, and its last 'port' counts; write 'listener' for more",
+            });
+        }
         draft.listener.port = port;
     }
     Ok(Object::Global)
