@@ -10,7 +10,7 @@ use komar_codec::ReasonCode;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Exchange, ExchangeContext, Step};
+use super::{Credential, Exchange, ExchangeContext, Known, Step};
 
 type Key = [u8; 32];
 
@@ -58,13 +58,15 @@ impl ScramCredential {
     }
 }
 
-/// Where credentials come from. Called on a worker's thread; must not block.
+/// Where credentials come from. Called on a worker's thread; must not block: what a database has is to be in memory by then.
 pub trait ScramCredentials: Send + Sync {
     /// The credential of a user; `None` for one that cannot log in.
     fn find(&self, username: &str) -> Option<ScramCredential>;
 }
 
-/// Makes exchanges of the method [`METHOD`](Self::METHOD), for [`Authenticate::begin`](super::Authenticate::begin).
+/// Makes exchanges of the method [`METHOD`](Self::METHOD), for [`Authenticate::begin`](super::Authenticate::begin), and knows who
+/// may stay that was let in by one: call [`recheck`](Self::recheck) in
+/// [`Authenticate::recheck`](super::Authenticate::recheck).
 #[derive(Clone)]
 pub struct Scram {
     credentials: Arc<dyn ScramCredentials>,
@@ -91,7 +93,26 @@ impl Scram {
         Box::new(ScramExchange {
             scram: self.clone(),
             challenge: None,
+            proved: None,
         })
+    }
+
+    /// Whether a client may stay that was let in by an exchange: its user is there, with the credential that it had then. With
+    /// other ways to log in beside this one, each is asked, and the client stays where one of them says so.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::NotAuthorized`]: the user is gone, has another credential now, or did not log in by SCRAM.
+    pub fn recheck(&self, client: &Known<'_>) -> Result<(), ReasonCode> {
+        let proved = client
+            .credential
+            .and_then(|credential| credential.downcast_ref::<Proved>());
+        let username = client.identity.username.as_deref();
+        let now = username.and_then(|username| self.credentials.find(username));
+        match (proved, now) {
+            (Some(proved), Some(now)) if proved.0 == now.stored_key => Ok(()),
+            _ => Err(ReasonCode::NotAuthorized),
+        }
     }
 
     /// A credential that no password fits.
@@ -106,7 +127,11 @@ struct ScramExchange {
     scram: Scram,
     /// What was asked of the client; `None`: nothing yet.
     challenge: Option<Challenge>,
+    proved: Option<Key>,
 }
+
+/// What a client has proved that it knows the key to: H(ClientKey).
+struct Proved(Key);
 
 struct Challenge {
     username: String,
@@ -137,11 +162,18 @@ impl Exchange for ScramExchange {
                     None => FAILED,
                 }
             }
-            Some(challenge) => challenge.verify(text).map_or(FAILED, |signature| Step::Accept {
-                username: Some(challenge.username.into()),
-                data: Some(signature.into_bytes()),
+            Some(challenge) => challenge.verify(text).map_or(FAILED, |signature| {
+                self.proved = Some(challenge.credential.stored_key);
+                Step::Accept {
+                    username: Some(challenge.username.into()),
+                    data: Some(signature.into_bytes()),
+                }
             }),
         }
+    }
+
+    fn credential(&self) -> Option<Credential> {
+        self.proved.map(|key| Arc::new(Proved(key)) as Credential)
     }
 }
 
@@ -342,32 +374,88 @@ mod tests {
         assert_eq!(challenge.verify(&FINAL.replace(NONCE, "x")), None);
     }
 
-    #[test]
-    fn steps_come_in_their_order() {
+    /// A step of an exchange, with a nonce of nines.
+    fn step(exchange: &mut dyn Exchange, data: Option<&str>) -> Step {
         let inbox = Arc::default();
         let outbox = Arc::new(Outbox::new(Box::new(()), Millis(0), 0));
         let mut entropy: crate::worker::Entropy = Box::new(|bytes| bytes.fill(9));
-        let mut step = |exchange: &mut Box<dyn Exchange>, data: Option<&str>| {
-            let asking = Asking {
-                inbox: &inbox,
-                outbox: &outbox,
-                ticket: 0,
-                place: 0,
-            };
-            let mut context = ExchangeContext {
-                entropy: &mut entropy,
-                asking,
-            };
-            exchange.step(data.map(str::as_bytes), &mut context)
+        let asking = Asking {
+            inbox: &inbox,
+            outbox: &outbox,
+            ticket: 0,
+            place: 0,
         };
+        let mut context = ExchangeContext {
+            entropy: &mut entropy,
+            asking,
+        };
+        exchange.step(data.map(str::as_bytes), &mut context)
+    }
+
+    #[test]
+    fn steps_come_in_their_order() {
         let mut exchange = scram().begin();
-        assert!(matches!(step(&mut exchange, None), Step::Refuse(_)));
-        let Step::Continue(challenge) = step(&mut exchange, Some(FIRST)) else {
+        assert!(matches!(step(&mut *exchange, None), Step::Refuse(_)));
+        let Step::Continue(challenge) = step(&mut *exchange, Some(FIRST)) else {
             panic!("a challenge comes first");
         };
         assert!(challenge.starts_with(b"r=rOprNGfwEbeRWgbNEkqOCQkJ"));
-        assert!(matches!(step(&mut exchange, Some(FINAL)), Step::Refuse(_)));
+        assert!(matches!(step(&mut *exchange, Some(FINAL)), Step::Refuse(_)));
+        assert!(exchange.credential().is_none());
         // It is over, and begins anew.
-        assert!(matches!(step(&mut exchange, Some(FIRST)), Step::Continue(_)));
+        assert!(matches!(step(&mut *exchange, Some(FIRST)), Step::Continue(_)));
+    }
+
+    /// What a client answers that knows this password.
+    fn answer(password: &[u8], challenge: &str) -> String {
+        let nonce = challenge.split(',').next().unwrap();
+        let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let salted: Key = pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password, &salt, 4096);
+        let client_key = sign(&salted, b"Client Key");
+        let stored_key: Key = Sha256::digest(client_key).into();
+        let without_proof = format!("c=biws,{nonce}");
+        let messages = format!("{},{challenge},{without_proof}", &FIRST[3..]);
+        let signature = sign(&stored_key, messages.as_bytes());
+        let proof: Vec<u8> = client_key.iter().zip(signature).map(|(a, b)| a ^ b).collect();
+        format!("{without_proof},p={}", STANDARD.encode(proof))
+    }
+
+    #[test]
+    fn a_user_stays_as_long_as_it_could_log_in_again() {
+        let mut exchange = scram().begin();
+        let Step::Continue(challenge) = step(&mut *exchange, Some(FIRST)) else {
+            panic!("a challenge comes first");
+        };
+        let answer = answer(b"pencil", core::str::from_utf8(&challenge).unwrap());
+        let Step::Accept { username, .. } = step(&mut *exchange, Some(&answer)) else {
+            panic!("the proof is right");
+        };
+        let credential = exchange.credential().unwrap();
+        let listener = crate::config::ListenerPolicy::default();
+        let identity = crate::access::Identity::new("c".into(), username, listener.id);
+        let recheck = |scram: &Scram, credential: Option<&Credential>| {
+            scram.recheck(&Known {
+                listener: &listener,
+                identity: &identity,
+                credential,
+            })
+        };
+        /// Everybody has this password.
+        struct Others(&'static [u8]);
+        impl ScramCredentials for Others {
+            fn find(&self, _: &str) -> Option<ScramCredential> {
+                let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+                (!self.0.is_empty()).then(|| ScramCredential::derive(self.0, &salt, 4096))
+            }
+        }
+        let others = |password| Scram::new(Arc::new(Others(password)), [7; 32], 4096);
+        let refused = Err(ReasonCode::NotAuthorized);
+        assert_eq!(recheck(&scram(), Some(&credential)), Ok(()));
+        assert_eq!(recheck(&others(b"pencil"), Some(&credential)), Ok(()));
+        assert_eq!(recheck(&others(b"pen"), Some(&credential)), refused);
+        assert_eq!(recheck(&others(b""), Some(&credential)), refused);
+        // It came in by another way.
+        assert_eq!(recheck(&scram(), None), refused);
+        assert_eq!(recheck(&scram(), Some(&(Arc::new(1) as Credential))), refused);
     }
 }
