@@ -79,12 +79,7 @@ fn option(text: &mut String, row: &Directive) {
             _ => "each adds to the others",
         }
     ));
-    let reload = if row.reload {
-        "takes effect"
-    } else {
-        "needs a restart"
-    };
-    add(format!("- Reload: {reload}"));
+    add(format!("- Reload: {}", row.reload));
     if !row.aliases.is_empty() {
         add(format!("- Also written: `{}`", row.aliases.join("`, `")));
     }

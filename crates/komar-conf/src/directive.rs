@@ -24,13 +24,36 @@ pub struct Directive {
     pub default: &'static str,
     /// What a second occurrence does.
     pub repeat: Repeat,
-    /// Takes effect at a reload, without a restart.
-    pub reload: bool,
+    /// What a reload does with a new value.
+    pub reload: Reload,
     /// Set if Mosquitto intends to drop it.
     pub deprecated: Option<Deprecation>,
     /// Whether it does something.
     pub support: Support,
     pub(crate) action: Action,
+}
+
+/// What a reload does with a new value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reload {
+    /// It holds from then on, for everybody.
+    Now,
+    /// It holds for connections that begin from then on. The others keep what CONNACK, or the absence of a word in it, has
+    /// told them.
+    NewConnections,
+    /// It holds after a restart.
+    Restart,
+}
+
+impl std::fmt::Display for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Reload::Now => "takes effect",
+            Reload::NewConnections => "takes effect for connections that begin after it",
+            Reload::Restart => "needs a restart",
+        })
+    }
 }
 
 /// A chapter of the manual.
@@ -260,7 +283,7 @@ impl Directive {
             summary,
             default,
             repeat: Repeat::LastWins,
-            reload: true,
+            reload: Reload::Now,
             deprecated: None,
             support: Support::Full,
             action,
@@ -286,10 +309,18 @@ impl Directive {
         }
     }
 
+    /// A connection keeps the value that it began with.
+    pub(crate) fn new_connections(self) -> Directive {
+        Directive {
+            reload: Reload::NewConnections,
+            ..self
+        }
+    }
+
     /// Needs a restart.
     pub(crate) fn restart(self) -> Directive {
         Directive {
-            reload: false,
+            reload: Reload::Restart,
             ..self
         }
     }

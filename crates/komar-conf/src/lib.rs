@@ -97,7 +97,7 @@ pub use config::{
     AclOptions, Autosave, Config, Limits, LogDestination, LogTypes, Logging, Messages, Persistence, Security,
 };
 pub use directive::{
-    Deprecation, Directive, Group, Keyword, Repeat, Scope, Support, ValueType, directive, directives,
+    Deprecation, Directive, Group, Keyword, Reload, Repeat, Scope, Support, ValueType, directive, directives,
 };
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Needs, Position};
 pub use listener::{

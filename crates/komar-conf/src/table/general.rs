@@ -89,7 +89,8 @@ pub(super) fn rows() -> Vec<Directive> {
                 draft.config.limits.max_inflight_messages =
                     Some(to_u16(value)).filter(|&value| value > 0 && value < u16::MAX);
             }),
-        ),
+        )
+        .new_connections(),
         row(
             "max_keepalive",
             "0",
@@ -97,7 +98,8 @@ pub(super) fn rows() -> Vec<Directive> {
             Integer(0, 65535, |draft, value| {
                 draft.config.limits.max_keepalive = (value > 0).then(|| seconds(value));
             }),
-        ),
+        )
+        .new_connections(),
         row(
             "max_packet_size",
             "2000000",
@@ -105,7 +107,8 @@ pub(super) fn rows() -> Vec<Directive> {
             Integer(20, MAXIMUM, |draft, value| {
                 draft.config.limits.max_packet_size = to_u32(value)
             }),
-        ),
+        )
+        .new_connections(),
         row(
             "max_queued_bytes",
             "0",
@@ -170,7 +173,8 @@ pub(super) fn rows() -> Vec<Directive> {
             "",
             "how long the session of an absent client is kept",
             Special("NUMBER followed by s, h, d, w, m or y", expiration),
-        ),
+        )
+        .new_connections(),
         row(
             "pid_file",
             "",
@@ -209,7 +213,8 @@ pub(super) fn rows() -> Vec<Directive> {
             "true",
             "send small packets at once",
             Boolean(|draft, value| draft.config.set_tcp_nodelay = value),
-        ),
+        )
+        .new_connections(),
         row(
             "sys_interval",
             "10",

@@ -172,6 +172,7 @@ pub(super) fn rows() -> Vec<Directive> {
                 draft.listener.max_qos = u8::try_from(value).unwrap_or(2);
             }),
         )
+        .new_connections()
         .also(&["maximum_qos"]),
         row(
             Error,
@@ -181,7 +182,8 @@ pub(super) fn rows() -> Vec<Directive> {
             Integer(0, 65535, |draft, value| {
                 draft.listener.max_topic_alias = to_u16(value)
             }),
-        ),
+        )
+        .new_connections(),
         row(
             Error,
             "max_topic_alias_broker",
@@ -190,7 +192,8 @@ pub(super) fn rows() -> Vec<Directive> {
             Integer(0, 65535, |draft, value| {
                 draft.listener.max_topic_alias_broker = to_u16(value)
             }),
-        ),
+        )
+        .new_connections(),
         row(
             Error,
             "mount_point",

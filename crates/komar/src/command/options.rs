@@ -59,12 +59,7 @@ fn print(row: &Directive, output: &mut Output) {
         output.line(format_args!("  default:    {}", row.default));
     }
     output.line(format_args!("  belongs to: {}", row.scope()));
-    let reload = if row.reload {
-        "takes effect"
-    } else {
-        "needs a restart"
-    };
-    output.line(format_args!("  reload:     {reload}"));
+    output.line(format_args!("  reload:     {}", row.reload));
     if !row.aliases.is_empty() {
         output.line(format_args!("  also:       {}", row.aliases.join(", ")));
     }
