@@ -465,3 +465,6 @@ pub(crate) fn printable(text: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
