@@ -89,9 +89,10 @@ impl Rates {
         self.limits.answer_connections
     }
 
-    /// Counts a Connection of the listener. `false`: it is one too many.
-    pub(crate) fn admits(&self, now: Duration) -> bool {
-        self.connections.as_ref().is_none_or(|rate| rate.take(now))
+    /// Counts a Connection of the listener, from an address if it is known already. `false`: it is one too many. What is one
+    /// too many of its address takes nothing from the others.
+    pub(crate) fn admits(&self, address: Option<IpAddr>, now: Duration) -> bool {
+        self.admits_from(address, now) && self.connections.as_ref().is_none_or(|rate| rate.take(now))
     }
 
     /// Counts a Connection of an address. `false`: it is one too many.
@@ -207,6 +208,21 @@ mod tests {
         assert!(from("2001:db8:0:1::1", 10));
         assert!(from("10.0.0.1", 11));
         assert!(rates.admits_from(None, at(10)) && rates.admits_from(None, at(10)));
+    }
+
+    #[test]
+    fn an_address_that_comes_too_often_takes_nothing_from_the_others() {
+        let rates = Rates::of(&RateLimits {
+            connections: NonZeroU32::new(2),
+            connections_by_address: Some(NonZeroU32::MIN),
+            ..RateLimits::default()
+        })
+        .unwrap();
+        let from = |text: &str| rates.admits(Some(text.parse().unwrap()), at(10));
+        assert!(from("10.0.0.1"));
+        assert!((0..40).all(|_| !from("10.0.0.1")));
+        assert!(from("10.0.0.2"));
+        assert!(!from("10.0.0.3"), "the listener's two are taken");
     }
 
     #[test]

@@ -86,9 +86,9 @@ impl Reactor {
         let settings = open.settings();
         // Of a proxy's client the address is not known yet.
         let address = settings.proxy.is_none().then(|| peer.address()).flatten();
-        let Some(turned_away) = self.is_turned_away(&settings, &peer, |rates, now| {
-            rates.admits(now) && rates.admits_from(address, now)
-        }) else {
+        let Some(turned_away) =
+            self.is_turned_away(&settings, &peer, |rates, now| rates.admits(address, now))
+        else {
             open.connections.fetch_sub(1, Ordering::Relaxed);
             return;
         };
