@@ -467,7 +467,8 @@ impl Worker {
     ) -> Result<(), ProtocolError> {
         // Read as what it is; a Packet of any type is as large as its largest.
         if whole.packet_type() == PacketType::Publish {
-            return self.publish_packet(link, whole, raw, options, &[]);
+            let asked = publish::Asked::not_yet(self.fx.now);
+            return self.publish_packet(link, whole, raw, options, asked);
         }
         // Whatever is in it. v5 [MQTT-4.12.0-7]
         if whole.packet_type() == PacketType::Auth && !link.may_authenticate_again() {

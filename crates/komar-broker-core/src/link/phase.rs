@@ -80,6 +80,8 @@ pub(crate) struct Waiting {
     /// How many of them are not there yet.
     pub(crate) missing: usize,
     pub(crate) deadline: Millis,
+    /// When it was read first.
+    pub(crate) came: Millis,
     /// The rules under which the questions were asked.
     pub(crate) epoch: u64,
 }

@@ -19,20 +19,38 @@ use crate::outbox::Outbox;
 use crate::router::Origin;
 use crate::worker::{Effects, Worker};
 
+/// What is known of a PUBLISH that is read.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// To the question whether it may be published, if that was asked before; otherwise empty.
+    pub(super) answers: &'a [Option<Decision>],
+    /// When it was read first: the time that it waits for an answer counts. v5 [MQTT-3.3.2-6]
+    pub(super) came: Millis,
+}
+
+impl Asked<'_> {
+    /// It has just come.
+    pub(super) fn not_yet(now: Millis) -> Self {
+        Asked {
+            answers: &[],
+            came: now,
+        }
+    }
+}
+
 impl Worker {
-    /// `answers`: to the question whether it may be published, if that was asked before; otherwise empty.
     pub(super) fn publish_packet(
         &mut self,
         link: &mut Link,
         frame: Frame<'_>,
         raw: &[u8],
         options: &DecodeOptions,
-        answers: &[Option<Decision>],
+        asked: Asked<'_>,
     ) -> Result<(), ProtocolError> {
         let publish = Publish::decode(frame, options)?;
         // A packet that waited for an answer was counted when it came.
         let mut within_rate = true;
-        if answers.is_empty() {
+        if asked.answers.is_empty() {
             self.fx.counts.publish_received += 1;
             self.fx.counts.publish_bytes_received += publish.payload.len() as u64;
             within_rate = self.count_message(link)?;
@@ -56,10 +74,9 @@ impl Worker {
                 .set(alias, publish.topic_name, maximum)
                 .map(|()| publish.topic_name),
         };
-        let answer = answers.first().copied().flatten();
         let result = name.and_then(|name| {
             let over_rate = (!within_rate).then_some(ReasonCode::QuotaExceeded);
-            self.publish_to(link, &publish, raw, name, answer, over_rate)
+            self.publish_to(link, &publish, raw, name, asked, over_rate)
         });
         if let Phase::Established(established) = &mut link.phase {
             established.topic_aliases = aliases;
@@ -73,7 +90,7 @@ impl Worker {
         publish: &Publish<'_>,
         raw: &[u8],
         name: &str,
-        answer: Option<Decision>,
+        asked: Asked<'_>,
         refusal: Option<ReasonCode>,
     ) -> Result<(), ProtocolError> {
         let Phase::Established(established) = &mut link.phase else {
@@ -99,6 +116,7 @@ impl Worker {
             // 0x95 is not among the codes that PUBACK and PUBREC may carry. v5 [MQTT-3.4.2-1], v5 [MQTT-3.5.2-1]
             Some(ReasonCode::QuotaExceeded)
         } else {
+            let answer = asked.answers.first().copied().flatten();
             match self.may_write(established, &link.outbox, &mut link.asked, topic_name, answer)? {
                 Decision::Allow | Decision::AllowOnce => {
                     let is_wrong = self.config.check_payload_format && !publish.has_valid_payload();
@@ -106,7 +124,9 @@ impl Worker {
                 }
                 Decision::Later => {
                     let packet = self.keep_packet(raw)?;
-                    self.wait(link, Waiting::for_packet(packet, vec![None]));
+                    let mut waiting = Waiting::for_packet(packet, vec![None]);
+                    waiting.came = asked.came;
+                    self.wait(link, waiting);
                     return Ok(());
                 }
                 denied => {
@@ -125,7 +145,7 @@ impl Worker {
             self.fx.note_received(client, NotedPacket::Publish(publish));
         }
         let forwarded = self.fx.forwarded(publish);
-        let message = message_of(publish, topic_name, &forwarded, self.fx.now);
+        let message = message_of(publish, topic_name, &forwarded, asked.came);
         let (mut refusal, mut message, rewritten) = (refusal, message, &mut None);
         if refusal.is_none() && self.broker.hooks.has_publish() {
             // What the hook makes of a message, and publishes because of it, it does once. Without DUP it is another message,

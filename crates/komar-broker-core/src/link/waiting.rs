@@ -6,6 +6,7 @@ use super::{Link, LinkState, Phase, Progress};
 use crate::access::{Answer, Decision, Verdict};
 use crate::error::ProtocolError;
 use crate::link::phase::{KeptPacket, Waiting};
+use crate::link::publish::Asked;
 use crate::now::Millis;
 use crate::sync::Ordering;
 use crate::timer::Timer;
@@ -106,7 +107,11 @@ impl Worker {
             &[None]
         };
         if whole.packet_type() == PacketType::Publish {
-            return self.publish_packet(link, whole, packet, &options, answers);
+            let asked = Asked {
+                answers,
+                came: waiting.came,
+            };
+            return self.publish_packet(link, whole, packet, &options, asked);
         }
         match Packet::decode(whole, &options)? {
             Packet::Subscribe(subscribe) => self.subscribe(link, &subscribe, packet, answers),
@@ -208,6 +213,7 @@ impl Waiting {
             missing: answers.iter().filter(|answer| answer.is_none()).count(),
             answers,
             deadline: Millis::NEVER,
+            came: Millis::NEVER,
             epoch: 0,
         }
     }

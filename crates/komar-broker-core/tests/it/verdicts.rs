@@ -951,3 +951,30 @@ fn of_one_unsubscribe_no_more_is_asked_than_there_may_be_subscriptions() {
     );
     assert_eq!(rules.0.load(Ordering::Relaxed), 2);
 }
+
+/// v5 [MQTT-3.3.2-6]
+#[test]
+fn a_message_grows_old_while_it_waits_for_an_answer() {
+    let desk = Arc::new(Desk::default());
+    let mut site = site(&desk, 1);
+    let s = join(&mut site, 0, "connect v5 id=s clean");
+    say(&mut site, s, "subscribe id=1 t");
+    desk.answer("s subscribes t", Decision::Allow);
+    hears(&mut site, s, "suback id=1 granted_qos0");
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    for (waits, left) in [(0, Some(20)), (8, Some(12)), (20, None)] {
+        say(&mut site, a, "publish t x qos=1 id=1 expiry=20");
+        site.advance(Duration::from_secs(waits));
+        // Under other rules it is asked again, and is as old as before.
+        site.broker().set_access(desk.access_open());
+        desk.answer("a writes t", Decision::AllowOnce);
+        site.settle();
+        desk.answer("a writes t", Decision::AllowOnce);
+        site.settle();
+        if let Some(left) = left {
+            hears(&mut site, s, &format!("publish t \"x\" expiry={left}"));
+        }
+        hears_nothing(&mut site, s);
+        hears(&mut site, a, "puback id=1 ...");
+    }
+}
