@@ -7,7 +7,8 @@ use core::time::Duration;
 pub struct Now {
     /// Time since any fixed point; never goes back. Keep alive, expiry and delays are measured with it.
     pub monotonic: Duration,
-    /// Time since 1970-01-01T00:00:00Z. Only shown and stored, never compared.
+    /// Time since 1970-01-01T00:00:00Z. Shown and stored, and compared by
+    /// [`Broker::restore`](crate::Broker::restore) only, with what was stored.
     pub unix: Duration,
 }
 

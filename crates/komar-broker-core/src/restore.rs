@@ -128,6 +128,11 @@ impl Broker {
     /// What is there is kept even where it is more than `config` allows; the [limits](crate::Limits) hold for what comes.
     /// `now` has to be of the clocks that the workers are told the time by.
     ///
+    /// What the time before the restart counts for is told by [`Now::unix`], and not corrected where that clock is set later.
+    /// If it has gone back, as one does that has no battery and is not set yet, a Session's time begins now at the latest, and
+    /// messages that expire live for longer by as much. If it was behind when a Session was left and is right now, Sessions
+    /// and messages that expire may be over at once: a broker that is to keep them starts when its clock is set.
+    ///
     /// # Errors
     ///
     /// What was kept does not fit together.
@@ -249,7 +254,10 @@ impl Restoring<'_> {
         for (filter, subscription) in &stored.subscriptions {
             self.subscription(&session, filter, *subscription)?;
         }
-        let ended_at = stored.unbound_at.unwrap_or(self.unix);
+        // Where the clock has gone back, what is in the future now was a moment ago.
+        let ended_at = stored
+            .unbound_at
+            .map_or(self.unix, |unbound_at| unbound_at.min(self.unix));
         if let (None, Some(journal)) = (stored.unbound_at, &shared.journal) {
             // Or its time would begin again with each restart.
             journal.record(Change::SessionUnbound {

@@ -8,7 +8,7 @@ use komar_broker_core::store::{
     Contents, Sequence, StoredDelivery, StoredMessage, StoredRetained, StoredSession, StoredSubscription,
     StoredWill,
 };
-use komar_broker_core::{Access, Broker, BrokerConfig, Hooks, Identity, ListenerId, Now};
+use komar_broker_core::{Access, Broker, BrokerConfig, Hooks, Identity, ListenerId, Now, Worker};
 use komar_codec::{PacketIdentifier, QoS, SubscriptionOptions};
 
 #[test]
@@ -44,13 +44,26 @@ fn two_wills_of_one_name_and_lease_are_of_two_sessions() {
     assert!(broker.session("s").unwrap().has_will);
 }
 
-/// What a store says is not trusted to be a time that can be reached.
+/// The clock has gone back since, as it does where there is no battery for it: a Session was left now at the latest.
 #[test]
-fn a_session_that_was_left_at_the_end_of_time_does_not_expire() {
-    let mut contents = contents();
-    contents.sessions[0].unbound_at = Some(Duration::MAX);
-    let broker = restore(contents).unwrap();
-    assert!(broker.session("s").unwrap().has_will);
+fn a_session_that_was_left_in_the_future_lives_as_long_as_one_that_was_left_now() {
+    for left in [1_000_000, 1_000_001, 40_000_000, u64::MAX] {
+        let mut contents = contents();
+        contents.sessions[0].unbound_at = Some(Duration::from_secs(left));
+        let broker = restore(contents).unwrap();
+        let mut worker = Worker::new(&broker, at(0), Box::new(|bytes| bytes.fill(1)));
+        let mut turn = |seconds| {
+            worker.turn_begin(at(seconds));
+            worker.work();
+            worker.turn_end();
+            broker.session("s").map(|session| session.has_will)
+        };
+        assert_eq!(turn(29), Some(true), "{left}");
+        // The Will Delay Interval, then the Session Expiry Interval.
+        assert_eq!(turn(31), Some(false), "{left}");
+        assert_eq!(turn(59), Some(false), "{left}");
+        assert_eq!(turn(61), None, "{left}");
+    }
 }
 
 #[test]
@@ -143,11 +156,15 @@ fn a_stored_message_has_a_topic_name() {
 fn restore(contents: Contents) -> Result<Broker, komar_broker_core::store::RestoreError> {
     let mut config = BrokerConfig::default();
     config.durable = true;
-    let now = Now {
-        monotonic: Duration::from_secs(1),
-        unix: Duration::from_secs(1_000_000),
-    };
-    Broker::restore(config, Access::allow_all(), Hooks::default(), 7, now, contents)
+    Broker::restore(config, Access::allow_all(), Hooks::default(), 7, at(0), contents)
+}
+
+/// So many seconds after the start.
+fn at(seconds: u64) -> Now {
+    Now {
+        monotonic: Duration::from_secs(1 + seconds),
+        unix: Duration::from_secs(1_000_000 + seconds),
+    }
 }
 
 fn contents() -> Contents {
