@@ -47,7 +47,8 @@ impl Worker {
                 u32::try_from(maximum.as_secs()).unwrap_or(u32::MAX)
             });
             let mut state = established.session.lock();
-            if state.epoch == established.epoch {
+            // Where CONNACK said 0 nothing is stored of the Session: it stays so.
+            if state.epoch == established.epoch && state.expiry > 0 {
                 state.expiry = expiry.min(maximum);
             }
         }
