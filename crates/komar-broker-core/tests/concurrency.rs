@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use komar_broker_core::store::{Change, PersistBatch};
 use komar_broker_core::{
     Access, Action, Authorize, Broker, BrokerConfig, CloseCause, Decision, Link, ListenerPolicy, Next, Now,
     Outbox, Pending, Sent, Subject, Take, Worker,
@@ -306,6 +307,46 @@ fn a_takeover_loses_and_doubles_nothing() {
     });
 }
 
+/// A client that is away with a Will Message comes back while another worker hands out what is to be stored: that the Will is
+/// over is not in a batch before that with the client's coming back.
+#[test]
+fn a_will_is_over_in_one_batch_with_the_connection_that_stops_it() {
+    explore(|| {
+        let mut config = BrokerConfig::default();
+        config.durable = true;
+        let broker = Broker::new(config, Access::allow_all(), 7);
+        let mut owner = worker(&broker);
+        let connect = r#"connect v5 id=c expiry=100 will=w will_payload="gone" will_delay=50"#;
+        let mut first = Client::open(&mut owner, connect, ANY);
+        owner.close(&mut first.link, CloseCause::ConnectionClosed);
+        owner.turn_end();
+        let other = {
+            let broker = broker.clone();
+            thread::spawn(move || {
+                let mut worker = worker(&broker);
+                [worker.turn_end().persist, worker.turn_end().persist]
+            })
+        };
+        let _second = Client::open(&mut owner, "connect v5 id=c expiry=100", ANY);
+        let mut batches = Vec::from(other.join().unwrap());
+        batches.push(owner.turn_end().persist);
+        let over = |batch: &PersistBatch| {
+            batch
+                .changes
+                .iter()
+                .any(|change| matches!(change, Change::WillOver { .. }))
+        };
+        let bound = |batch: &PersistBatch| {
+            batch
+                .changes
+                .iter()
+                .any(|change| matches!(change, Change::SessionBound { .. }))
+        };
+        let stops: Vec<_> = batches.iter().filter(|batch| over(batch)).map(bound).collect();
+        assert_eq!(stops, [true]);
+    });
+}
+
 /// Two Connections with one Client Identifier at once: one of them stays.
 #[test]
 fn of_two_connections_with_one_name_one_stays() {
@@ -579,6 +620,13 @@ struct Client {
 impl Client {
     /// Connects with a socket that takes `room` bytes.
     fn join(worker: &mut Worker, connect: &str, room: usize) -> Client {
+        let client = Client::open(worker, connect, room);
+        settle(worker);
+        client
+    }
+
+    /// As `join`, with what CONNECT brings left to be done.
+    fn open(worker: &mut Worker, connect: &str, room: usize) -> Client {
         let wire = Arc::new(Wire::default());
         wire.set_room(room);
         worker.turn_begin(Now::default());
@@ -588,7 +636,8 @@ impl Client {
             false => ProtocolVersion::V3_1_1,
         };
         let mut client = Client { link, wire, version };
-        client.says(worker, connect);
+        let bytes = words::encode(client.version, connect).unwrap();
+        worker.input(&mut client.link, &bytes);
         client
     }
 

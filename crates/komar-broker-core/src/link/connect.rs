@@ -418,6 +418,8 @@ impl Worker {
             .unwrap_or(0)
             .min(link.policy.outgoing_topic_alias_maximum);
         let fx = &mut self.fx;
+        // That a Will Message is over is stored with the Connection that stops it.
+        let together = fx.together();
         // v5 [MQTT-3.1.3-2], v3 [MQTT-3.1.3-2]
         let (bound, superseded) = broker.registry.update(&client_id, |existing| {
             let mut superseded = Superseded::default();
@@ -465,6 +467,7 @@ impl Worker {
             let session = Arc::clone(session);
             (fresh, (Some((session, epoch, !is_new)), superseded))
         })?;
+        drop(together);
         self.dismiss(superseded);
         bound
     }
