@@ -232,7 +232,7 @@ impl Effects {
         }
         out.recount(&self.broker.slow_bytes);
         if added > maximum {
-            out.close(crate::error::CloseCause::PacketTooLarge);
+            outbox.close_locked(&mut out, crate::error::CloseCause::PacketTooLarge);
             self.mark_dirty(outbox, &mut out);
         }
         let too_much = self.has_too_many_replies(&out);

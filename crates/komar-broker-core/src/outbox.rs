@@ -23,7 +23,7 @@ use crate::now::Millis;
 use crate::output::{Output, Pool};
 use crate::session::Session;
 use crate::store::Sequence;
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 
 /// The output of one network connection, shared by all that send to it.
 pub struct Outbox {
@@ -34,6 +34,8 @@ pub struct Outbox {
     last_seen: AtomicU64,
     /// How long it may stay silent, in milliseconds; 0 for ever.
     patience: AtomicU32,
+    /// Somebody has asked for it to be closed, as `state` says, too: for the Link, which looks at each input.
+    closing: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -107,6 +109,7 @@ impl Outbox {
             handle,
             last_seen: AtomicU64::new(now.0),
             patience: AtomicU32::new(patience),
+            closing: AtomicBool::new(false),
             state: Mutex::new(State {
                 dirty: false,
                 sending: false,
@@ -148,6 +151,12 @@ impl Outbox {
     /// See [`Broker::waiting_packets`](crate::Broker::waiting_packets).
     pub(crate) fn waiting_packets(&self) -> usize {
         self.lock().waiting_packets()
+    }
+
+    /// Whether somebody has asked for it to be closed: what its client sends from then on is not handled.
+    #[inline]
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -286,8 +295,14 @@ impl Outbox {
     /// the caller has to put the Outbox on its dirty list.
     pub(crate) fn close(&self, cause: CloseCause) -> bool {
         let mut state = self.lock();
-        state.close(cause);
+        self.close_locked(&mut state, cause);
         state.mark_dirty()
+    }
+
+    /// As [`close`](Self::close), with the Outbox locked by the caller.
+    pub(crate) fn close_locked(&self, state: &mut State, cause: CloseCause) {
+        state.close(cause);
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     /// The transport is gone.
@@ -325,7 +340,7 @@ impl State {
     }
 
     /// See [`Outbox::close`].
-    pub(crate) fn close(&mut self, cause: CloseCause) {
+    fn close(&mut self, cause: CloseCause) {
         if self.closing.is_some() {
             return;
         }

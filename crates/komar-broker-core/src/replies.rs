@@ -69,7 +69,7 @@ impl Effects {
         if out.is_open() {
             if self.replies.longest > out.maximum_packet_size as usize {
                 // There is no other way to answer. v5 [MQTT-3.1.2-24]
-                out.close(CloseCause::PacketTooLarge);
+                outbox.close_locked(&mut out, CloseCause::PacketTooLarge);
             } else {
                 out.output(&mut self.pool)
                     .buffer()

@@ -219,6 +219,11 @@ impl Worker {
 
     fn handle(&mut self, link: &mut Link, bytes: &[u8]) -> Progress {
         self.fx.forget_replies();
+        if link.outbox.is_closing() {
+            // A Connection that is being closed, or was taken over, does nothing any more.
+            self.take_rest(link);
+            return link.progress(bytes.len());
+        }
         if !core::mem::take(&mut link.has_waited) {
             self.wait_for_store(link);
         }
@@ -537,7 +542,7 @@ impl Effects {
         }
         if too_large {
             // There is no other way to answer. v5 [MQTT-3.1.2-24]
-            out.close(CloseCause::PacketTooLarge);
+            outbox.close_locked(out, CloseCause::PacketTooLarge);
         }
         self.counts.packets_sent += 1;
         self.mark_dirty(outbox, out);

@@ -387,7 +387,16 @@ fn an_answer_for_a_connection_that_was_taken_over_does_nothing() {
         desk.answer("s subscribes t", Decision::Allow);
         hears(&mut site, s, "suback id=1 granted_qos0");
         let old = join(&mut site, 0, "connect v5 id=a expiry=100");
-        say(&mut site, old, r#"publish t "old" qos=1 id=1"#);
+        // Where it may write is remembered, so nobody is asked about what comes behind the question.
+        say(&mut site, old, r#"publish t "first" qos=1 id=9"#);
+        desk.answer("a writes t", Decision::Allow);
+        hears(&mut site, s, r#"publish t "first""#);
+        hears(&mut site, old, "puback id=9");
+        say(
+            &mut site,
+            old,
+            r#"publish u "old" qos=1 id=1 + publish t "2" qos=1 id=2 + publish t "3" qos=1 id=3 retain"#,
+        );
         let (_, pending) = desk.question();
         if kicked {
             assert!(site.broker().kick("a", ReasonCode::AdministrativeAction));
@@ -405,7 +414,23 @@ fn an_answer_for_a_connection_that_was_taken_over_does_nothing() {
         }
         hears_nothing(&mut site, s);
         assert!(site.is_closed(old));
+        assert_eq!(site.broker().statistics().retained_messages, 0);
     }
+}
+
+#[test]
+fn what_comes_from_a_connection_that_is_being_closed_is_not_read() {
+    let mut site = Site::new(BrokerConfig::default(), Access::allow_all(), 1);
+    let s = join(&mut site, 0, "connect v5 id=s clean");
+    say(&mut site, s, "subscribe id=1 t");
+    hears(&mut site, s, "suback id=1 granted_qos0");
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    assert!(site.broker().kick("a", ReasonCode::AdministrativeAction));
+    say(&mut site, a, r#"publish t "late" retain + pingreq"#);
+    hears(&mut site, a, "disconnect administrative_action");
+    hears_nothing(&mut site, s);
+    assert!(site.is_closed(a));
+    assert_eq!(site.broker().statistics().retained_messages, 0);
 }
 
 const FLOODING: usize = 10;
