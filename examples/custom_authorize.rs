@@ -43,8 +43,9 @@ impl Authorize for Rules {
                     let _ = self.service.send((user.to_owned(), pending));
                     Decision::Later
                 }
-                // A Will Message cannot wait.
-                None => Decision::Deny,
+                // A Will Message cannot wait and is not published. Nor can a retained message that is to be sent: its
+                // publisher was let publish it then, and this takes nothing back, as Deny would.
+                None => Decision::Later,
             },
             Action::Publish(name) if name.as_str().split('/').next() == Some(user) => Decision::Allow,
             Action::Receive(_) | Action::Subscribe(_) | Action::Unsubscribe(_) => Decision::Allow,

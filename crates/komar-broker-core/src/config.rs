@@ -24,7 +24,8 @@ pub struct BrokerConfig {
     /// What Client Identifiers have to begin with; others are refused. Default: none (`clientid_prefixes`).
     pub client_id_prefix: Option<String>,
     /// Whether a retained message is sent only while the client that published it may still publish there. Default:
-    /// `true`, as Mosquitto documents `check_retain_source`.
+    /// `true`, as Mosquitto documents `check_retain_source`. Nobody can wait then: where the answer is
+    /// [`Decision::Later`](crate::Decision::Later), what was granted at its publication stays granted.
     pub check_retain_source: bool,
     /// Longest time that a message is retained; a shorter Message Expiry Interval of its own stays, and receivers are
     /// told of that one only. Default: none (`retain_expiry_interval`).

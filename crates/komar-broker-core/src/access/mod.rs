@@ -199,7 +199,9 @@ impl<'a> Subject<'a> {
     }
 
     /// The way back for an answer that is not known yet; return [`Decision::Later`] then. `None` where nobody can wait: only
-    /// a client's PUBLISH and SUBSCRIBE can, not a Will Message, and not a delivery.
+    /// a client's PUBLISH and SUBSCRIBE can, not a Will Message, and not a delivery. Return [`Decision::Later`] all the same
+    /// where it would be asked: a retained message whose publisher was let publish it later is sent then, and hidden if
+    /// the answer is [`Decision::Deny`].
     pub fn later(&self) -> Option<Pending<Decision>> {
         self.asking.map(|asking| asking.pending())
     }
@@ -219,7 +221,9 @@ impl core::fmt::Debug for Subject<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action<'a> {
-    /// To publish to a Topic Name; Will Messages when they are sent.
+    /// To publish to a Topic Name; Will Messages when they are sent. Asked again, in the publisher's name, each time that a
+    /// retained message is sent, if [`BrokerConfig::check_retain_source`](crate::BrokerConfig::check_retain_source) is set:
+    /// an answer that counts messages counts those, too.
     Publish(TopicName<'a>),
     /// To be sent a message of a Topic Name: live, retained or queued.
     Receive(TopicName<'a>),
@@ -243,7 +247,8 @@ pub enum Decision {
     Deny,
     /// It may not, this time, and a 5.0 client is told this code in PUBACK, PUBREC, SUBACK or UNSUBACK.
     Refuse(ReasonCode),
-    /// The answer comes through [`Subject::later`]. Where nobody can wait, it counts as [`Deny`](Self::Deny).
+    /// The answer comes through [`Subject::later`]. Where nobody can wait, it counts as [`Deny`](Self::Deny); about the
+    /// publisher of a retained message that is sent, as what was decided when it was published.
     Later,
 }
 

@@ -8,7 +8,7 @@ use foldhash::quality::SeedableRandomState;
 use komar_codec::QoS;
 use komar_topic::{Cursor, NameTree, TopicFilter, TopicName};
 
-use crate::access::{Access, Action, Identity};
+use crate::access::{Access, Action, Decision, Identity};
 use crate::broker::Shared;
 use crate::config::{BrokerConfig, Limits};
 use crate::event::Event;
@@ -431,12 +431,17 @@ impl Worker {
         }
     }
 
-    /// Whether the message may still be there: its publisher may write there at this moment.
+    /// Whether the message may still be there: its publisher may write there at this moment. Where nobody can say, what
+    /// was granted when it was published holds.
     fn source_may_write(&self, access: &Access, source: Option<&Identity>, name: TopicName<'_>) -> bool {
         let Some(source) = source.filter(|_| self.config.check_retain_source) else {
             return true;
         };
-        access.authorize.is_none() || access.allows(&source.subject(), Action::Publish(name))
+        access.authorize.is_none()
+            || matches!(
+                access.decide(&source.subject(), Action::Publish(name)),
+                Ok(Decision::Allow | Decision::AllowOnce | Decision::Later)
+            )
     }
 }
 

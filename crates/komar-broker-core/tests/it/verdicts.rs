@@ -433,6 +433,51 @@ fn what_comes_from_a_connection_that_is_being_closed_is_not_read() {
     assert_eq!(site.broker().statistics().retained_messages, 0);
 }
 
+/// Allows PUBLISH later; where nobody can wait, it says this.
+struct Slow(Decision);
+
+impl Authorize for Slow {
+    fn authorize(&self, subject: &Subject<'_>, action: Action<'_>) -> Decision {
+        let Action::Publish(_) = action else {
+            return Decision::Allow;
+        };
+        match subject.later() {
+            Some(pending) => {
+                pending.answer(Decision::Allow);
+                Decision::Later
+            }
+            None => self.0,
+        }
+    }
+}
+
+#[test]
+fn what_was_granted_late_is_retained_unless_it_is_denied_now() {
+    for (now, is_there) in [
+        (Decision::Later, true),
+        (Decision::Allow, true),
+        (Decision::Deny, false),
+        (Decision::Refuse(ReasonCode::QuotaExceeded), false),
+    ] {
+        let access = Access {
+            authorize: Some(Arc::new(Slow(now))),
+            ..Access::allow_all()
+        };
+        let mut site = Site::new(BrokerConfig::default(), access, 1);
+        let a = join(&mut site, 0, "connect v5 id=a clean");
+        say(&mut site, a, r#"publish t "x" qos=1 id=1 retain"#);
+        hears(&mut site, a, "puback id=1 no_matching_subscribers");
+        assert_eq!(site.broker().statistics().retained_messages, 1);
+        let s = join(&mut site, 0, "connect v5 id=s clean");
+        say(&mut site, s, "subscribe id=1 t");
+        hears(&mut site, s, "suback id=1 granted_qos0");
+        if is_there {
+            hears(&mut site, s, r#"publish t "x" retain"#);
+        }
+        hears_nothing(&mut site, s);
+    }
+}
+
 const FLOODING: usize = 10;
 const PINGREQ: [u8; 2] = [0xC0, 0];
 const PINGRESP: [u8; 2] = [0xD0, 0];
