@@ -305,7 +305,8 @@ impl Publishing<'_> {
         self.is_will
     }
 
-    /// Sends it to another Topic Name. Nobody asks whether the client may write there.
+    /// Sends it to another Topic Name. Nobody asks whether the client may write there, nor later on, if it is retained: it has
+    /// no source then, as a message of the embedder's own.
     ///
     /// # Errors
     ///
@@ -341,6 +342,7 @@ impl Rewritten {
                 .map_or(message.topic_name, TopicName::from_checked),
             payload: self.payload.as_deref().unwrap_or(message.payload),
             retain: self.retain.unwrap_or(message.retain),
+            moved: message.moved || self.topic_name.is_some(),
             kept: message.kept.filter(|_| self.is_empty()),
             ..message
         }

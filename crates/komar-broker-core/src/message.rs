@@ -15,6 +15,8 @@ pub(crate) struct Message<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    /// A hook has set its Topic Name: whether its client may write there is not asked.
+    pub(crate) moved: bool,
     /// When it expires; [`Millis::NEVER`] without a Message Expiry Interval.
     pub(crate) expires: Millis,
     /// The shared copy that it is read from, if it is.
@@ -30,6 +32,7 @@ impl<'a> Message<'a> {
             payload,
             qos,
             retain,
+            moved: false,
             expires: Millis::NEVER,
             kept: None,
         }
@@ -74,6 +77,7 @@ impl<'a> Message<'a> {
             properties: length(self.properties),
             qos: self.qos,
             retain: self.retain,
+            moved: self.moved,
         };
         MessageBody(ThinArc::from_header_and_slice(header, scratch))
     }
@@ -95,6 +99,7 @@ struct Header {
     properties: u32,
     qos: QoS,
     retain: bool,
+    moved: bool,
 }
 
 impl MessageBody {
@@ -110,6 +115,7 @@ impl MessageBody {
             payload,
             qos: header.qos,
             retain: header.retain,
+            moved: header.moved,
             expires: header.expires,
             kept: Some(self),
         }

@@ -219,6 +219,7 @@ mod tests {
             payload,
             qos: QoS::AtMostOnce,
             retain: false,
+            moved: false,
             expires: Millis::NEVER,
             kept: None,
         };

@@ -162,7 +162,7 @@ pub enum Change {
     },
     /// A client has sent a QoS 2 message and not released it. Who sent it is not kept: after a restart it counts as sent by the
     /// user that had the Session last. What that one may write is not asked again; it is the source of the message where it is
-    /// retained.
+    /// retained, also of one whose Topic Name a hook had set.
     Unreleased {
         /// The Session's Client Identifier.
         client_id: Arc<str>,

@@ -597,6 +597,7 @@ impl Worker {
             payload: will.payload,
             qos: will.qos,
             retain: will.retain,
+            moved: false,
             expires: Millis::NEVER,
             kept: None,
         };

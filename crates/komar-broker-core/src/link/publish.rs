@@ -288,6 +288,7 @@ pub(super) fn message_of<'a>(
         payload: publish.payload,
         qos: publish.qos,
         retain: publish.retain,
+        moved: false,
         expires: publish
             .properties
             .message_expiry_interval

@@ -189,7 +189,7 @@ pub(super) fn keep(
         broker.retained_sequence.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    let name = message.topic_name;
+    let (name, is_moved) = (message.topic_name, message.moved);
     let sequence = broker.retained_sequence.fetch_add(1, Ordering::Relaxed) + 1;
     let configured = config.retained_expiry_maximum;
     let message = RetainedMessage {
@@ -198,7 +198,7 @@ pub(super) fn keep(
         expires: configured.map_or(message.expires, |expiry| {
             message.expires.min(fx.now.after(expiry))
         }),
-        source: origin.publisher().map(Arc::clone),
+        source: origin.publisher().filter(|_| !is_moved).map(Arc::clone),
     };
     if !retained.has_room(name, &message, &config.limits) {
         broker.counters.dropped();

@@ -389,6 +389,7 @@ mod tests {
             payload: b"p",
             qos,
             retain: false,
+            moved: false,
             expires: Millis::NEVER,
             kept: None,
         };

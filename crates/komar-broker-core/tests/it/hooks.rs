@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use komar_broker_core::{
-    Access, Authenticate, Authentication, Broker, BrokerConfig, CloseCause, Hooks, Known, ListenerId,
-    ListenerPolicy, Login, Now, PublishError, Worker,
+    Access, Action, Authenticate, Authentication, Authorize, Broker, BrokerConfig, CloseCause, Decision,
+    Hooks, Known, ListenerId, ListenerPolicy, Login, Now, PublishError, Subject, Worker,
 };
 use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 use komar_testkit::{PeerId, Site, words};
@@ -708,4 +708,53 @@ fn join_by(site: &mut Site, listener: u16, connect: &str) -> PeerId {
     say(site, peer, connect);
     hears(site, peer, "connack success ...");
     peer
+}
+
+/// Clients write below `in/` only.
+struct Ingest;
+
+impl Authorize for Ingest {
+    fn authorize(&self, _: &Subject<'_>, action: Action<'_>) -> Decision {
+        match action {
+            Action::Publish(name) if !name.as_str().starts_with("in/") => Decision::Deny,
+            _ => Decision::Allow,
+        }
+    }
+}
+
+#[test]
+fn what_a_hook_has_retained_elsewhere_is_sent_though_the_client_may_not_write_there() {
+    let hooks = Hooks::default().on_publish(|publish, _| {
+        if let Some(name) = publish.topic_name().strip_prefix("in/") {
+            let name = format!("store/{name}");
+            publish.set_topic_name(&name).unwrap();
+            publish.set_retain(true);
+        }
+        Ok(())
+    });
+    let access = Access {
+        authorize: Some(Arc::new(Ingest)),
+        ..Access::allow_all()
+    };
+    let broker = Broker::with_hooks(BrokerConfig::default(), access, hooks, 7);
+    let mut site = Site::with_broker(broker, 2);
+    let a = join(&mut site, 0, "connect v5 id=a clean will=in/will will_payload=w");
+    say(
+        &mut site,
+        a,
+        "publish in/0 x + publish in/1 x qos=1 id=1 + publish in/2 x qos=2 id=2 + pubrel id=2",
+    );
+    site.hang_up(a);
+    site.settle();
+    assert_eq!(site.broker().statistics().retained_messages, 4);
+    let s = join(&mut site, 1, "connect v5 id=s clean");
+    for name in ["0", "1", "2", "will"] {
+        say(&mut site, s, &format!("subscribe id=1 store/{name}"));
+        hears(&mut site, s, "suback id=1 granted_qos0");
+        hears(&mut site, s, &format!("publish store/{name} retain ..."));
+    }
+    // In its own name it may not.
+    let b = join(&mut site, 0, "connect v5 id=b clean");
+    say(&mut site, b, "publish store/3 x qos=1 id=1 retain");
+    hears(&mut site, b, "puback id=1 not_authorized");
 }

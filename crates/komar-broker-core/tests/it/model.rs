@@ -35,6 +35,8 @@ pub(crate) struct Message {
     pub(crate) retain: bool,
     /// Clears what is retained.
     pub(crate) is_empty: bool,
+    /// A hook has set its Topic Name: nobody asks whether its publisher may write there.
+    pub(crate) moved: bool,
     pub(crate) expires: Option<Time>,
 }
 
@@ -224,7 +226,7 @@ fn may(denied: &Denied, write: bool, client: ClientNumber, user: User, topic: &s
 
 /// Whether a retained message may still be there: its publisher may write there at this moment.
 fn may_stay(denied: &Denied, message: &Message) -> bool {
-    let publisher = message.publisher;
+    let publisher = message.publisher.filter(|_| !message.moved);
     publisher.is_none_or(|publisher| may(denied, true, publisher, message.user, &message.topic))
 }
 
@@ -691,7 +693,10 @@ impl Model {
             let topic = topic.to_owned();
             match order {
                 // Nobody asks whether the client may write there.
-                "rewrite" => message.topic = topic,
+                "rewrite" => {
+                    message.topic = topic;
+                    message.moved = true;
+                }
                 // Once for a message, however often it is sent.
                 "copy" if is_kept => {}
                 "publish" | "copy" => {
@@ -1216,6 +1221,7 @@ fn some(settings: Settings) -> (Model, Message) {
         qos: 1,
         retain: false,
         is_empty: false,
+        moved: false,
         expires: None,
     };
     let mut model = Model::new(settings);

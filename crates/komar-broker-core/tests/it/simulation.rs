@@ -691,6 +691,7 @@ impl Simulation {
             },
             retain,
             is_empty,
+            moved: false,
             expires: (may_expire && !is_empty && self.random.chance(20))
                 .then(|| self.model.now + *self.random.pick(&[1u64, 3, 10])),
         }

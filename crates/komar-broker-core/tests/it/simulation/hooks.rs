@@ -132,6 +132,7 @@ impl Simulation {
             qos: 0,
             retain: false,
             is_empty: false,
+            moved: false,
             expires: None,
         };
         self.note(|| format!("c{client} orders {message:?}"));
@@ -171,6 +172,7 @@ impl Simulation {
                 qos: 1,
                 retain: false,
                 is_empty: false,
+                moved: false,
                 expires: None,
             });
         }
