@@ -52,8 +52,8 @@ pub struct BrokerConfig {
     /// What a 5.0 client that breaks the protocol is told before its Connection is closed. Default: what the specification
     /// says.
     pub reason_codes: ReasonCodes,
-    /// What a 5.0 client that asks for Response Information is told, with its Client Identifier in place of `%c`.
-    /// Default: none. MQTT 5.0 §3.2.2.3.15.
+    /// What a 5.0 client that asks for Response Information is told, with its Client Identifier in place of `%c`; nothing, if
+    /// that makes more than 65,535 bytes. Default: none. MQTT 5.0 §3.2.2.3.15.
     pub response_information: Option<String>,
 }
 
@@ -287,6 +287,13 @@ impl Default for ListenerPolicy {
             outgoing_topic_alias_maximum: 10,
             assigned_client_id_prefix: "auto-".into(),
         }
+    }
+}
+
+impl ListenerPolicy {
+    /// Whether the client certificate alone says who it is.
+    pub(crate) fn wants_certificate(&self) -> bool {
+        self.identity.is_some() && !self.username_must_be_identity
     }
 }
 

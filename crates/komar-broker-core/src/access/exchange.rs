@@ -26,14 +26,16 @@ pub trait Exchange: Send {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Step {
-    /// The client is sent AUTH 0x18 with this Authentication Data, and is to answer it.
+    /// The client is sent AUTH 0x18 with this Authentication Data, and is to answer it. With more than 65,535 bytes, for which
+    /// AUTH has no room, its Connection ends.
     Continue(Vec<u8>),
     /// The client is who it says.
     Accept {
         /// The user name that the exchange has proved; `None` for an anonymous client. When a client authenticates again,
         /// it has to be the one that it has.
         username: Option<Arc<str>>,
-        /// Authentication Data for CONNACK, or for the AUTH that ends an exchange that is not the first.
+        /// Authentication Data for CONNACK, or for the AUTH that ends an exchange that is not the first. A client for which
+        /// it has more than 65,535 bytes is not let in.
         data: Option<Vec<u8>>,
     },
     /// The client is refused, or disconnected, with this code.

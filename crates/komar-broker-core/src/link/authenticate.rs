@@ -44,7 +44,7 @@ pub(super) struct Question {
 impl Worker {
     /// Authenticates by certificate where the listener says so, otherwise by what CONNECT carries.
     pub(super) fn who_is_it(&mut self, link: &mut Link, connect: &Connect<'_>) -> Result<Outcome, Refusal> {
-        if !link.policy.username_must_be_identity && link.policy.identity.is_some() {
+        if link.policy.wants_certificate() {
             return who_by_certificate(link, connect);
         }
         if connect.properties.authentication_method.is_none() {
@@ -422,14 +422,22 @@ pub(super) fn require_identity(link: &Link, username: Option<&str>) -> Result<()
     }
 }
 
+/// Refuses an exchange of AUTH packets where the certificate says who it is.
+pub(super) fn require_no_certificate(link: &Link) -> Result<(), Refusal> {
+    if !link.policy.wants_certificate() {
+        return Ok(());
+    }
+    // v5 [MQTT-4.12.0-1]
+    Err(refuse(
+        ReasonCode::BadAuthenticationMethod,
+        "client certificates are the only way to authenticate here",
+    ))
+}
+
 /// The certificate replaces user name and password, as Mosquitto's use_identity_as_username does.
 fn who_by_certificate(link: &Link, connect: &Connect<'_>) -> Result<Outcome, Refusal> {
     if connect.properties.authentication_method.is_some() {
-        // v5 [MQTT-4.12.0-1]
-        return Err(refuse(
-            ReasonCode::BadAuthenticationMethod,
-            "client certificates are the only way to authenticate here",
-        ));
+        require_no_certificate(link)?;
     }
     match link.certificate.as_deref() {
         Some(CertificateIdentity::Username(username)) => Ok(Outcome::Accept(Accepted {

@@ -10,10 +10,10 @@ use komar_codec::{
 };
 use komar_topic::TopicName;
 
-use super::authenticate::{Accepted, Outcome, Question, require_identity};
+use super::authenticate::{Accepted, Outcome, Question, require_identity, require_no_certificate};
 use super::topic_alias::TopicAliases;
 use super::{Established, Link, Phase};
-use crate::access::Identity;
+use crate::access::{Credential, Identity};
 use crate::config::ReasonCodes;
 use crate::error::{self, CloseCause, ProtocolError};
 use crate::event::Event;
@@ -192,6 +192,26 @@ impl Worker {
             .map_or(Ok(()), |will| self.check_will(link, will))
     }
 
+    /// What an exchange has come to. It may have begun under older rules and another policy.
+    fn check_exchanged(
+        &self,
+        link: &Link,
+        connect: &Connect<'_>,
+        identity: &Identity,
+        credential: Option<&Credential>,
+        data: Option<&[u8]>,
+    ) -> Result<(), Refusal> {
+        self.check_connect(link, connect)?;
+        require_no_certificate(link)?;
+        self.may_stay(&link.policy, identity, credential)
+            .map_err(|reason_code| refuse(reason_code, "it could not log in under the rules in force"))?;
+        if data.is_some_and(|data| data.len() > LONGEST_FIELD) {
+            let detail = "the exchange's last data are longer than CONNACK has room for";
+            return Err(refuse(ReasonCode::ImplementationSpecificError, detail).by_embedder());
+        }
+        Ok(())
+    }
+
     fn check_will(&self, link: &Link, will: &Will<'_>) -> Result<(), Refusal> {
         let config = &self.config;
         if will.qos > link.policy.maximum_qos {
@@ -251,11 +271,11 @@ impl Worker {
             username,
             listener: link.policy.id,
         });
-        if exchanged.is_some()
+        if let Some(data) = &exchanged
             && let Proof::Login(credential) = &proof
-            && let Err(reason_code) = self.may_stay(&link.policy, &identity, credential.as_ref())
+            && let Err(refusal) =
+                self.check_exchanged(link, connect, &identity, credential.as_ref(), data.as_deref())
         {
-            let refusal = refuse(reason_code, "it could not log in under the rules in force");
             return self.refuse(link, connect, refusal);
         }
         if !self.has_room_for(&identity.client_id) {
@@ -290,7 +310,9 @@ impl Worker {
             .response_information
             .as_ref()
             .filter(|_| connect.properties.request_response_information == Some(true))
-            .map(|template| template.replace("%c", &identity.client_id));
+            .map(|template| template.replace("%c", &identity.client_id))
+            // It may be longer by the Client Identifier than there is room for.
+            .filter(|information| information.len() <= LONGEST_FIELD);
         // Request Problem Information is not remembered: no packet but PUBLISH has a Reason String or a User Property,
         // whatever a client asks for. v5 [MQTT-3.1.2-29]
         let properties = ConnAckProperties {
@@ -349,6 +371,10 @@ impl Worker {
                 session_present,
                 ReasonCode::Success,
             );
+        }
+        if let Some(cause) = link.outbox.close_cause() {
+            // CONNACK could not be sent, so nothing else is, and nothing is heard. v5 [MQTT-3.2.0-1]
+            return self.leave(link, cause);
         }
         self.review(&session, epoch);
         self.pump(&session);
@@ -784,6 +810,9 @@ fn has_return_code(reason_code: ReasonCode) -> bool {
             | ReasonCode::ConnectionRateExceeded
     )
 }
+
+/// Bytes of a string, or of binary data, in a packet. MQTT 5.0 §1.5.4, §1.5.6.
+const LONGEST_FIELD: usize = 65_535;
 
 fn refusal_packet(reason_code: ReasonCode) -> ConnAck<'static> {
     // v5 [MQTT-3.2.2-6], v3 [MQTT-3.2.2-4]

@@ -529,10 +529,12 @@ impl Effects {
         let (version, maximum) = (out.version, out.maximum_packet_size as usize);
         let buffer = out.output(&mut self.pool).buffer();
         let before = buffer.len();
-        if encode(version, buffer).is_err() {
-            buffer.truncate(before);
+        let is_encoded = encode(version, buffer).is_ok();
+        if !is_encoded {
+            // Something of the embedder's in it is longer than a packet has room for.
+            tracing::error!("a packet to a client cannot be encoded: its connection ends");
         }
-        let too_large = buffer.len() - before > maximum;
+        let too_large = !is_encoded || buffer.len() - before > maximum;
         if too_large {
             buffer.truncate(before);
         }

@@ -8,7 +8,8 @@ use komar_broker_core::{
     Access, Authenticate, Authentication, BrokerConfig, CloseCause, Credential, Exchange, ExchangeContext,
     Known, LinkState, ListenerPolicy, Login, Pending, Step,
 };
-use komar_codec::ReasonCode;
+use komar_codec::{ProtocolVersion, ReasonCode};
+use komar_identity::IdentityPolicy;
 use komar_testkit::{PeerId, Site};
 
 use crate::desk::{hears, hears_nothing, open, say};
@@ -75,6 +76,11 @@ impl Exchange for Steps {
                 self.0.later.lock().unwrap().push(context.later());
                 Step::Later
             }
+            b"too much" => Step::Continue(vec![0; 70_000]),
+            b"too much at the end" => Step::Accept {
+                username: None,
+                data: Some(vec![0; 70_000]),
+            },
             b"panic" => std::panic::resume_unwind(Box::new("an exchange panicked")),
             other => Step::Continue(other.to_ascii_uppercase()),
         }
@@ -345,4 +351,94 @@ fn a_reload_looks_at_what_an_exchange_has_proved_also_while_it_goes_on() {
     methods.0.number.fetch_add(1, Ordering::Relaxed);
     say(&mut site, d, "auth continue_authentication method=echo data=yes");
     hears(&mut site, d, "disconnect not_authorized");
+}
+
+#[test]
+fn nobody_is_let_in_whose_connack_cannot_be_sent() {
+    let methods = Methods::default();
+    let mut site = methods.site();
+    let a = open(
+        &mut site,
+        0,
+        r#"connect v5 id=a clean method=echo data="too much at the end""#,
+    );
+    hears(
+        &mut site,
+        a,
+        "connack implementation_specific_error session_present=0",
+    );
+    assert!(site.is_closed(a));
+    // AUTH that cannot be sent: the client would wait for ever.
+    let b = open(
+        &mut site,
+        0,
+        r#"connect v5 id=b clean method=echo data="too much""#,
+    );
+    assert!(site.is_closed(b));
+    let c = open(&mut site, 0, "connect v5 id=c clean method=echo data=yes");
+    hears(&mut site, c, "connack success ...");
+    say(
+        &mut site,
+        c,
+        r#"auth re_authenticate method=echo data="too much""#,
+    );
+    assert!(site.is_closed(c));
+    // CONNACK is larger than this one takes; what comes in one read with CONNECT is not handled.
+    let d = open(
+        &mut site,
+        0,
+        "connect v5 id=d clean maximum_packet_size=10 + publish t x retain",
+    );
+    assert!(site.is_closed(d));
+    assert_eq!(site.unread(d), 0);
+    assert_eq!(site.broker().statistics().connected, 0);
+    assert_eq!(site.broker().statistics().retained_messages, 0);
+}
+
+#[test]
+fn response_information_that_has_no_room_in_connack_is_left_out() {
+    for length in [65_530, 65_536] {
+        let mut config = BrokerConfig::default();
+        config.response_information = Some("%c".repeat(length));
+        let mut site = Site::new(config, Access::allow_all(), 1);
+        let a = open(&mut site, 0, "connect v5 id=a clean response_information=1");
+        let answer = match site.next_packet(a, ProtocolVersion::V5).unwrap() {
+            Some(answer) => answer.to_string(),
+            None => panic!("no answer"),
+        };
+        assert!(answer.starts_with("connack success"));
+        assert_eq!(answer.len() > 65_000, length == 65_530);
+        say(&mut site, a, "pingreq");
+        hears(&mut site, a, "pingresp");
+    }
+}
+
+#[test]
+fn an_exchange_that_is_under_way_is_judged_by_the_new_policy() {
+    let mut old_only = ListenerPolicy::default();
+    old_only.protocol_versions = vec![ProtocolVersion::V3_1_1];
+    let mut by_certificate = ListenerPolicy::default();
+    by_certificate.identity = Some(IdentityPolicy::CommonName);
+    for (policy, answer) in [
+        (old_only, "connack unsupported_protocol_version session_present=0"),
+        (
+            by_certificate,
+            "connack bad_authentication_method session_present=0",
+        ),
+    ] {
+        let methods = Methods::default();
+        let mut site = methods.site();
+        let a = open(&mut site, 0, "connect v5 id=a clean method=echo data=one");
+        hears(&mut site, a, "auth continue_authentication ...");
+        let b = open(&mut site, 0, "connect v5 id=b clean method=echo data=later");
+        hears_nothing(&mut site, b);
+        let policy = Arc::new(policy);
+        site.recheck(a, &policy);
+        site.recheck(b, &policy);
+        say(&mut site, a, "auth continue_authentication method=echo data=yes");
+        hears(&mut site, a, answer);
+        methods.answer(accept("alice"));
+        hears(&mut site, b, answer);
+        assert_eq!(site.broker().statistics().connected, 0);
+    }
 }
