@@ -179,6 +179,16 @@ impl Shared {
         there.find(|inbox| !inbox.is_over())
     }
 
+    /// The letter box of one of the workers, in turn.
+    #[cfg(feature = "in-process")]
+    pub(crate) fn inbox_in_turn(&self, number: u64) -> Option<Arc<Inbox>> {
+        let inboxes = self.inboxes.lock();
+        let there = inboxes.iter().filter_map(Weak::upgrade);
+        let there: Vec<_> = there.filter(|inbox| !inbox.is_over()).collect();
+        let place = number.checked_rem(there.len() as u64)?;
+        there.get(place as usize).cloned()
+    }
+
     /// Leaves a letter for some worker. `false`: there is none.
     pub(crate) fn send(&self, letter: Letter) -> bool {
         match self.some_inbox() {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use komar_codec::{
     AckProperties, Connect, ConnectProperties, DecodeOptions, Disconnect, Framing, OutgoingPublish, Packet,
-    PacketIdentifier, ProtocolVersion, PubAck, QoS, ReasonCode, RetainHandling, Role, Subscribe,
-    SubscribeFilters, SubscriptionOptions, Unsubscribe, UnsubscribeFilters, frame,
+    PacketIdentifier, PacketType, ProtocolVersion, PubAck, QoS, ReasonCode, RetainHandling, Role, Subscribe,
+    SubscribeFilters, SubscriptionOptions, Unsubscribe, UnsubscribeFilters, Utf8Policy, frame,
 };
 use komar_topic::{SubscriptionFilter, TopicError, TopicName};
 
-use crate::access::Verdict;
+use crate::access::{Verdict, is_user_name};
 use crate::broker::{Broker, Shared};
 use crate::config::{ListenerId, ListenerPolicy};
 use crate::error::CloseCause;
@@ -27,9 +27,9 @@ use crate::worker::Worker;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LocalOptions {
-    /// Its Client Identifier.
+    /// Its Client Identifier; empty: one is made for it.
     pub client_id: String,
-    /// The user that it counts as; `None`: an anonymous one.
+    /// The user that it counts as; `None`: an anonymous one. Not empty.
     pub username: Option<String>,
     /// The listener that it counts as having come in by. Default: 65,535, which no listener has.
     pub listener: ListenerId,
@@ -78,6 +78,12 @@ pub struct LocalClient {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalError {
+    /// There is no worker that could take it in.
+    #[error("there is no worker")]
+    NoWorker,
+    /// A Client Identifier or user name that no CONNECT could carry, or an empty user name.
+    #[error("a client identifier or user name that is none")]
+    Name,
     /// Too much waits for the broker. Try again later.
     #[error("too much waits for the broker")]
     Full,
@@ -194,6 +200,8 @@ struct FromBroker {
     blocked: bool,
     closed: bool,
     cause: Option<CloseCause>,
+    /// With what it was refused or disconnected, once it has taken the packet that says so.
+    reason_code: Option<ReasonCode>,
 }
 
 /// What the Outbox of a client has as its handle.
@@ -201,11 +209,18 @@ struct LocalHandle(Arc<LocalShared>);
 
 impl Broker {
     /// Takes a client in that lives in the same process. It may publish and subscribe at once; a worker does it in its next
-    /// turn. `None`: there is no worker.
-    pub fn connect_local(&self, options: LocalOptions) -> Option<LocalClient> {
-        let inbox = self.shared.some_inbox()?;
+    /// turn. Workers take them in by turns.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError::NoWorker`], [`LocalError::Name`]. Whether it is refused for another reason is known later:
+    /// [`LocalClient::reason_code`].
+    pub fn connect_local(&self, options: LocalOptions) -> Result<LocalClient, LocalError> {
+        options.check()?;
+        let id = self.shared.next_local.fetch_add(1, Ordering::Relaxed);
+        let inbox = self.shared.inbox_in_turn(id).ok_or(LocalError::NoWorker)?;
         let shared = Arc::new(LocalShared {
-            id: self.shared.next_local.fetch_add(1, Ordering::Relaxed),
+            id,
             inbox: Arc::clone(&inbox),
             maximum: options.maximum_bytes.max(1),
             maximum_packet: self.shared.rules().config.limits.maximum_packet_size as usize,
@@ -217,7 +232,7 @@ impl Broker {
             options,
             shared: WorkersEnd(Arc::clone(&shared)),
         })));
-        Some(LocalClient {
+        Ok(LocalClient {
             shared,
             broker: Arc::clone(&self.shared),
             identifiers: AtomicU16::new(0),
@@ -225,8 +240,42 @@ impl Broker {
     }
 }
 
+impl LocalOptions {
+    /// The CONNECT that it comes in by.
+    fn connect(&self) -> Connect<'_> {
+        Connect {
+            version: VERSION,
+            bridge: false,
+            clean_start: true,
+            keep_alive: 0,
+            client_id: &self.client_id,
+            username: self.username.as_deref(),
+            password: None,
+            will: None,
+            properties: ConnectProperties::default(),
+        }
+    }
+
+    /// Whether a client behind a socket could have these names.
+    fn check(&self) -> Result<(), LocalError> {
+        let mut bytes = Vec::new();
+        let options = DecodeOptions {
+            utf8: Utf8Policy::Strict,
+            ..DecodeOptions::new(VERSION, Role::Server)
+        };
+        let is_carried = self.connect().encode(VERSION, &mut bytes).is_ok()
+            && matches!(frame(&bytes, &options), Ok(Framing::Complete(whole)) if Connect::decode(whole, &options).is_ok());
+        if is_carried && self.username.as_deref().is_none_or(is_user_name) {
+            Ok(())
+        } else {
+            Err(LocalError::Name)
+        }
+    }
+}
+
 impl LocalClient {
-    /// Publishes a message. At QoS 1 it returns the identifier that [`LocalEvent::Published`] will carry.
+    /// Publishes a message. At QoS 1 it returns the identifier that [`LocalEvent::Published`] will carry. After 65,535 requests an
+    /// identifier comes again, whether its answer has been received or not.
     ///
     /// # Errors
     ///
@@ -364,6 +413,14 @@ impl LocalClient {
     /// Why the Connection has ended. `None`: it has not, or nobody knows.
     pub fn close_cause(&self) -> Option<CloseCause> {
         self.shared.from_broker.lock().cause
+    }
+
+    /// With what it was refused, or disconnected. `None`: it was not, or was not told.
+    pub fn reason_code(&self) -> Option<ReasonCode> {
+        let from_broker = self.shared.from_broker.lock();
+        from_broker
+            .reason_code
+            .or_else(|| from_broker.unread_reason_code())
     }
 
     /// Refuses what would end the Connection.
@@ -531,10 +588,37 @@ impl FromBroker {
                         reason_code,
                     });
             }
-            // CONNACK and DISCONNECT; whether the Connection has ended is seen elsewhere.
-            _ => {}
+            // Whether the Connection has ended is seen elsewhere.
+            Ok(packet) => self.reason_code = self.reason_code.or(ends_with(&packet)),
+            Err(_) => {}
         }
         true
+    }
+
+    /// The same of what is not taken yet.
+    fn unread_reason_code(&self) -> Option<ReasonCode> {
+        let options = DecodeOptions::new(VERSION, Role::Client);
+        let mut unread = self.bytes.get(self.taken..).unwrap_or_default();
+        while let Ok(Framing::Complete(whole)) = frame(unread, &options) {
+            let reason_code = match whole.packet_type() {
+                PacketType::ConnAck | PacketType::Disconnect => Packet::decode(whole, &options).ok(),
+                _ => None,
+            };
+            if let Some(reason_code) = reason_code.as_ref().and_then(ends_with) {
+                return Some(reason_code);
+            }
+            unread = unread.get(whole.len()..).unwrap_or_default();
+        }
+        None
+    }
+}
+
+/// What a packet says that ends a Connection.
+fn ends_with(packet: &Packet<'_>) -> Option<ReasonCode> {
+    match packet {
+        Packet::ConnAck(packet) => Some(packet.reason_code).filter(|reason_code| reason_code.is_error()),
+        Packet::Disconnect(packet) => Some(packet.reason_code),
+        _ => None,
     }
 }
 
@@ -549,18 +633,8 @@ impl Worker {
         };
         let handle = LocalHandle(Arc::clone(&shared));
         let mut link = self.open(Box::new(handle), &Arc::new(policy));
-        let connect = Connect {
-            version: VERSION,
-            bridge: false,
-            clean_start: true,
-            keep_alive: 0,
-            client_id: &options.client_id,
-            username: None,
-            password: None,
-            will: None,
-            properties: ConnectProperties::default(),
-        };
-        self.connect_trusted(&mut link, &connect, options.username.map(Arc::from));
+        let username = options.username.as_deref().map(Arc::from);
+        self.connect_trusted(&mut link, &options.connect(), username);
         self.obey_hook(&mut link);
         let id = shared.id;
         self.locals.insert(id, Local { link, shared });

@@ -31,7 +31,8 @@ pub enum Step {
     Continue(Vec<u8>),
     /// The client is who it says.
     Accept {
-        /// The user name that the exchange has proved; `None` for an anonymous client. When a client authenticates again,
+        /// The user name that the exchange has proved, as in [`Authentication::AcceptAs`](super::Authentication::AcceptAs);
+        /// `None` for an anonymous client. When a client authenticates again,
         /// it has to be the one that it has.
         username: Option<Arc<str>>,
         /// Authentication Data for CONNACK, or for the AUTH that ends an exchange that is not the first. A client for which

@@ -114,7 +114,8 @@ impl<'a> Login<'a> {
 pub enum Authentication {
     /// Let in, under the user name that it gave.
     Accept,
-    /// Let in under this user name, whatever name it gave: the one that a token names, for example.
+    /// Let in under this user name, whatever name it gave: the one that a token names, for example. Refused if it is empty, has
+    /// a null character or more than 65,535 bytes.
     AcceptAs(Arc<str>),
     /// Let in without a user name, whatever name it gave: nothing vouches for it.
     AcceptAnonymous,
@@ -124,7 +125,8 @@ pub enum Authentication {
     /// [`Worker::password_verdict`](crate::Worker::password_verdict). It may be a later answer, too: who was found elsewhere
     /// still has to know the password.
     Check(PasswordCheck),
-    /// The answer comes through [`Login::later`].
+    /// The answer comes through [`Login::later`], which has to be called before: without it nobody can answer, and the client
+    /// waits until [`Limits::verdict_timeout`](crate::Limits::verdict_timeout) refuses it.
     Later,
 }
 
@@ -215,6 +217,11 @@ impl core::fmt::Debug for Subject<'_> {
             .field("listener", &self.listener)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether somebody may have that user name: it is not that of a client without one, and CONNECT, and a store, have room for it.
+pub(crate) fn is_user_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= usize::from(u16::MAX) && !name.contains('\0')
 }
 
 /// What is asked for.

@@ -13,7 +13,7 @@ use komar_topic::TopicName;
 use super::authenticate::{Accepted, Outcome, Question, require_identity, require_no_certificate};
 use super::topic_alias::TopicAliases;
 use super::{Established, Link, Phase};
-use crate::access::{Credential, Identity};
+use crate::access::{Credential, Identity, is_user_name};
 use crate::config::ReasonCodes;
 use crate::error::{self, CloseCause, ProtocolError};
 use crate::event::Event;
@@ -258,6 +258,13 @@ impl Worker {
             proof,
             exchanged,
         } = accepted;
+        if username.as_deref().is_some_and(|name| !is_user_name(name)) {
+            let refusal = refuse(
+                ReasonCode::BadUserNameOrPassword,
+                "it was given a user name that is none",
+            );
+            return self.refuse(link, connect, refusal.by_embedder());
+        }
         // Whoever authenticated it may have found another name than the one in CONNECT.
         if let Err(refusal) = require_identity(link, username.as_deref()) {
             return self.refuse(link, connect, refusal);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use komar_acl::{Acl, AclFile, Options, Substitution};
-use komar_broker_core::{Access, BrokerConfig, FileAccess, ListenerFiles, ListenerPolicy};
+use komar_broker_core::{
+    Access, Authenticate, Authentication, BrokerConfig, FileAccess, ListenerFiles, ListenerPolicy, Login,
+};
 use komar_codec::{
     Connect, ConnectProperties, OutgoingPublish, PacketIdentifier, ProtocolVersion, QoS, RetainHandling,
     Subscribe, SubscribeFilters, SubscriptionOptions,
@@ -11,6 +13,8 @@ use komar_codec::{
 use komar_testkit::{PeerId, Site, words::Said};
 use komar_topic::TopicName;
 use serde_json::Value;
+
+use crate::desk::{hears, open};
 
 const VERSIONS: [ProtocolVersion; 3] = [
     ProtocolVersion::V3_1,
@@ -57,6 +61,39 @@ fn decisions_of_an_acl_file_are_seen_by_clients() {
         }
     }
     assert!(written > 100 && read > 100, "{written}, {read}");
+}
+
+/// An embedder that has no name for a client does not make an anonymous one of it by that, and no store trips over what it has.
+#[test]
+fn a_user_name_that_is_none_lets_nobody_in() {
+    struct Names;
+    impl Authenticate for Names {
+        fn authenticate(&self, login: &Login<'_>) -> Authentication {
+            Authentication::AcceptAs(match login.client_id {
+                "empty" => "".into(),
+                "null" => "n\0ul".into(),
+                "long" => "a".repeat(65_536).into(),
+                _ => "name".into(),
+            })
+        }
+    }
+    let access = Access {
+        authenticate: Arc::new(Names),
+        authorize: None,
+    };
+    let mut site = Site::new(BrokerConfig::default(), access, 1);
+    for client_id in ["empty", "null", "long"] {
+        let peer = open(&mut site, 0, &format!("connect v5 id={client_id} clean"));
+        hears(
+            &mut site,
+            peer,
+            "connack bad_user_name_or_password session_present=0",
+        );
+        assert!(site.is_closed(peer));
+    }
+    let peer = open(&mut site, 0, "connect v5 id=other clean");
+    hears(&mut site, peer, "connack success ...");
+    assert_eq!(site.broker().statistics().sessions, 1);
 }
 
 /// One client, let in under its name, with the rules of a file.

@@ -217,12 +217,69 @@ fn it_ends_with_its_worker() {
         );
         assert_eq!(client.receive(), Err(LocalError::Closed));
     }
-    assert!(
-        broker.connect_local(LocalOptions::new("c")).is_none(),
-        "there is no worker"
-    );
+    let refused = broker.connect_local(LocalOptions::new("c")).map(drop);
+    assert_eq!(refused, Err(LocalError::NoWorker));
     let _second = worker();
-    assert!(broker.connect_local(LocalOptions::new("c")).is_some());
+    assert!(broker.connect_local(LocalOptions::new("c")).is_ok());
+}
+
+#[test]
+fn workers_take_in_clients_in_turn() {
+    let broker = Broker::new(BrokerConfig::default(), Access::allow_all(), 7);
+    let workers =
+        [1, 2, 3].map(|byte| Worker::new(&broker, Now::default(), Box::new(move |bytes| bytes.fill(byte))));
+    let mut clients = Vec::new();
+    for count in 1..=3 {
+        clients.push(broker.connect_local(LocalOptions::new("c")).unwrap());
+        assert_eq!(
+            workers.iter().filter(|worker| worker.has_letters()).count(),
+            count
+        );
+    }
+}
+
+#[test]
+fn what_no_connect_could_carry_is_the_name_of_no_client() {
+    let site = Site::new(BrokerConfig::default(), Access::allow_all(), 1);
+    let connect = |client_id: &str, username: Option<&str>| {
+        let mut options = LocalOptions::new(client_id);
+        options.username = username.map(str::to_owned);
+        site.broker().connect_local(options).map(drop)
+    };
+    let long = "a".repeat(65_536);
+    for name in ["n\0ul", "line\nbreak", &long] {
+        assert_eq!(connect(name, None), Err(LocalError::Name), "{name:.20}");
+        assert_eq!(connect("a", Some(name)), Err(LocalError::Name), "{name:.20}");
+    }
+    // Nobody has this user name: a client without one is anonymous.
+    assert_eq!(connect("a", Some("")), Err(LocalError::Name));
+    // A Client Identifier is made for it.
+    assert_eq!(connect("", Some("a")), Ok(()));
+    assert_eq!(connect(&long[1..], Some(&long[1..])), Ok(()));
+}
+
+#[test]
+fn a_client_that_is_refused_learns_the_reason_code() {
+    let hooks = Hooks::default().on_connect(|connecting, _| match &*connecting.identity().client_id {
+        "bad" => Err(ReasonCode::Banned),
+        _ => Ok(()),
+    });
+    let broker = Broker::with_hooks(BrokerConfig::default(), Access::allow_all(), hooks, 7);
+    let mut site = Site::with_broker(broker, 1);
+    let refused = connect(&mut site, "bad", 1 << 20);
+    // Before it is received, and afterwards.
+    assert_eq!(refused.reason_code(), Some(ReasonCode::Banned));
+    assert_eq!(refused.receive(), Err(LocalError::Closed));
+    assert_eq!(refused.reason_code(), Some(ReasonCode::Banned));
+    assert_eq!(refused.close_cause(), Some(CloseCause::Refused));
+
+    let kicked = connect(&mut site, "good", 1 << 20);
+    kicked.subscribe("t", QoS::AtMostOnce).unwrap();
+    site.settle();
+    assert_eq!(kicked.reason_code(), None);
+    assert!(site.broker().kick("good", ReasonCode::AdministrativeAction));
+    site.settle();
+    assert_eq!(kicked.reason_code(), Some(ReasonCode::AdministrativeAction));
 }
 
 #[test]
@@ -303,7 +360,7 @@ fn a_client_that_never_pauses_leaves_its_worker_time_for_others() {
         while worker.next_dirty().is_some() {}
         worker.turn_end().wait
     };
-    *client.lock().unwrap() = broker.connect_local(LocalOptions::new("a"));
+    *client.lock().unwrap() = broker.connect_local(LocalOptions::new("a")).ok();
     turn();
     let first = client
         .lock()
@@ -388,8 +445,9 @@ fn accounts_balance_with_threads_that_wait_for_each_other() {
     config.limits.maximum_queued_messages = None;
     let broker = Broker::new(config, Access::allow_all(), 7);
     let done = Arc::new(AtomicBool::new(false));
-    // Clients are taken in by the first; the other one publishes, too, and so writes to their buffers.
-    let drivers = [0, MESSAGES].map(|own| Driver::start(&broker, own, &done));
+    let begun = Arc::new(AtomicBool::new(false));
+    // Each takes in some of the clients; one publishes, too, and so writes to the buffers of the other's.
+    let drivers = [0, MESSAGES].map(|own| Driver::start(&broker, own, &begun, &done));
     let join = |name: String| {
         let mut options = LocalOptions::new(name);
         options.maximum_bytes = 1000;
@@ -404,6 +462,7 @@ fn accounts_balance_with_threads_that_wait_for_each_other() {
             thread::spawn(move || count(&client))
         })
         .collect();
+    begun.store(true, Ordering::SeqCst);
     drivers.iter().for_each(|driver| driver.bell.ring());
     let publishers: Vec<_> = (0..PUBLISHERS)
         .map(|number| {
@@ -476,18 +535,19 @@ struct Driver {
 struct Bell(Mutex<bool>, Condvar);
 
 impl Driver {
-    /// `own`: how many messages it publishes itself, once it is rung for the first time.
-    fn start(broker: &Broker, own: u32, done: &Arc<AtomicBool>) -> Driver {
+    /// `own`: how many messages it publishes itself, once there are subscribers.
+    fn start(broker: &Broker, own: u32, begun: &Arc<AtomicBool>, done: &Arc<AtomicBool>) -> Driver {
         let bell = Arc::new(Bell::default());
         let mut worker = Worker::new(broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
         let ringer = Arc::clone(&bell);
         worker.set_wake(Box::new(move || ringer.ring()));
-        let (sleeper, done) = (Arc::clone(&bell), Arc::clone(done));
+        let (sleeper, begun, done) = (Arc::clone(&bell), Arc::clone(begun), Arc::clone(done));
         let thread = thread::spawn(move || {
             let mut published = 0;
             // One that has clients is rung by them.
             while !done.load(Ordering::SeqCst) && sleeper.wait() {
-                while !turn(&mut worker, &mut published, own) {}
+                let own = || if begun.load(Ordering::SeqCst) { own } else { 0 };
+                while !turn(&mut worker, &mut published, own()) {}
             }
         });
         Driver { bell, thread }
