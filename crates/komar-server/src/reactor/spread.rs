@@ -222,7 +222,10 @@ impl Reactor {
 
     /// A Connection that another reactor hands on.
     pub(super) fn take_over(&mut self, moving: Moving) {
+        let outbox = Arc::clone(moving.connection.link.outbox());
         let key = self.keep(moving.connection);
+        // What came for it while it was on its way: we were said to have it, and could not find it.
+        self.flush(&outbox);
         if moving.reloads != self.common.reloads.load(Ordering::Relaxed) {
             self.look_again(key);
         }
