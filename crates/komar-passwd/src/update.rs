@@ -112,6 +112,14 @@ pub enum UpdateError<E> {
         /// What the system said.
         source: io::Error,
     },
+    /// SELinux does not let the new file have the old one's label; the broker might not be let read it.
+    #[error("cannot keep the SELinux label of {}: {source}; see ls -Z and restorecon", path.display())]
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The caller's edit failed.
     #[error(transparent)]
     Edit(E),
@@ -120,8 +128,8 @@ pub enum UpdateError<E> {
 /// Lets `edit` change a password file, and puts the result in its place in one step.
 ///
 /// The whole is done under a lock that other callers wait for, so that no change is lost. The new text is written to a
-/// temporary file in the same folder, made durable and renamed over the old one; mode, owner and POSIX access list stay. A
-/// symbolic link is followed, and the file it points to replaced. Nothing is written if the text did not change.
+/// temporary file in the same folder, made durable and renamed over the old one; mode, owner, POSIX access list and SELinux
+/// label stay. A symbolic link is followed, and the file it points to replaced. Nothing is written if the text did not change.
 ///
 /// A program that is killed before it renames leaves the temporary file, `.komar-` and six characters, readable by those
 /// who may read the file, and perhaps with all of its hashes; nobody removes it.
@@ -261,6 +269,10 @@ fn replace<E>(
                 path: target.into(),
                 source,
             }
+        })?;
+        platform::keep_label(temporary.as_file(), target).map_err(|source| UpdateError::Label {
+            path: target.into(),
+            source,
         })?;
         temporary
             .as_file()
@@ -443,13 +455,43 @@ mod platform {
         }
     }
 
+    /// The label of `like`, if it has one and the folder has given the file another.
+    #[cfg(target_os = "linux")]
+    pub(super) fn keep_label(file: &File, like: &Path) -> io::Result<()> {
+        use rustix::fs::{XattrFlags, fgetxattr, fsetxattr, getxattr};
+        use rustix::io::Errno;
+        let (mut label, mut given) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+        let done = getxattr(like, LABEL, label.as_mut_slice()).and_then(|length| {
+            label.truncate(length);
+            let length = fgetxattr(file, LABEL, given.as_mut_slice()).unwrap_or(0);
+            given.truncate(length);
+            match given == label {
+                true => Ok(()),
+                false => fsetxattr(file, LABEL, &label, XattrFlags::empty()),
+            }
+        });
+        match done {
+            // There is none, or none in this file system. `PERM`: SELinux is off, and whoever is not root may not give a label,
+            // which nobody looks at. Where it is on it says `ACCES`.
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     #[cfg(not(target_os = "linux"))]
     pub(super) fn keep_access_list(_: &File, _: &Path) -> io::Result<()> {
         Ok(())
     }
 
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn keep_label(_: &File, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     #[cfg(target_os = "linux")]
     const ACCESS_LIST: &str = "system.posix_acl_access";
+    #[cfg(target_os = "linux")]
+    const LABEL: &str = "security.selinux";
 
     pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
@@ -488,6 +530,10 @@ mod platform {
     }
 
     pub(super) fn keep_access_list(_: &File, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn keep_label(_: &File, _: &Path) -> io::Result<()> {
         Ok(())
     }
 

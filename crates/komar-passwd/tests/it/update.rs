@@ -141,6 +141,33 @@ fn an_access_list_stays() {
     assert_eq!(of(&plain), None);
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn a_label_of_selinux_stays() {
+    use rustix::fs::{XattrFlags, getxattr, setxattr};
+    const LABEL: &str = "security.selinux";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p");
+    add(&path, "alice", Create::New);
+    let of = |path: &Path| {
+        let mut found = vec![0; 1000];
+        let length = getxattr(path, LABEL, found.as_mut_slice()).ok()?;
+        found.truncate(length);
+        Some(found)
+    };
+    // A file without a label, or with that of its folder, is none the worse.
+    let before = of(&path);
+    add(&path, "bob", Create::Never);
+    assert_eq!(of(&path), before);
+    let label = b"system_u:object_r:mosquitto_etc_t:s0\0";
+    if setxattr(&path, LABEL, label, XattrFlags::empty()).is_err() {
+        println!("skipped: only root may give a label");
+        return;
+    }
+    add(&path, "carol", Create::Never);
+    assert_eq!(of(&path).as_deref(), Some(&label[..]));
+}
+
 /// Tag, permissions and user of every entry, as Linux keeps them.
 #[cfg(target_os = "linux")]
 fn access_list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
