@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for a moment: its seeds, then inputs made of them, the same ones every time and each thrown away:
-# RUNS (2,000) together, of conf, where one takes 40 ms, a fifth. The targets are instrumented as cargo-fuzz does it, but
+# RUNS (2,000) together, of conf, which loads each three times, a fifth. The targets are instrumented as cargo-fuzz does it, but
 # without a sanitizer: so it takes stable Rust and a C++ compiler, and nothing that has to be installed.
 set -euo pipefail
 cd "$(dirname "$0")"
