@@ -393,18 +393,11 @@ impl Reactor {
         };
         match connection.link.state() {
             LinkState::Open => {}
+            // One that gives up waiting for its login must not be in the way of those that come after it: its end is
+            // looked for. A packet that comes before the end is kept by the Link, and no more is read then.
+            LinkState::Paused if connection.read_closed && connection.link.only_awaits_login() => {}
             // The verdict puts it back into the list.
-            LinkState::Paused => {
-                // One that gives up waiting for its login must not be in the way of those that come after it.
-                let given_up = connection.read_closed
-                    && connection.layers.is_none()
-                    && connection.link.only_awaits_login()
-                    && connection.socket.is_at_end();
-                if given_up {
-                    self.over.push((key, CloseCause::ConnectionClosed));
-                }
-                return false;
-            }
+            LinkState::Paused => return false,
             _ => {
                 if connection.read_closed {
                     self.over.push((key, CloseCause::ConnectionClosed));

@@ -1,10 +1,12 @@
 //! One conversation over every transport, with real sockets.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use komar_broker_core::{FileAccess, ListenerFiles};
+use komar_passwd::{Editor, PasswordFile, Scheme, StoredHash};
 use komar_server::{
     BrokerConfig, Listener, ListenerPolicy, Placement, ProxyProtocol, ProxyVersion, Server, WebSocketOptions,
 };
@@ -391,6 +393,72 @@ fn whoever_finishes_its_handshake_gets_in_at_the_bound() {
     let mut client = Client(rustls::StreamOwned::new(session, stream));
     client.send(&connect('c'));
     client.expect(CONNACK);
+}
+
+/// Logins whose clients have gone are not in the way of others, whatever they came by.
+#[cfg(unix)]
+#[test]
+fn a_login_that_nobody_waits_for_is_over_at_once() {
+    // A check takes long enough for all of these to come and go during the first.
+    let scheme = Scheme::Sha512Pbkdf2 { iterations: 200_000 };
+    let hash = StoredHash::derive(scheme, b"secret", &[7; 12]).unwrap();
+    let mut passwords = Editor::new(b"");
+    passwords.set("bob", &hash).unwrap();
+    let files = ListenerFiles {
+        passwords: Some(Arc::new(PasswordFile::parse(&passwords.text()).unwrap())),
+        acl: None,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let (certificate, key) = certificate();
+    let with_tls = || tcp().tls(server_tls(certificate.clone(), key.clone_key()));
+    let server = Server::builder()
+        .access(FileAccess::new(files).into_access())
+        .listener(tcp())
+        .listener(with_tls())
+        .listener(tcp().websocket(WebSocketOptions::default()))
+        .listener(with_tls().websocket(WebSocketOptions::default()))
+        .listener(Listener::unix(&path).policy(anonymous()))
+        .start()
+        .unwrap();
+    let [plain, tls, websocket, both] = server.local_addresses()[..] else {
+        panic!("four listeners by TCP")
+    };
+    let login = b"\x10\x1a\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01a\x00\x03bob\x00\x06secret";
+    let mut first = Client(dial(plain));
+    first.send(login);
+    for _ in 0..5 {
+        let mut client = tls_client(tls, certificate.clone());
+        client.write_all(login).unwrap();
+        client.conn.send_close_notify();
+        client.flush().unwrap();
+        client.sock.shutdown(Shutdown::Write).unwrap();
+        Client(client).expect_end();
+
+        let mut client = Framed::upgrade(dial(websocket));
+        client.send(login);
+        client.client.0.shutdown(Shutdown::Write).unwrap();
+        client.client.expect_end();
+
+        let mut client = Framed::upgrade(tls_client(both, certificate.clone()));
+        client.send(login);
+        client.client.send(&masked(0x88, b"\x03\xe8"));
+        client.client.0.sock.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.client.read_to_end(), b"\x88\x02\x03\xe8");
+
+        let mut client = Client(std::os::unix::net::UnixStream::connect(&path).unwrap());
+        client.0.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.send(login);
+        client.0.shutdown(Shutdown::Write).unwrap();
+        client.expect_end();
+    }
+    // What came before the end is done all the same.
+    let mut last = Client(dial(plain));
+    last.send(&[&login[..], b"\x30\x04\x00\x01tx"].concat());
+    last.0.shutdown(Shutdown::Write).unwrap();
+    first.expect(CONNACK);
+    last.expect(CONNACK);
+    server.stop();
 }
 
 /// Many handshakes at once all come to their end, and a plain pair is served meanwhile by the same reactor.

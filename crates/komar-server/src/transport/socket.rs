@@ -47,21 +47,6 @@ impl Socket {
         }
     }
 
-    /// Whether the other side has gone and there is nothing left to read. `false` if that cannot be known.
-    pub(crate) fn is_at_end(&self) -> bool {
-        match self {
-            Socket::Tcp(stream) => match stream.peek(&mut [0]) {
-                Ok(count) => count == 0,
-                Err(error) => !matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ),
-            },
-            #[cfg(unix)]
-            Socket::Unix(_) => false,
-        }
-    }
-
     /// Writes once; how much that was. An interruption is no end.
     #[inline]
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Stopped> {
