@@ -133,10 +133,12 @@ pub struct Limits {
     /// Bytes of payloads that wait for a Session beyond those under way; the message that reaches the limit is still kept.
     /// Default: none (`max_queued_bytes`).
     pub maximum_queued_bytes: Option<usize>,
-    /// Bytes of messages that wait for all Sessions together, inbound QoS 2 messages that are not released included. At
-    /// the mark the newest are dropped, and a Connection that publishes more at QoS 2 ends. Default: 1 GiB.
+    /// About the bytes of memory of messages that wait for all Sessions together, inbound QoS 2 messages that are not released
+    /// included: Topic Name, properties, payload, and some hundred bytes for each. A message that waits for several Sessions
+    /// counts for each. At the mark the newest are dropped, and a Connection that publishes more at QoS 2 ends. Default: 1 GiB.
     pub maximum_total_queued_bytes: usize,
-    /// Bytes of inbound QoS 2 messages that a Session has not released yet. Default: 16 MiB.
+    /// Bytes of inbound QoS 2 messages that a Session has not released yet, counted as in
+    /// [`maximum_total_queued_bytes`](Self::maximum_total_queued_bytes). Default: 16 MiB.
     pub maximum_unreleased_bytes: usize,
     /// Encoded bytes that may wait for one Connection before QoS 0 messages are dropped and others wait
     /// unencoded. Default: 8 MiB. With many slow Connections QoS 0 messages are dropped earlier: one of them may hold a 64th

@@ -68,7 +68,8 @@ pub struct Statistics {
     /// How often a client has met a bound on its messages a second ([`Link::limit_messages`](crate::Link::limit_messages)):
     /// it was paused, or its message refused, or it was disconnected.
     pub rate_exceeded: u64,
-    /// Bytes of messages that wait for Sessions, or for their publishers to release them.
+    /// About the bytes of memory of messages that wait for Sessions, or for their publishers to release them: what
+    /// [`Limits::maximum_total_queued_bytes`](crate::Limits::maximum_total_queued_bytes) bounds.
     pub queued_bytes: usize,
     /// Encoded bytes that wait for Connections whose transport takes no more, or for the store
     /// ([`Limits::maximum_total_outbox_bytes`](crate::Limits::maximum_total_outbox_bytes)).
@@ -110,7 +111,7 @@ pub struct SessionInfo {
     pub inflight_messages: usize,
     /// Messages that wait to be sent.
     pub queued_messages: usize,
-    /// Their bytes, with Topic Names and properties.
+    /// About their bytes of memory, with Topic Names and properties.
     pub queued_bytes: usize,
     /// QoS 2 messages that the client has sent and not released.
     pub unreleased_messages: usize,

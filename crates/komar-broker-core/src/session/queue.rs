@@ -51,7 +51,7 @@ impl Queue {
 
     /// Adds a message whatever the bounds: it was there before.
     pub(crate) fn restore(&mut self, message: Queued, total: &Arc<AtomicUsize>) {
-        self.bytes.add(message.body.len(), total);
+        self.bytes.add(memory(&message), total);
         self.payload = self.payload.saturating_add(message.body.payload_len());
         self.qos0 += usize::from(message.qos == QoS::AtMostOnce);
         let expires = message.body.message().expires;
@@ -73,7 +73,7 @@ impl Queue {
         messages.retain(|message| {
             let kept = keep(message);
             if !kept {
-                bytes.subtract(message.body.len());
+                bytes.subtract(memory(message));
                 *payload = payload.saturating_sub(message.body.payload_len());
                 *qos0 -= usize::from(message.qos == QoS::AtMostOnce);
             }
@@ -82,7 +82,7 @@ impl Queue {
     }
 
     fn has_room(&self, message: &Queued, bounds: Bounds, total: &AtomicUsize) -> bool {
-        let with_it = |bytes: usize| bytes.saturating_add(message.body.len());
+        let with_it = |bytes: usize| bytes.saturating_add(memory(message));
         bounds.messages.is_none_or(|limit| self.messages.len() < limit)
             && bounds.payload.is_none_or(|limit| self.payload < limit)
             && with_it(total.load(Ordering::Relaxed)) <= bounds.total
@@ -119,7 +119,7 @@ impl Queue {
 
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let message = self.messages.pop_front()?;
-        self.bytes.subtract(message.body.len());
+        self.bytes.subtract(memory(&message));
         self.payload = self.payload.saturating_sub(message.body.payload_len());
         self.qos0 -= usize::from(message.qos == QoS::AtMostOnce);
         self.told = false;
@@ -158,6 +158,15 @@ pub(crate) struct Bounds {
     pub(crate) messages: Option<usize>,
     /// As Mosquitto counts: bytes of payloads, and the message that reaches the limit is still taken.
     pub(crate) payload: Option<usize>,
-    /// Of all Sessions, with what comes with a payload.
+    /// Of all Sessions, about what messages take of memory.
     pub(crate) total: usize,
 }
+
+/// About what a message takes that waits.
+fn memory(message: &Queued) -> usize {
+    PLACE + message.body.len()
+}
+
+/// Its place in the queue, which grows by doubling, and what allocations take beside their bytes. Measured (2026-11-26): 86
+/// bytes a message.
+const PLACE: usize = 100;

@@ -58,9 +58,9 @@ impl Unreleased {
         let old = match &entry {
             Entry::Vacant(_) if messages >= maximum => return Err(Refused::TooMany),
             Entry::Vacant(_) => 0,
-            Entry::Occupied(replaced) => replaced.get().as_ref().map_or(0, MessageBody::len),
+            Entry::Occupied(replaced) => memory(replaced.get().as_ref()),
         };
-        let new = body.as_ref().map_or(0, MessageBody::len);
+        let new = memory(body.as_ref());
         let with_it = |bytes: usize| bytes.saturating_sub(old).saturating_add(new);
         if with_it(self.bytes.bytes()) > limits.maximum_unreleased_bytes
             || with_it(total.load(Ordering::Relaxed)) > limits.maximum_total_queued_bytes
@@ -83,7 +83,7 @@ impl Unreleased {
         body: Option<MessageBody>,
         total: &Arc<AtomicUsize>,
     ) {
-        self.bytes.add(body.as_ref().map_or(0, MessageBody::len), total);
+        self.bytes.add(memory(body.as_ref()), total);
         self.messages.insert(identifier, body);
     }
 
@@ -107,7 +107,7 @@ impl Unreleased {
     /// PUBREL: gives the message out. `None` if the identifier is not known.
     pub(crate) fn release(&mut self, identifier: PacketIdentifier) -> Option<Released> {
         let body = self.messages.remove(&identifier)?;
-        self.bytes.subtract(body.as_ref().map_or(0, MessageBody::len));
+        self.bytes.subtract(memory(body.as_ref()));
         let sender = match self.others.is_empty() {
             true => None,
             false => self.others.remove(&identifier),
@@ -127,3 +127,13 @@ impl Unreleased {
         self.messages.is_empty()
     }
 }
+
+/// About what a message takes that is not released, or an identifier with none.
+fn memory(body: Option<&MessageBody>) -> usize {
+    ENTRY + body.map_or(0, |body| ALLOCATION + body.len())
+}
+
+/// An entry of the table, which grows by doubling.
+const ENTRY: usize = 48;
+/// What an allocation takes beside its bytes.
+const ALLOCATION: usize = 32;
