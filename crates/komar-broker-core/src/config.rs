@@ -128,7 +128,9 @@ pub struct Limits {
     /// sent. Default: none (`max_inflight_bytes`). The other direction is bounded by
     /// [`maximum_unreleased_bytes`](Limits::maximum_unreleased_bytes).
     pub maximum_inflight_bytes: Option<usize>,
-    /// Messages that wait for a Session beyond those under way. Default: 1000 (`max_queued_messages`).
+    /// Messages that wait for a Session beyond those under way. Default: 1000 (`max_queued_messages`). Retained messages that a
+    /// new Subscription is sent wait for room here and come after what is live; one that is replaced meanwhile is left out,
+    /// also where the new one was dropped for this limit.
     pub maximum_queued_messages: Option<usize>,
     /// Bytes of payloads that wait for a Session beyond those under way; the message that reaches the limit is still kept.
     /// Default: none (`max_queued_bytes`).
