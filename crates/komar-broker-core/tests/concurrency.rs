@@ -293,6 +293,7 @@ fn a_takeover_loses_and_doubles_nothing() {
         let Some((connack, messages)) = new.split_first() else {
             panic!("the new connection got nothing");
         };
+        // v5 [MQTT-3.2.0-1], v3 [MQTT-3.2.0-1]
         assert!(
             connack.starts_with("connack success session_present=1"),
             "{new:?}"
