@@ -192,8 +192,8 @@ pub struct Limits {
     pub maximum_noted_packets: usize,
     /// Time from the opening of a Connection to its CONNECT. Default: 30 s.
     pub connect_timeout: Duration,
-    /// How long an answer of the embedder ([`Pending`](crate::Pending)) is waited for before it counts as a refusal.
-    /// Default: 30 s.
+    /// How long an answer of the embedder ([`Pending`](crate::Pending)) is waited for before it counts as a refusal; looked at
+    /// once a second, so that it may take up to a second longer. Default: 30 s.
     pub verdict_timeout: Duration,
     /// Bytes that are kept of what a client sends while its Link waits for an answer. A driver that stops reading when it
     /// is told [`LinkState::Paused`](crate::LinkState) hands in no more than the rest of one read. Default: 256 KiB.

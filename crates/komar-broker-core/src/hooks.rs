@@ -305,8 +305,9 @@ impl Publishing<'_> {
         self.is_will
     }
 
-    /// Sends it to another Topic Name. Nobody asks whether the client may write there, nor later on, if it is retained: it has
-    /// no source then, as a message of the embedder's own.
+    /// Sends it to another Topic Name, which may be one below `$SYS`; what begins with `$share` nobody receives. Nobody asks
+    /// whether the client may write there, nor later on, if it is retained: it has no source then, as a message of the
+    /// embedder's own.
     ///
     /// # Errors
     ///

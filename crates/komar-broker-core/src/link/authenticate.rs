@@ -121,9 +121,14 @@ impl Worker {
             Authentication::AcceptAnonymous => accept(None),
             Authentication::Refuse(reason_code) => Err(refuse(
                 reason_code,
-                match connect.username {
-                    Some(_) => "unknown user name or wrong password",
-                    None => "credentials are required",
+                match (reason_code, connect.username) {
+                    (ReasonCode::NotAuthorized | ReasonCode::BadUserNameOrPassword, Some(_)) => {
+                        "unknown user name or wrong password"
+                    }
+                    (ReasonCode::NotAuthorized | ReasonCode::BadUserNameOrPassword, None) => {
+                        "credentials are required"
+                    }
+                    _ => "it may not log in",
                 },
             )
             .by_embedder()),

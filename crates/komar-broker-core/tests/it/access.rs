@@ -7,8 +7,8 @@ use komar_broker_core::{
     Access, Authenticate, Authentication, BrokerConfig, FileAccess, ListenerFiles, ListenerPolicy, Login,
 };
 use komar_codec::{
-    Connect, ConnectProperties, OutgoingPublish, PacketIdentifier, ProtocolVersion, QoS, RetainHandling,
-    Subscribe, SubscribeFilters, SubscriptionOptions,
+    Connect, ConnectProperties, OutgoingPublish, PacketIdentifier, ProtocolVersion, QoS, ReasonCode,
+    RetainHandling, Subscribe, SubscribeFilters, SubscriptionOptions,
 };
 use komar_testkit::{PeerId, Site, words::Said};
 use komar_topic::TopicName;
@@ -94,6 +94,38 @@ fn a_user_name_that_is_none_lets_nobody_in() {
     let peer = open(&mut site, 0, "connect v5 id=other clean");
     hears(&mut site, peer, "connack success ...");
     assert_eq!(site.broker().statistics().sessions, 1);
+}
+
+#[test]
+fn only_a_refusal_for_want_of_rights_speaks_of_the_password() {
+    struct Refuses;
+    impl Authenticate for Refuses {
+        fn authenticate(&self, login: &Login<'_>) -> Authentication {
+            Authentication::Refuse(match login.client_id {
+                "banned" => ReasonCode::Banned,
+                _ => ReasonCode::NotAuthorized,
+            })
+        }
+    }
+    let access = Access {
+        authenticate: Arc::new(Refuses),
+        authorize: None,
+    };
+    let mut site = Site::new(BrokerConfig::default(), access, 1);
+    for (connect, detail) in [
+        ("id=banned clean user=u", "refused banned: it may not log in"),
+        (
+            "id=a clean user=u",
+            "refused a: unknown user name or wrong password",
+        ),
+        ("id=a clean", "refused a: credentials are required"),
+    ] {
+        site.take_notices();
+        open(&mut site, 0, &format!("connect v5 {connect}"));
+        site.settle();
+        let notices = site.take_notices();
+        assert!(notices.iter().any(|notice| notice.0 == detail), "{notices:?}");
+    }
 }
 
 /// One client, let in under its name, with the rules of a file.
