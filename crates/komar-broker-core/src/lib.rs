@@ -14,7 +14,9 @@
 //! 4. For each [`Worker::next_dirty`]: [`Worker::take_output`], one write, [`Worker::output_done`]; and what [`Take`] and
 //!    [`Next`] say: again, or close the transport, and then the Link with [`Worker::close`].
 //! 5. [`Worker::next_event`] and [`Worker::next_password_check`] until there is none.
-//! 6. [`Worker::turn_end`] says how long to wait, and hands out what is to be stored.
+//! 6. [`Worker::turn_end`] says how long to wait, and hands out what is to be stored
+//!    ([`TurnEnd::persist`]). With [`BrokerConfig::durable`] a driver that drops that acknowledges nothing: CONNACK, PUBACK and
+//!    the like wait until [`Worker::durable`] says that it is stored.
 //!
 //! A driver that has several threads sees to it that they are woken ([`Worker::set_wake`]). A Link belongs to one of them at a
 //! time: at first to the one whose worker has opened it. It may be moved to another one between two turns, while it is
@@ -73,6 +75,7 @@ mod output;
 mod publish_out;
 mod rate;
 mod registry;
+mod replay;
 mod replies;
 mod restore;
 mod router;

@@ -15,8 +15,9 @@
 //!   are sent with, so that a restart sends them again under that one and not as another message.
 //!
 //! What a broker was before it stopped, or the power was lost, is a [`Contents`]: a store makes one of the changes that are
-//! durable, and [`Broker::restore`](crate::Broker::restore) makes a broker of it. Not kept are QoS 0 messages, messages for
-//! Sessions that end with their Connection, and which retained messages a Subscription was still to be sent.
+//! durable, which [`Replay`] does, and [`Broker::restore`](crate::Broker::restore) makes a broker of it. Not kept are QoS 0
+//! messages, messages for Sessions that end with their Connection, and which retained messages a Subscription was still to be
+//! sent.
 //!
 //! A store that falls behind is waited for: above [`Limits::maximum_undurable_bytes`](crate::Limits::maximum_undurable_bytes)
 //! no Link is read until it has caught up.
@@ -34,6 +35,7 @@ use crate::access::Identity;
 use crate::message::{Message, MessageBody};
 use crate::now::Millis;
 
+pub use crate::replay::{Replay, ReplayError};
 pub use crate::restore::{RestoreError, RestoreProblem};
 
 /// Position in the order in which changes are made durable. The first change has number 1.
@@ -64,7 +66,8 @@ impl PersistBatch {
     }
 }
 
-/// Something that has to survive. A message for a Session is named by the number of the change that brought it.
+/// Something that has to survive. A message for a Session is named by the number of the change that brought it. What each does to
+/// the [`Contents`] is in [`Replay`]. A store that meets one of a kind that it does not know must fail: it would lose it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Change {

@@ -33,4 +33,4 @@ pub mod words;
 
 pub use random::Random;
 pub use site::{Notice, PeerId, Reading, Site};
-pub use store::{DelayedStore, Distortion, FileStore, Replay};
+pub use store::{DelayedStore, Distortion, FileStore};

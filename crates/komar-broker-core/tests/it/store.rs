@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use komar_broker_core::store::{Change, PersistBatch, Sequence, StoredSession};
+use komar_broker_core::store::{
+    Change, Contents, PersistBatch, Replay, ReplayError, Sequence, StoredSession,
+};
 use komar_broker_core::{Access, Broker, BrokerConfig, Hooks, LinkState, Now, Worker};
 use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 use komar_testkit::{DelayedStore, Site, words};
@@ -28,6 +30,23 @@ fn stored(store: &DelayedStore, client_id: &str) -> Option<StoredSession> {
     sessions
         .into_iter()
         .find(|session| &*session.identity.client_id == client_id)
+}
+
+/// Packet Identifiers of the QoS 2 messages that a Session has not released.
+fn unreleased(state: &Contents, client_id: &str) -> BTreeSet<u16> {
+    let sessions = state.sessions.iter();
+    let session = sessions.filter(|session| &*session.identity.client_id == client_id);
+    let all = session.flat_map(|session| session.unreleased.keys());
+    all.map(|identifier| identifier.get()).collect()
+}
+
+/// Payloads of the messages that wait for a Session.
+fn payloads(state: &Contents, client_id: &str) -> Vec<Vec<u8>> {
+    let sessions = state.sessions.iter();
+    let session = sessions.filter(|session| &*session.identity.client_id == client_id);
+    let all = session.flat_map(|session| session.messages.values());
+    all.filter_map(|delivery| Some(delivery.message.as_ref()?.payload().to_vec()))
+        .collect()
 }
 
 /// Everything that was submitted becomes durable.
@@ -371,9 +390,9 @@ fn what_was_acknowledged_survives_the_loss_of_power_at_any_step() {
                 }
             }
             // The power goes here.
-            let state = store.durable_state();
-            let (waiting, unreleased) = (state.payloads("s"), state.unreleased("a"));
-            let retained = state.contents().retained;
+            let state = store.durable_state().contents();
+            let (waiting, unreleased) = (payloads(&state, "s"), unreleased(&state, "a"));
+            let retained = state.retained;
             for id in &acknowledged {
                 let (text, name) = (id.to_string().into_bytes(), format!("r/{id}"));
                 let is_there = waiting.contains(&text)
@@ -402,6 +421,28 @@ fn what_was_acknowledged_survives_the_loss_of_power_at_any_step() {
         }
         assert!(!published.is_empty());
     }
+}
+
+#[test]
+fn changes_that_do_not_fit_together_are_an_error() {
+    let ended = Change::SessionEnded {
+        client_id: "s".into(),
+    };
+    let mut replay = Replay::default();
+    let number = Sequence(1);
+    assert_eq!(replay.apply(ended), Err(ReplayError::Change { number }));
+
+    let mut replay = Replay::of(Contents {
+        last: Sequence(7),
+        ..Contents::default()
+    });
+    let mut batch = PersistBatch::default();
+    batch.last = Sequence(9);
+    batch.changes.push(Change::WillOver { will: Sequence(1) });
+    let (last, first) = (Sequence(7), Sequence(9));
+    assert_eq!(replay.add(batch), Err(ReplayError::Order { last, first }));
+    assert_eq!(replay.add(PersistBatch::default()), Ok(()));
+    assert_eq!(replay.contents().last, Sequence(7));
 }
 
 #[test]

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use komar_broker_core::store::{Change, Contents, PersistBatch, Sequence, Store};
-
-use super::Replay;
+use komar_broker_core::store::{Change, Contents, PersistBatch, Replay, Sequence, Store};
 
 /// Shared by all its clones.
 #[derive(Clone, Default)]
@@ -142,7 +140,7 @@ impl State {
                 .collect();
         }
         if let Err(error) = self.durable.add(batch) {
-            self.failure = Some(error);
+            self.failure = Some(error.to_string());
         }
     }
 }

@@ -11,12 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use komar_broker_core::store::{
-    Change, Commit, Contents, PersistBatch, Sequence, StoredMessage, StoredRetained, StoredWill,
+    Change, Commit, Contents, PersistBatch, Replay, Sequence, StoredMessage, StoredRetained, StoredWill,
 };
 use komar_broker_core::{Identity, ListenerId};
 use komar_codec::{PacketIdentifier, QoS, RetainHandling, SubscriptionOptions};
-
-use super::Replay;
 
 /// The file, open for the next batch.
 #[derive(Debug)]

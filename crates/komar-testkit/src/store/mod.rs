@@ -2,8 +2,6 @@
 
 mod delayed;
 mod file;
-mod replay;
 
 pub use delayed::{DelayedStore, Distortion};
 pub use file::FileStore;
-pub use replay::Replay;

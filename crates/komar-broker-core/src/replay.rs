@@ -1,14 +1,31 @@
-//! What a store makes of the changes that it has: each does one thing to the contents.
+//! What a store makes of the changes that it has kept: each does one thing to the contents.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use komar_broker_core::store::{
+use crate::access::Identity;
+use crate::store::{
     Change, Contents, PersistBatch, Sequence, StoredDelivery, StoredRetained, StoredSession,
     StoredSubscription, StoredWill,
 };
 
-/// The sum of changes. Says what does not fit: a change that speaks of something which no change before it has brought.
+/// The sum of changes, made of them one after the other: for a store that keeps the changes themselves and reads them at the
+/// start, or keeps their sum beside them. It is strict: a change that speaks of something which no change before it has brought
+/// is an error.
+///
+/// ```
+/// use komar_broker_core::store::{Contents, PersistBatch, Replay, ReplayError};
+///
+/// /// What is to be given to `Broker::restore`: an older sum, and all that was committed behind it.
+/// fn recover(older: Contents, batches: Vec<PersistBatch>) -> Result<Contents, ReplayError> {
+///     let mut replay = Replay::of(older);
+///     for batch in batches {
+///         replay.add(batch)?;
+///     }
+///     Ok(replay.contents())
+/// }
+/// # assert!(recover(Contents::default(), Vec::new()).is_ok());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Replay {
     last: Sequence,
@@ -16,6 +33,26 @@ pub struct Replay {
     sessions: BTreeMap<Arc<str>, (Sequence, StoredSession)>,
     wills: BTreeMap<Sequence, StoredWill>,
     retained: BTreeMap<String, StoredRetained>,
+}
+
+/// What does not fit together in the changes that a store has kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// A batch is missing, or comes again.
+    #[error("change {} follows change {}", first.0, last.0)]
+    Order {
+        /// The last change that there is.
+        last: Sequence,
+        /// The first one of the batch.
+        first: Sequence,
+    },
+    /// A change that speaks of what is not there.
+    #[error("change {} does not fit to those before it", number.0)]
+    Change {
+        /// Its number.
+        number: Sequence,
+    },
 }
 
 impl Replay {
@@ -35,7 +72,7 @@ impl Replay {
         }
     }
 
-    /// The contents, for [`Broker::restore`](komar_broker_core::Broker::restore).
+    /// The contents, for [`Broker::restore`](crate::Broker::restore).
     pub fn contents(&self) -> Contents {
         Contents {
             last: self.last,
@@ -54,32 +91,18 @@ impl Replay {
         self.last
     }
 
-    /// Packet Identifiers of the QoS 2 messages that a Session has not released.
-    pub fn unreleased(&self, client_id: &str) -> BTreeSet<u16> {
-        let session = self.sessions.get(client_id);
-        let all = session.iter().flat_map(|(_, session)| session.unreleased.keys());
-        all.map(|identifier| identifier.get()).collect()
-    }
-
-    /// Payloads of the messages that wait for a Session.
-    pub fn payloads(&self, client_id: &str) -> Vec<Vec<u8>> {
-        let session = self.sessions.get(client_id);
-        let all = session.iter().flat_map(|(_, session)| session.messages.values());
-        all.filter_map(|delivery| Some(delivery.message.as_ref()?.payload().to_vec()))
-            .collect()
-    }
-
     /// Adds a batch.
     ///
     /// # Errors
     ///
     /// It is not the next one, or does not fit to what is there.
-    pub fn add(&mut self, batch: PersistBatch) -> Result<(), String> {
+    pub fn add(&mut self, batch: PersistBatch) -> Result<(), ReplayError> {
         if batch.is_empty() {
             return Ok(());
         }
-        if batch.first() != Sequence(self.last.0 + 1) {
-            return Err(format!("{:?} behind {:?}", batch.first(), self.last));
+        let (last, first) = (self.last, batch.first());
+        if first != Sequence(last.0 + 1) {
+            return Err(ReplayError::Order { last, first });
         }
         batch
             .changes
@@ -92,12 +115,11 @@ impl Replay {
     /// # Errors
     ///
     /// It does not fit to what is there.
-    pub fn apply(&mut self, change: Change) -> Result<(), String> {
+    pub fn apply(&mut self, change: Change) -> Result<(), ReplayError> {
         self.last.0 += 1;
         let number = self.last;
-        let text = format!("{number:?}: {change:?}");
         self.try_apply(number, change)
-            .ok_or_else(|| format!("a change that does not fit: {text}"))
+            .ok_or(ReplayError::Change { number })
     }
 
     fn try_apply(&mut self, number: Sequence, change: Change) -> Option<()> {
@@ -209,8 +231,6 @@ impl Replay {
             Change::RetainedCleared { topic_name } => {
                 self.retained.remove(&*topic_name)?;
             }
-            // A change that this store does not know is one that it would lose.
-            _ => return None,
         }
         Some(())
     }
@@ -218,7 +238,7 @@ impl Replay {
     fn bind(
         &mut self,
         number: Sequence,
-        identity: Arc<komar_broker_core::Identity>,
+        identity: Arc<Identity>,
         lease: u64,
         session_expiry_interval: u32,
     ) -> Option<()> {
