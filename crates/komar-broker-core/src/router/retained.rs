@@ -357,7 +357,8 @@ impl Worker {
         let mut has_room = true;
         while let Some(next) = slice.found.front() {
             // What was replaced or cleared while it waited is left out: the client has got the newer message live, unless
-            // it was dropped for want of room, and must not get the older one behind it. Asked with the Session locked, so that none comes in between.
+            // it was dropped for want of room, and must not get the older one behind it. Asked with the Session locked, so that
+            // none comes in between.
             let name = next.queued.body.message().topic_name;
             let is_current = slice.looked.retained == newest
                 || self.broker.retained.read().is_current(name, next.sequence);
