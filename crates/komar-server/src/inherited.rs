@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use listenfd::ListenFd;
+use socket2::SockRef;
 
 use crate::listener::ListenAddress;
 use crate::listening_socket::ListeningSocket;
@@ -90,6 +91,7 @@ impl InheritedSockets {
 fn take(given: &mut ListenFd, index: usize) -> io::Result<Inherited> {
     #[cfg(unix)]
     if let Ok(Some(socket)) = given.take_unix_listener(index) {
+        must_listen(&SockRef::from(&socket))?;
         let socket = ListeningSocket::inherited_unix(socket)?;
         return Ok(Inherited {
             address: socket.address()?,
@@ -101,16 +103,43 @@ fn take(given: &mut ListenFd, index: usize) -> io::Result<Inherited> {
     let socket = given.take_tcp_listener(index)?.ok_or_else(gone)?;
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
+    must_listen(&SockRef::from(&socket))?;
     Ok(Inherited {
         address: ListenAddress::Tcp(address),
-        both_families: address.is_ipv6() && !socket2::SockRef::from(&socket).only_v6()?,
+        both_families: address.is_ipv6() && !SockRef::from(&socket).only_v6()?,
         socket: ListeningSocket::Tcp(mio::net::TcpListener::from_std(socket)),
     })
+}
+
+/// One that is only bound would never have a connection.
+fn must_listen(socket: &SockRef<'_>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if !socket.is_listener()? {
+        let problem = "an inherited socket is bound, and does not listen";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
+    let _ = socket;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_socket_that_does_not_listen_is_an_error() {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&address.into()).unwrap();
+        let error = must_listen(&SockRef::from(&socket)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "an inherited socket is bound, and does not listen"
+        );
+        socket.listen(1).unwrap();
+        must_listen(&SockRef::from(&socket)).unwrap();
+    }
 
     fn socket() -> ListeningSocket {
         ListeningSocket::bind(&ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())).unwrap()

@@ -146,6 +146,11 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
                 tracing::info!("Log file opened again.");
             }
             Wish::Save => tracing::warn!("SIGUSR1: there is no store yet, nothing is written."),
+            Wish::ShowSubscriptions if options.background => {
+                tracing::warn!(
+                    "SIGUSR2: nobody reads standard output, as the broker was started with -d; the subscriptions are not shown."
+                );
+            }
             Wish::ShowSubscriptions => show_subscriptions(server.broker()),
             Wish::Reload => {
                 // Whatever comes of the rest: whoever rotates logs reloads too, and takes the old file away.

@@ -39,9 +39,16 @@ pub(crate) fn stopping() {
 
 /// Says that all is well as long as the reactors answer. Ends with the process.
 fn watch(health: &Health, step: Duration) {
+    let mut problem = None;
     loop {
         if health.answers_within(step) {
-            tell(&[NotifyState::Watchdog]);
+            let failed = sd_notify::notify(&[NotifyState::Watchdog]).err();
+            let failed = failed.map(|error| error.to_string());
+            // Said once, not at each beat.
+            if let Some(error) = failed.as_ref().filter(|_| failed != problem) {
+                tracing::warn!("the service manager cannot be told: {error}");
+            }
+            problem = failed;
         } else {
             tracing::warn!("a reactor has not answered for {step:?}");
         }
