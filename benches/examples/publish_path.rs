@@ -96,7 +96,7 @@ impl Scene {
         let persist = self.worker.turn_end().persist;
         if !persist.is_empty() {
             self.worker.turn_begin(Now::default());
-            self.worker.durable(persist.last);
+            self.worker.durable(persist.last).expect("it has made them");
             self.write(&mut received);
             self.worker.turn_end();
         }

@@ -92,6 +92,10 @@ impl Counters {
 impl Broker {
     /// Makes a broker. `seed` keys its hash tables against clients that choose colliding names: take it from the
     /// system's source of randomness, or a fixed one to replay a run.
+    ///
+    /// With [`BrokerConfig::durable`], only beside a store that is empty: of one with contents a broker is made by
+    /// [`restore`](Self::restore). The changes of this one begin at 1, and [`Worker::durable`](crate::Worker::durable) takes
+    /// no larger number than it has made.
     pub fn new(config: BrokerConfig, access: Access, seed: u64) -> Broker {
         Broker::with_hooks(config, access, Hooks::default(), seed)
     }

@@ -12,7 +12,7 @@ use crate::outbox::Outbox;
 use crate::session::Session;
 use crate::session::inflight::Queued;
 use crate::session::will::WillMessage;
-use crate::store::{Change, Sequence, StoredMessage, StoredWill};
+use crate::store::{Change, Sequence, StoreAhead, StoredMessage, StoredWill};
 use crate::sync::Ordering;
 use crate::worker::{Effects, Worker};
 
@@ -94,7 +94,22 @@ impl Worker {
     /// Tells how far the store has come: `sequence` and all changes before it are durable. What was held back for them goes
     /// out with this turn's output. A driver calls this at the beginning of each turn, and begins one when the store has
     /// come further.
-    pub fn durable(&mut self, sequence: Sequence) {
+    ///
+    /// # Errors
+    ///
+    /// The store is further than the broker. Nothing is let go: a driver stops, as where a store has failed.
+    pub fn durable(&mut self, sequence: Sequence) -> Result<(), StoreAhead> {
+        if let Some(journal) = &self.fx.journal
+            && sequence > self.fx.durable()
+        {
+            let last = journal.last();
+            if sequence > last {
+                return Err(StoreAhead {
+                    durable: sequence,
+                    last,
+                });
+            }
+        }
         // Before anybody is told: who looks without being told sees it, too.
         let before = self.broker.durable.fetch_max(sequence.0, Ordering::AcqRel);
         if let Some(journal) = self.fx.journal.as_ref().filter(|_| before < sequence.0) {
@@ -112,9 +127,10 @@ impl Worker {
                     place: 0,
                     answer: Answer::Durable,
                 }),
-                None => return,
+                None => break,
             }
         }
+        Ok(())
     }
 }
 

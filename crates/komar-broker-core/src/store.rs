@@ -42,6 +42,17 @@ pub use crate::restore::{RestoreError, RestoreProblem};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Sequence(pub u64);
 
+/// A store says that changes are durable which its broker has not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store has change {}, the broker has made {}: it was not restored from what is in the store", durable.0, last.0)]
+#[non_exhaustive]
+pub struct StoreAhead {
+    /// What the store says.
+    pub durable: Sequence,
+    /// The last change that the broker has made.
+    pub last: Sequence,
+}
+
 /// Changes in their order, without a gap. Batches are cut so that what belongs together is in one: a store makes a batch
 /// durable whole or not at all, and no batch before those with smaller numbers.
 #[derive(Debug, Default)]

@@ -245,7 +245,10 @@ impl Reactor {
             return false;
         }
         self.durable = store.durable();
-        self.worker.durable(self.durable);
+        if let Err(error) = self.worker.durable(self.durable) {
+            tracing::error!("{error}; nothing is acknowledged any more, the reactor stops");
+            return false;
+        }
         true
     }
 

@@ -394,7 +394,8 @@ impl Site {
     fn turn(&mut self, number: usize) -> bool {
         self.workers[number].turn_begin(at(self.now));
         if let Some(store) = &self.store {
-            self.workers[number].durable(store.durable());
+            let taken = self.workers[number].durable(store.durable());
+            taken.expect("the broker was made of what is in the store");
         }
         let mut busy = self.hand_out_verdicts(number);
         busy |= self.read(number);

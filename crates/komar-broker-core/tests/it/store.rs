@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use komar_broker_core::store::{
     Change, Contents, PersistBatch, Replay, ReplayError, Sequence, StoredSession,
 };
-use komar_broker_core::{Access, Broker, BrokerConfig, Hooks, LinkState, Now, Worker};
+use komar_broker_core::{Access, Broker, BrokerConfig, Hooks, LinkState, Now, Take, Worker};
 use komar_codec::{ProtocolVersion, QoS, ReasonCode};
 use komar_testkit::{DelayedStore, Site, words};
 use komar_topic::TopicFilter;
@@ -635,4 +635,27 @@ fn the_limit_on_what_waits_for_the_store_counts_names_and_shared_messages_once()
         say(&mut site, a, &format!("subscribe id=1 {name}{number}"));
     }
     assert_eq!(site.link_state(a), LinkState::Paused);
+}
+
+/// A broker that is made beside a store with contents, instead of from them, would acknowledge what is never stored.
+#[test]
+fn a_store_that_is_further_than_its_broker_is_refused() {
+    let mut config = BrokerConfig::default();
+    config.durable = true;
+    let broker = Broker::new(config, Access::allow_all(), 7);
+    let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+    worker.turn_begin(Now::default());
+    let error = worker.durable(Sequence(1000)).unwrap_err();
+    assert_eq!((error.durable, error.last), (Sequence(1000), Sequence(0)));
+    let mut link = worker.open(
+        Box::new(()),
+        &Arc::new(komar_broker_core::ListenerPolicy::default()),
+    );
+    worker.input(&mut link, &packet("connect v5 id=a expiry=1000"));
+    assert!(matches!(worker.take_output(link.outbox()), Take::Nothing));
+    let last = worker.turn_end().persist.last;
+    assert_ne!(last, Sequence(0));
+    assert!(worker.durable(last).is_ok());
+    assert!(matches!(worker.take_output(link.outbox()), Take::Output(_)));
+    assert!(worker.durable(Sequence(last.0 + 1)).is_err());
 }
