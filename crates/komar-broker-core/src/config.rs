@@ -244,7 +244,9 @@ pub struct ListenerPolicy {
     /// Which listener this is, for [`Authenticate`](crate::Authenticate) and
     /// [`Authorize`](crate::Authorize) to tell them apart.
     pub id: ListenerId,
-    /// Whether clients without a user name are let in. Default: `false`.
+    /// Whether clients without a user name are let in. Default: `false`. For [`Authenticate`](crate::Authenticate) to look at:
+    /// [`FileAccess`](crate::FileAccess) does, [`Access::allow_all`](crate::Access::allow_all) does not, and one of the
+    /// embedder's own has to; the broker itself lets in whom that accepts.
     pub allow_anonymous: bool,
     /// How a client certificate becomes the user name. `None`, the default: it does not. With a policy the
     /// certificate replaces user name and password, and a client without one is refused.

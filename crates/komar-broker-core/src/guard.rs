@@ -9,8 +9,12 @@ pub(crate) struct Panicked;
 /// Calls code of the embedder; what fails here for once ends the Connection. v3 [MQTT-4.8.0-2]. No lock of the broker is held meanwhile, and what it was given is dropped if it panics, so
 /// that nothing of the broker's is left half done.
 pub(crate) fn guarded<R>(what: &'static str, call: impl FnOnce() -> R) -> Result<R, Panicked> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|_| {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         tracing::error!("{what} of the embedder panicked");
+        // What the panic carries is the embedder's, too, and its end may panic in turn.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            core::mem::forget(payload);
+        }
         Panicked
     })
 }

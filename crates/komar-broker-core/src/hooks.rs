@@ -177,7 +177,7 @@ pub enum PublishError {
 impl Actions<'_> {
     /// Publishes a message of the embedder's own. It is routed behind the client's message or Subscription, of CONNECT before
     /// the client is let in, and in each case before the packet is answered: PUBACK, PUBREC, SUBACK and the CONNACK that
-    /// lets it in wait until it is durable, too.
+    /// lets it in wait until it is durable, too. One that no packet has room for, about 256 MiB, is dropped and counted.
     ///
     /// # Errors
     ///
@@ -318,7 +318,8 @@ impl Publishing<'_> {
         Ok(())
     }
 
-    /// Replaces its payload.
+    /// Replaces its payload. A message that no packet has room for, about 256 MiB, is dropped and counted
+    /// ([`Statistics::dropped_messages`](crate::Statistics::dropped_messages)).
     pub fn set_payload(&mut self, payload: Vec<u8>) {
         self.rewritten.payload = Some(payload);
     }

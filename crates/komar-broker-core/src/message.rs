@@ -38,6 +38,12 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// Whether no PUBLISH has room for it.
+    pub(crate) fn is_too_large(&self) -> bool {
+        let fields = self.topic_name.as_str().len() + self.properties.len();
+        fields.saturating_add(self.payload.len()) > LARGEST
+    }
+
     pub(crate) fn is_expired(&self, now: Millis) -> bool {
         self.expires <= now
     }
@@ -151,6 +157,9 @@ impl MessageBody {
 fn split(bytes: &[u8], length: u32) -> (&[u8], &[u8]) {
     bytes.split_at_checked(length as usize).unwrap_or((bytes, &[]))
 }
+
+/// Bytes of Topic Name, properties and payload: what a packet may have, less what else is in a PUBLISH. MQTT 5.0 §2.1.4.
+const LARGEST: usize = 268_435_455 - 1024;
 
 fn length(bytes: &[u8]) -> u32 {
     // A packet is smaller than 2^28 bytes, so are its parts.

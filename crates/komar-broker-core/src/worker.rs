@@ -334,7 +334,8 @@ impl Worker {
         self.checks.pop_front()
     }
 
-    /// Publishes a message of the embedder's own. Returns how many Subscriptions match.
+    /// Publishes a message of the embedder's own. Returns how many Subscriptions match. One that no packet has room for, about
+    /// 256 MiB, is dropped and counted.
     ///
     /// # Errors
     ///

@@ -9,7 +9,8 @@ use super::{Credential, Pending};
 use crate::worker::Entropy;
 
 /// One exchange, from CONNECT (or a client's wish to authenticate again) to its outcome. Made by
-/// [`Authenticate::begin`](super::Authenticate::begin), called on a worker's thread; must not block.
+/// [`Authenticate::begin`](super::Authenticate::begin), called on a worker's thread; must not block. Dropping it must not panic:
+/// that would end the worker.
 pub trait Exchange: Send {
     /// Takes the Authentication Data that the client has sent, in CONNECT first and then in each AUTH, and says how it
     /// goes on.

@@ -130,7 +130,8 @@ pub enum Authentication {
     Later,
 }
 
-/// What a login rests on, of a type that only its [`Authenticate`] knows. Kept as long as the Connection.
+/// What a login rests on, of a type that only its [`Authenticate`] knows. Kept as long as the Connection. Dropping it must not
+/// panic: that would end the worker.
 pub type Credential = Arc<dyn Any + Send + Sync>;
 
 /// A client that is connected, as [`Authenticate::recheck`] sees it.

@@ -108,6 +108,10 @@ impl<'a> Origin<'a> {
 impl Worker {
     /// Routes a message that its publisher may publish. Returns how many Subscriptions match it.
     pub(crate) fn route(&mut self, origin: Origin<'_>, mut message: Message<'_>) -> usize {
+        if message.is_too_large() {
+            self.broker.counters.dropped();
+            return 0;
+        }
         // v5 [MQTT-3.3.1-8], v3 [MQTT-3.3.1-12]
         if message.retain && self.config.retain_available {
             return self.route_retained(origin, message);

@@ -758,3 +758,48 @@ fn what_a_hook_has_retained_elsewhere_is_sent_though_the_client_may_not_write_th
     say(&mut site, b, "publish store/3 x qos=1 id=1 retain");
     hears(&mut site, b, "puback id=1 not_authorized");
 }
+
+/// What a panic carries, whose end is another panic.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("and again"));
+    }
+}
+
+#[test]
+fn a_panic_that_ends_in_another_one_costs_no_more_than_any() {
+    let hooks = Hooks::default().on_publish(|_, _| std::panic::resume_unwind(Box::new(Bomb)));
+    let broker = Broker::with_hooks(BrokerConfig::default(), Access::allow_all(), hooks, 7);
+    let mut site = Site::with_broker(broker, 1);
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    say(&mut site, a, "publish t x");
+    hears(&mut site, a, "disconnect implementation_specific_error");
+    join(&mut site, 0, "connect v5 id=b clean");
+}
+
+#[test]
+fn what_no_packet_has_room_for_is_dropped_and_counted() {
+    const TOO_LARGE: usize = 268_435_456;
+    let hooks = Hooks::default().on_publish(|publish, actions| {
+        publish.set_payload(vec![0; TOO_LARGE]);
+        let _ = actions.publish("t", b"posted", QoS::AtMostOnce, false);
+        Ok(())
+    });
+    let broker = Broker::with_hooks(BrokerConfig::default(), Access::allow_all(), hooks, 7);
+    let mut site = Site::with_broker(broker, 1);
+    let s = subscriber(&mut site, "t");
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    say(&mut site, a, "publish t x qos=1 id=1 retain");
+    hears(&mut site, a, "puback id=1 no_matching_subscribers");
+    site.publish("t", &vec![0; TOO_LARGE], QoS::AtMostOnce, true)
+        .unwrap();
+    hears(&mut site, s, r#"publish t "posted""#);
+    hears_nothing(&mut site, s);
+    let statistics = site.broker().statistics();
+    assert_eq!(
+        (statistics.retained_messages, statistics.dropped_messages),
+        (0, 2)
+    );
+}
