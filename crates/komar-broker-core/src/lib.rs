@@ -7,7 +7,7 @@
 //! One turn of a driver:
 //!
 //! 1. [`Worker::turn_begin`] with the time; with a [`store`], [`Worker::durable`] with how far that has come; and
-//!    [`Worker::verdict`] for each [`Worker::next_verdict`], [`Worker::password_verdict`] for each password that was checked.
+//!    [`Worker::verdict`] for each [`Worker::next_verdict`], and with what [`PasswordRequest::run`] gave for each password.
 //! 2. For each Connection that has sent something and is not [paused](LinkState::Paused), one read and [`Worker::input`]. For
 //!    each that has ended, [`Worker::close`].
 //! 3. [`Worker::work`] for what that has left to do.

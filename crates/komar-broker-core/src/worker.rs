@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use komar_codec::{PacketIdentifier, QoS, ReasonCode};
-use komar_passwd::PasswordCheck;
+use komar_passwd::{PasswordCheck, PasswordVerdict};
 use komar_topic::TopicName;
 
-use crate::access::{Access, Answer, Identity, Verdict};
+use crate::access::{Access, Answer, Authentication, Identity, Verdict};
 use crate::broker::{Broker, Shared};
 use crate::config::{BrokerConfig, Limits, ListenerPolicy};
 use crate::counts::{Counts, Tally};
@@ -126,13 +126,42 @@ pub(crate) struct CurrentAccess {
     pub(crate) access: Access,
 }
 
-/// A password that waits to be checked off the turn.
+/// A password that waits to be checked off the turn: [`run`](Self::run) it on any thread.
 #[derive(Debug)]
 pub struct PasswordRequest {
     /// The Connection that waits for it.
     pub outbox: Arc<Outbox>,
-    /// The work; run it on any thread and report with [`Worker::password_verdict`].
-    pub check: PasswordCheck,
+    pub(crate) check: PasswordCheck,
+    /// The number of the question, which the Link knows.
+    pub(crate) ticket: u32,
+}
+
+impl PasswordRequest {
+    /// Checks the password, which takes as long as its hash asks for. The answer goes to [`Worker::verdict`].
+    #[must_use]
+    pub fn run(self) -> Verdict {
+        let reply = match self.check.run() {
+            PasswordVerdict::Accepted { .. } => Authentication::Accept,
+            PasswordVerdict::Refused => Authentication::Refuse(ReasonCode::NotAuthorized),
+        };
+        Verdict {
+            outbox: self.outbox,
+            ticket: self.ticket,
+            place: 0,
+            answer: Answer::Login(reply),
+        }
+    }
+
+    /// Refuses the login without a look at the password: too many wait. The answer goes to [`Worker::verdict`].
+    #[must_use]
+    pub fn refuse(self) -> Verdict {
+        Verdict {
+            outbox: self.outbox,
+            ticket: self.ticket,
+            place: 0,
+            answer: Answer::Login(Authentication::Refuse(ReasonCode::NotAuthorized)),
+        }
+    }
 }
 
 /// What a turn leaves to the driver.

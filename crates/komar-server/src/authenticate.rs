@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use komar_broker_core::{Outbox, PasswordRequest};
-use komar_passwd::PasswordVerdict;
+use komar_broker_core::{PasswordRequest, Verdict};
 use parking_lot::{Condvar, Mutex};
 
 /// A few threads that check passwords, one each at a time, so that memory for argon2id is bounded by their number.
@@ -15,7 +14,7 @@ pub(crate) struct PasswordPool {
 }
 
 /// Called on a pool thread with each verdict.
-pub(crate) type Deliver = Arc<dyn Fn(Arc<Outbox>, PasswordVerdict) + Send + Sync>;
+pub(crate) type Deliver = Arc<dyn Fn(Verdict) + Send + Sync>;
 
 struct Queue {
     waiting: Mutex<Waiting>,
@@ -119,8 +118,7 @@ fn run(number: usize, queue: &Queue, deliver: &Deliver) {
                 queue.arrived.wait(&mut waiting);
             }
         };
-        let verdict = request.check.run();
-        deliver(request.outbox, verdict);
+        deliver(request.run());
     }
 }
 
@@ -132,27 +130,47 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    use komar_broker_core::{Access, Broker, BrokerConfig, CloseCause, Link, ListenerPolicy, Now, Worker};
+    use komar_broker_core::{
+        Access, Authenticate, Authentication, Broker, BrokerConfig, CloseCause, Link, ListenerPolicy, Login,
+        Now, Worker,
+    };
     use komar_passwd::PasswordFile;
 
     use super::*;
 
-    fn request(link: &Link) -> PasswordRequest {
-        PasswordRequest {
-            outbox: Arc::clone(link.outbox()),
-            check: PasswordFile::parse(b"").unwrap().check("nobody", b"secret"),
+    /// Has every password checked.
+    struct Checks;
+
+    impl Authenticate for Checks {
+        fn authenticate(&self, _: &Login<'_>) -> Authentication {
+            Authentication::Check(PasswordFile::parse(b"").unwrap().check("nobody", b"secret"))
         }
+    }
+
+    fn worker() -> Worker {
+        let access = Access {
+            authenticate: Arc::new(Checks),
+            authorize: None,
+        };
+        let broker = Broker::new(BrokerConfig::default(), access, 1);
+        Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)))
+    }
+
+    /// A Link that waits for its password to be checked, and that request.
+    fn asking(worker: &mut Worker) -> (Link, PasswordRequest) {
+        let mut link = worker.open(Box::new(()), &Arc::new(ListenerPolicy::default()));
+        worker.input(&mut link, b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01a");
+        let request = worker.next_password_check().unwrap();
+        (link, request)
     }
 
     #[test]
     fn an_end_does_not_wait_for_a_check() {
-        let broker = Broker::new(BrokerConfig::default(), Access::allow_all(), 1);
-        let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
-        let link = worker.open(Box::new(()), &Arc::new(ListenerPolicy::default()));
+        let (link, request) = asking(&mut worker());
         let (verdict, verdicts) = mpsc::sync_channel(0);
-        let deliver: Deliver = Arc::new(move |outbox, _| drop(verdict.send(outbox)));
+        let deliver: Deliver = Arc::new(move |answer| drop(verdict.send(answer.outbox)));
         let pool = PasswordPool::start(2, 10, deliver).unwrap();
-        pool.submit(request(&link)).unwrap();
+        pool.submit(request).unwrap();
         while !pool.queue.waiting.lock().requests.is_empty() {
             std::thread::yield_now();
         }
@@ -172,36 +190,37 @@ mod tests {
     #[test]
     fn a_login_whose_connection_has_gone_is_not_checked_and_takes_no_place() {
         const MAXIMUM: usize = 3;
-        let broker = Broker::new(BrokerConfig::default(), Access::allow_all(), 1);
-        let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
-        let policy = Arc::new(ListenerPolicy::default());
-        let mut open = || worker.open(Box::new(()), &policy);
-        let (first, mut gone, mut late, last) = (open(), [open(), open(), open()], open(), open());
+        let mut worker = worker();
+        let mut open = || asking(&mut worker);
+        let (first, gone, late, last) = (open(), [open(), open(), open()], open(), open());
         let (verdict, verdicts) = mpsc::sync_channel(0);
-        let deliver: Deliver = Arc::new(move |outbox, _| drop(verdict.send(outbox)));
+        let deliver: Deliver = Arc::new(move |answer| drop(verdict.send(answer.outbox)));
         let pool = PasswordPool::start(1, MAXIMUM, deliver).unwrap();
         // Dropped before the pool, whose thread would wait for ever if this test failed.
         let verdicts = verdicts;
         // The only thread waits until its verdict is taken.
-        pool.submit(request(&first)).unwrap();
+        pool.submit(first.1).unwrap();
         while !pool.queue.waiting.lock().requests.is_empty() {
             std::thread::yield_now();
         }
-        for link in &gone {
-            pool.submit(request(link)).unwrap();
+        let mut links = Vec::new();
+        for (link, request) in gone {
+            pool.submit(request).unwrap();
+            links.push(link);
         }
-        assert!(pool.submit(request(&last)).is_err(), "full");
-        for link in &mut gone {
+        let again = pool.submit(last.1).expect_err("full");
+        for link in &mut links {
             worker.close(link, CloseCause::ConnectionClosed);
         }
-        pool.submit(request(&late)).unwrap();
-        pool.submit(request(&last)).unwrap();
+        let (mut late, request) = late;
+        pool.submit(request).unwrap();
+        pool.submit(again).unwrap();
         worker.close(&mut late, CloseCause::ConnectionClosed);
         let next = |expected: &Link| {
             let outbox = verdicts.recv_timeout(Duration::from_secs(60)).unwrap();
             assert!(Arc::ptr_eq(&outbox, expected.outbox()));
         };
-        next(&first);
-        next(&last);
+        next(&first.0);
+        next(&last.0);
     }
 }

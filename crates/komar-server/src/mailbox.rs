@@ -4,7 +4,6 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use komar_broker_core::Outbox;
-use komar_passwd::PasswordVerdict;
 use parking_lot::Mutex;
 
 use crate::open_listener::OpenListener;
@@ -25,12 +24,10 @@ pub(crate) enum Mail {
     },
     /// A Connection that another reactor hands on.
     Moved(Box<Moving>),
-    /// The answer to a question of a Connection that has moved.
+    /// A password was checked; or the answer to a question of a Connection that has moved.
     Answer(komar_broker_core::Verdict),
     /// Output waits for a Connection that only its own reactor may write to.
     Flush(Arc<Outbox>),
-    /// A password was checked.
-    Verdict(Arc<Outbox>, PasswordVerdict),
     /// Answer, as a sign of life.
     Echo(std::sync::mpsc::Sender<()>),
     /// Messages of the embedder's own.

@@ -18,7 +18,6 @@ use komar_broker_core::store::{Sequence, Store};
 use komar_broker_core::{
     CloseCause, Event, LinkState, ListenerId, Now, Outbox, PasswordRequest, Verdict, Worker,
 };
-use komar_passwd::PasswordVerdict;
 use mio::{Events, Poll, Registry, Token};
 use parking_lot::Mutex;
 use slab::Slab;
@@ -313,7 +312,6 @@ impl Reactor {
                 Mail::Publish(messages) => self.publish(messages),
                 Mail::Pause(pause, listening) => self.pause(&pause, listening),
                 Mail::Flush(outbox) => self.flush(&outbox),
-                Mail::Verdict(outbox, verdict) => self.verdict(&outbox, verdict),
                 Mail::Echo(sender) => {
                     // Nobody may wait for it any more.
                     let _ = sender.send(());
@@ -449,21 +447,6 @@ impl Reactor {
         }
     }
 
-    fn verdict(&mut self, outbox: &Arc<Outbox>, verdict: PasswordVerdict) {
-        let Some(key) = self.find(outbox) else {
-            self.forward(outbox, Mail::Verdict(Arc::clone(outbox), verdict));
-            return;
-        };
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
-        self.worker.password_verdict(&mut connection.link, verdict);
-        if !connection.reading {
-            connection.reading = true;
-            self.reading.push(key);
-        }
-    }
-
     /// Answers of the embedder that came later.
     fn read_verdicts(&mut self) {
         while let Some(verdict) = self.worker.next_verdict() {
@@ -525,7 +508,7 @@ impl Reactor {
     fn submit(&mut self, request: PasswordRequest) {
         if let Err(request) = self.common.passwords.submit(request) {
             tracing::warn!("too many logins wait for their password check; one is refused");
-            self.verdict(&request.outbox, PasswordVerdict::Refused);
+            self.answer(request.refuse());
         }
     }
 

@@ -8,8 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use komar_broker_core::store::{Contents, RestoreError, Store};
-use komar_broker_core::{Access, Broker, BrokerConfig, Hooks, ListenerId, Outbox, Worker};
-use komar_passwd::PasswordVerdict;
+use komar_broker_core::{Access, Broker, BrokerConfig, Hooks, ListenerId, Verdict, Worker};
 use mio::{Interest, Poll, Token};
 use parking_lot::Mutex;
 
@@ -562,11 +561,11 @@ impl Drop for Guard {
 }
 
 /// Sends verdicts of the password pool to the reactor that waits for them.
-fn deliver_to(mailboxes: Vec<Arc<Mailbox>>) -> Arc<dyn Fn(Arc<Outbox>, PasswordVerdict) + Send + Sync> {
-    Arc::new(move |outbox, verdict| {
-        let mailbox = Address::of(&outbox).and_then(|address| mailboxes.get(address.reactor()));
+fn deliver_to(mailboxes: Vec<Arc<Mailbox>>) -> Arc<dyn Fn(Verdict) + Send + Sync> {
+    Arc::new(move |verdict| {
+        let mailbox = Address::of(&verdict.outbox).and_then(|address| mailboxes.get(address.reactor()));
         if let Some(mailbox) = mailbox {
-            mailbox.send(Mail::Verdict(Arc::clone(&outbox), verdict));
+            mailbox.send(Mail::Answer(verdict));
         }
     })
 }

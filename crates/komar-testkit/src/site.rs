@@ -262,9 +262,9 @@ impl Site {
     /// Runs the password checks that were held back. Returns how many.
     pub fn run_checks(&mut self) -> usize {
         let count = self.checks.len();
-        while let Some(PasswordRequest { outbox, check, .. }) = self.checks.pop_front() {
-            let PeerId(place) = peer_of(&outbox);
-            let verdict = check.run();
+        while let Some(request) = self.checks.pop_front() {
+            let PeerId(place) = peer_of(&request.outbox);
+            let verdict = request.run();
             let Peer {
                 link, worker, closed, ..
             } = &mut self.peers[place];
@@ -272,7 +272,7 @@ impl Site {
             if !*closed {
                 let worker = &mut self.workers[*worker];
                 worker.turn_begin(at(self.now));
-                worker.password_verdict(link, verdict);
+                worker.verdict(link, verdict);
             }
         }
         count

@@ -121,8 +121,8 @@ pub enum Authentication {
     AcceptAnonymous,
     /// Refused. 5.0 clients get the code, others the nearest return code.
     Refuse(ReasonCode),
-    /// The answer takes work that has no place in a turn: the driver runs the check and comes back with
-    /// [`Worker::password_verdict`](crate::Worker::password_verdict). It may be a later answer, too: who was found elsewhere
+    /// The answer takes work that has no place in a turn: the driver [runs](crate::PasswordRequest::run) the check and comes
+    /// back with [`Worker::verdict`](crate::Worker::verdict). It may be a later answer, too: who was found elsewhere
     /// still has to know the password.
     Check(PasswordCheck),
     /// The answer comes through [`Login::later`], which has to be called before: without it nobody can answer, and the client

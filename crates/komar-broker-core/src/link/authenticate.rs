@@ -136,6 +136,7 @@ impl Worker {
                 self.checks.push_back(PasswordRequest {
                     outbox: Arc::clone(&link.outbox),
                     check,
+                    ticket: link.asked,
                 });
                 Ok(Outcome::Wait(Question {
                     // The CONNECT timeout runs.

@@ -21,9 +21,8 @@ use std::sync::Arc;
 use komar_codec::{
     DecodeOptions, Frame, Framing, Packet, PacketType, ProtocolVersion, ReasonCode, Role, Utf8Policy, frame,
 };
-use komar_passwd::PasswordVerdict;
 
-use crate::access::{Answer, Authentication, CertificateIdentity};
+use crate::access::CertificateIdentity;
 use crate::config::ListenerPolicy;
 use crate::error::{CloseCause, ProtocolError};
 use crate::note::NotedClient;
@@ -254,22 +253,6 @@ impl Worker {
         self.press(link, bytes.len());
         self.fx.send_replies(&link.outbox);
         link.progress(bytes.len() - unread.len())
-    }
-
-    /// Comes back with the verdict about a password. Ignored if the Link waits for none.
-    pub fn password_verdict(&mut self, link: &mut Link, verdict: PasswordVerdict) -> Progress {
-        if let Phase::Authenticating(_) = link.phase
-            && let Phase::Authenticating(pending) =
-                core::mem::replace(&mut link.phase, Phase::AwaitingConnect)
-        {
-            let answer = match verdict {
-                PasswordVerdict::Accepted { .. } => Authentication::Accept,
-                PasswordVerdict::Refused => Authentication::Refuse(ReasonCode::NotAuthorized),
-            };
-            self.connect_answered(link, *pending, Answer::Login(answer));
-            self.obey_hook(link);
-        }
-        self.resume(link)
     }
 
     /// Goes on with what was kept while the Link was paused.

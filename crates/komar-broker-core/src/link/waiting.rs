@@ -13,7 +13,8 @@ use crate::timer::Timer;
 use crate::worker::Worker;
 
 impl Worker {
-    /// Comes back with an answer that [`next_verdict`](Self::next_verdict) gave out. Ignored if the Link does not wait for
+    /// Comes back with an answer that [`next_verdict`](Self::next_verdict) gave out, or with that of a
+    /// [`PasswordRequest`](crate::PasswordRequest). Ignored if the Link does not wait for
     /// it any more: it has an answer already, or its client has gone.
     pub fn verdict(&mut self, link: &mut Link, verdict: Verdict) -> Progress {
         if !std::sync::Arc::ptr_eq(&link.outbox, &verdict.outbox) {
@@ -44,7 +45,9 @@ impl Worker {
         match core::mem::replace(&mut link.phase, Phase::AwaitingConnect) {
             Phase::Authenticating(pending) => {
                 link.asked = link.asked.wrapping_add(1);
-                link.outbox.seen(pending.connect_time.resumed(self.fx.now));
+                if pending.deadline != Millis::NEVER {
+                    link.outbox.seen(pending.connect_time.resumed(self.fx.now));
+                }
                 self.connect_answered(link, *pending, answer);
             }
             phase => {

@@ -1048,3 +1048,52 @@ fn a_message_grows_old_while_it_waits_for_an_answer() {
         hears(&mut site, a, "puback id=1 ...");
     }
 }
+
+/// Has a password checked for every login.
+struct Checks(PasswordFile);
+
+impl Authenticate for Checks {
+    fn authenticate(&self, login: &Login<'_>) -> Authentication {
+        Authentication::Check(self.0.check(login.client_id, login.password.unwrap_or_default()))
+    }
+}
+
+#[test]
+fn the_answer_about_a_password_lets_nobody_else_in() {
+    let hash = StoredHash::derive(Scheme::Sha512, b"secret", &[7; 12]).unwrap();
+    let mut editor = Editor::new(b"");
+    editor.set("a", &hash).unwrap();
+    let access = Access {
+        authenticate: Arc::new(Checks(PasswordFile::parse(&editor.text()).unwrap())),
+        authorize: None,
+    };
+    let broker = Broker::new(BrokerConfig::default(), access, 7);
+    let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+    worker.turn_begin(Now::default());
+    let policy = Arc::new(ListenerPolicy::default());
+    let connect = |worker: &mut Worker, text: &str| {
+        let mut link = worker.open(Box::new(()), &policy);
+        let bytes = words::encode(ProtocolVersion::V5, text).unwrap();
+        worker.input(&mut link, &bytes);
+        (link, worker.next_password_check().unwrap())
+    };
+    let (a, request) = connect(&mut worker, "connect v5 id=a user=a password=secret");
+    let (mut b, other) = connect(&mut worker, "connect v5 id=b user=b password=guess");
+    // As a driver would that maps answers to Connections wrongly.
+    worker.verdict(&mut b, request.run());
+    assert_eq!(b.state(), LinkState::Paused);
+    worker.verdict(&mut b, other.refuse());
+    assert_eq!(b.state(), LinkState::Closing);
+    assert_eq!(broker.statistics().connected, 0);
+
+    // The rules change while it is checked: it is asked about again, and that is another question.
+    drop(a);
+    let (mut c, request) = connect(&mut worker, "connect v5 id=a user=a password=secret");
+    let desk = Arc::new(Desk::default());
+    broker.set_access(desk.access());
+    worker.turn_begin(Now::default());
+    worker.verdict(&mut c, request.run());
+    assert_eq!(c.state(), LinkState::Paused);
+    assert_eq!(desk.login().0, "a");
+    assert_eq!(broker.statistics().connected, 0);
+}
