@@ -196,7 +196,9 @@ pub struct Limits {
     /// once a second, so that it may take up to a second longer. Default: 30 s.
     pub verdict_timeout: Duration,
     /// Bytes that are kept of what a client sends while its Link waits for an answer. A driver that stops reading when it
-    /// is told [`LinkState::Paused`](crate::LinkState) hands in no more than the rest of one read. Default: 256 KiB.
+    /// is told [`LinkState::Paused`](crate::LinkState) hands in no more than the rest of one read. They count as not read,
+    /// like those in the socket: the Message Expiry Interval of a message among them begins after the answer. Default:
+    /// 256 KiB.
     pub maximum_paused_bytes: usize,
 }
 

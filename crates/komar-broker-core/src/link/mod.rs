@@ -41,7 +41,9 @@ use rates::MessageRates;
 pub struct Link {
     outbox: Arc<Outbox>,
     policy: Arc<ListenerPolicy>,
-    /// A packet that has arrived in part; while a verdict is waited for, everything that came behind CONNECT.
+    /// A packet that has arrived in part; while a verdict is waited for, what came behind the packet that it is about. None of
+    /// it has been looked at: it is as if it were still in the socket, and its time begins when it is read. Only the packet
+    /// that is asked about grows old meanwhile (`Waiting::came`).
     rest: Vec<u8>,
     phase: Phase,
     certificate: Option<Box<CertificateIdentity>>,

@@ -6,10 +6,12 @@
 //! member of a Shared Subscription), or a message may be lost by rights (QoS 0 to a slow reader, a full queue), it does not
 //! say more than it has to.
 
+mod later;
 mod restart;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use later::Line;
 pub(crate) use restart::Told;
 
 /// Whole seconds since the beginning.
@@ -170,6 +172,8 @@ pub(crate) struct Settings {
     pub(crate) retained_expiry: Option<u64>,
     /// The longest keep alive.
     pub(crate) maximum_keep_alive: Option<u16>,
+    /// A hook is called for each message that is published.
+    pub(crate) publish_hook: bool,
 }
 
 /// Who may not do what: whether to write, the client and as whom, the topic.
@@ -677,7 +681,15 @@ impl Model {
     }
 
     /// PUBLISH from a client. A Topic Name `hook/what/topic` is an order for the embedder.
-    pub(crate) fn publish(&mut self, client: ClientNumber, identifier: u16, dup: bool, mut message: Message) {
+    /// `verdict`: what was answered to the question whether it may, instead of the rules.
+    pub(crate) fn publish(
+        &mut self,
+        client: ClientNumber,
+        identifier: u16,
+        dup: bool,
+        mut message: Message,
+        verdict: Option<bool>,
+    ) {
         let Some(session) = self.sessions.get(&client) else {
             return;
         };
@@ -688,7 +700,8 @@ impl Model {
                 .unreleased
                 .get(&identifier)
                 .is_some_and(|kept| kept.as_ref().is_some_and(|kept| kept.user == message.user));
-        let mut refused = !self.may_write(client, message.user, &message.topic);
+        let may_write = || self.may_write(client, message.user, &message.topic);
+        let mut refused = !verdict.unwrap_or_else(may_write);
         if let Some((order, topic)) = ordered(&message.topic) {
             let topic = topic.to_owned();
             match order {
@@ -719,6 +732,8 @@ impl Model {
         if message.qos == 2 {
             if refused && session.is_v5 {
                 session.unreleased.remove(&identifier);
+            } else if is_kept && !refused && self.settings.publish_hook {
+                // What the hook has made of it stays, and its time goes on.
             } else {
                 session
                     .unreleased
@@ -947,7 +962,7 @@ impl Model {
             if came.dup && expected.connection == session.connection {
                 return Err("DUP on the first sending".to_owned());
             }
-            check_expiry(expected, came, now_v5, session.was_slow)?;
+            check_expiry(&expected.message, came, now_v5, session.was_slow)?;
             let (order, topic) = (expected.order, came.topic.clone());
             if expected.for_group.is_some() || came.number == 0 {
                 // It may have waited for another member, or which one it is cannot be told.
@@ -1019,7 +1034,12 @@ impl Model {
                 && message.message.topic == came.topic
                 && message.share == *share
         };
-        let Some(message) = self.for_groups.iter_mut().find(fits) else {
+        // Its publisher may have sent it twice, and one of them have waited for an answer, and expire later.
+        let is_another = |message: &ForGroup| {
+            check_expiry(&message.message, came, session.is_v5, session.was_slow).is_err()
+        };
+        let fitting = self.for_groups.iter_mut().filter(fits);
+        let Some(message) = fitting.min_by_key(|message| is_another(message)) else {
             return;
         };
         message.holder = Some(client);
@@ -1181,8 +1201,8 @@ fn identifiers(identifier: u32) -> Vec<u32> {
     }
 }
 
-fn check_expiry(expected: &Expected, came: &Received, is_v5: bool, was_slow: bool) -> Result<(), String> {
-    let Some(expires) = expected.message.expires else {
+fn check_expiry(message: &Message, came: &Received, is_v5: bool, was_slow: bool) -> Result<(), String> {
+    let Some(expires) = message.expires else {
         return if came.expiry.is_some() {
             Err("an expiry that nobody gave".to_owned())
         } else {
@@ -1238,6 +1258,7 @@ const PLAIN: Settings = Settings {
     small_outbox: false,
     retained_expiry: None,
     maximum_keep_alive: None,
+    publish_hook: false,
 };
 
 #[cfg(test)]
@@ -1317,6 +1338,79 @@ fn what_a_shared_subscription_that_is_over_leaves_is_nobodys() {
         }
         model.disconnect(1, true);
         assert_eq!(model.check_end().is_err(), comes_back_in_time);
+    }
+}
+
+/// Seed 1377, once: sent again, the message waited for an answer, and expires later than what came of it before.
+#[test]
+fn of_a_message_that_was_sent_twice_each_has_an_age() {
+    let (mut model, mut message) = some(PLAIN);
+    let share = "$share/g/a/b";
+    let options = Options {
+        identifier: 1,
+        ..at(1)
+    };
+    model.connect(nobody(0, true), false, None, 100, None);
+    model.subscribe(0, share, options);
+    for expires in [1, 2] {
+        message.expires = Some(expires);
+        model.route(message.clone());
+    }
+    model.tick();
+    let mut come = |identifier| {
+        model.received(
+            0,
+            &Received {
+                identifier: Some(identifier),
+                dup: false,
+                qos: 1,
+                retain: false,
+                topic: message.topic.clone(),
+                number: 1,
+                identifiers: vec![1],
+                expiry: Some(1),
+                arrived: 1,
+            },
+        )
+    };
+    assert_eq!(come(1), Ok(()));
+    assert!(come(2).is_err(), "the other one is over");
+}
+
+/// Seed 2445, once: a hook was called for what is not released, and it stays what it is when it is sent again.
+#[test]
+fn what_a_hook_was_called_for_is_as_old_as_it_was() {
+    for publish_hook in [false, true] {
+        let (mut model, message) = some(Settings {
+            publish_hook,
+            ..PLAIN
+        });
+        model.connect(nobody(1, true), false, None, 100, None);
+        model.connect(nobody(0, true), false, None, 100, None);
+        model.subscribe(0, "a/b", at(2));
+        for (dup, expires) in [(false, 2), (true, 3)] {
+            let expires = Some(expires);
+            let qos = 2;
+            let sent = Message {
+                qos,
+                expires,
+                ..message.clone()
+            };
+            model.publish(1, 5, dup, sent, Some(true));
+        }
+        model.release(1, 5);
+        let came = Received {
+            identifier: Some(1),
+            dup: false,
+            qos: 2,
+            retain: false,
+            topic: message.topic,
+            number: 1,
+            identifiers: Vec::new(),
+            expiry: Some(2),
+            arrived: 0,
+        };
+        assert_eq!(model.received(0, &came).is_ok(), publish_hook);
     }
 }
 

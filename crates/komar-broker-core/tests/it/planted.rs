@@ -2,6 +2,7 @@
 //! believes is changed on the way, as if it had done wrong itself. `simulation.rs` has to find each of them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use komar_broker_core::store::Change;
 use komar_codec::ProtocolVersion;
@@ -65,10 +66,18 @@ pub(crate) enum Bug {
     ShortensKeepAlive,
     /// The longest keep alive that is configured holds for nobody.
     ForgetsServerKeepAlive,
+    /// The second answer to a question, or one to a Connection that is over, answers the one that is open.
+    TakesOldVerdicts,
+    /// That something is refused later does not count.
+    TakesNoForYes,
+    /// Nobody looks whether an answer comes in time.
+    WaitsForEver,
+    /// PINGREQ is answered although what came before it waits.
+    PingsAhead,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Bug; 28] = [
+    pub(crate) const ALL: [Bug; 32] = [
         Bug::LosesQos1,
         Bug::DoublesQos2,
         Bug::SwapsMessages,
@@ -97,6 +106,10 @@ impl Bug {
         Bug::ForgetsKeepAlive,
         Bug::ShortensKeepAlive,
         Bug::ForgetsServerKeepAlive,
+        Bug::TakesOldVerdicts,
+        Bug::TakesNoForYes,
+        Bug::WaitsForEver,
+        Bug::PingsAhead,
     ];
 
     /// It shows only after a restart.
@@ -110,6 +123,14 @@ impl Bug {
                 | Bug::StoresNoClearing
                 | Bug::StoresNoReceipt
                 | Bug::StoresNoPosts
+        )
+    }
+
+    /// It shows only where answers come later.
+    pub(crate) fn is_of_a_verdict(self) -> bool {
+        matches!(
+            self,
+            Bug::TakesOldVerdicts | Bug::TakesNoForYes | Bug::WaitsForEver | Bug::PingsAhead
         )
     }
 
@@ -180,6 +201,27 @@ impl Planted {
 
     pub(crate) fn forgets_rules(&self) -> bool {
         self.has(Bug::ForgetsRules)
+    }
+
+    pub(crate) fn takes_old_verdicts(&self) -> bool {
+        self.has(Bug::TakesOldVerdicts)
+    }
+
+    pub(crate) fn takes_no_for_yes(&self) -> bool {
+        self.has(Bug::TakesNoForYes)
+    }
+
+    pub(crate) fn pings_ahead(&self) -> bool {
+        self.has(Bug::PingsAhead)
+    }
+
+    /// How long the broker waits for an answer.
+    pub(crate) fn verdict_timeout(&self, seconds: u64) -> Duration {
+        Duration::from_secs(if self.has(Bug::WaitsForEver) {
+            100_000
+        } else {
+            seconds
+        })
     }
 
     /// What is configured as the longest keep alive.

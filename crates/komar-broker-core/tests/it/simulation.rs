@@ -2,10 +2,11 @@
 //! each step. A failure prints the seed and the last steps; `KOMAR_SIMULATION=seed:123` plays it again, and
 //! `KOMAR_SIMULATION=steps:100000000` plays for longer, `KOMAR_SIMULATION=seeds:2500..5000` other seeds.
 //!
-//! In two seeds of three there are no hooks, and in half of them no store. What is not played, and has tests of its own:
-//! answers that come later (`verdicts.rs`), clients of the same process (`local.rs`).
+//! In two seeds of three there are no hooks, and in half of them no store. In one of eight some
+//! answers come later. What is not played, and has tests of its own: clients of the same process (`local.rs`).
 
 mod hooks;
+mod later;
 mod power;
 mod silence;
 
@@ -16,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use komar_broker_core::{
-    Access, Action, Authorize, Broker, BrokerConfig, Decision, Hooks, LinkState, ListenerPolicy, Subject,
+    Access, Action, Authenticate, Authorize, Broker, BrokerConfig, Decision, Hooks, LinkState,
+    ListenerPolicy, Subject,
 };
 use komar_codec::{
     Connect, ConnectProperties, DecodeOptions, Disconnect, Framing, Packet, PacketIdentifier,
@@ -27,7 +29,7 @@ use komar_codec::{
 use komar_testkit::{DelayedStore, PeerId, Random, Site};
 use power::Power;
 
-use crate::model::{ClientNumber, Denied, Message, Model, Options, Received, Settings, User, Who};
+use crate::model::{ClientNumber, Denied, Line, Message, Model, Options, Received, Settings, User, Who};
 use crate::planted::{Bug, Planted};
 
 /// Steps that every test run makes.
@@ -94,13 +96,18 @@ fn planted_bugs_are_found() {
     }
 }
 
-/// Rules as a list of what is denied.
-struct DenyList(Denied);
+/// Rules as a list of what is denied, and where some answers come later.
+struct DenyList(Denied, Option<Arc<later::Desk>>);
 
 impl Authorize for DenyList {
     fn authorize(&self, subject: &Subject<'_>, action: Action<'_>) -> Decision {
         let client = subject.client_id.trim_start_matches('c').parse().unwrap_or(0);
         let user = User::from(subject.username.is_some());
+        if let Some(desk) = &self.1
+            && desk.asks(subject, client, user, action)
+        {
+            return Decision::Later;
+        }
         let denied = match action {
             Action::Publish(name) => self.0.contains(&(true, client, user, name.as_str().to_owned())),
             Action::Receive(name) => self.0.contains(&(false, client, user, name.as_str().to_owned())),
@@ -110,10 +117,17 @@ impl Authorize for DenyList {
     }
 }
 
-fn access(denied: &Denied) -> Access {
-    Access {
-        authorize: Some(Arc::new(DenyList(denied.clone()))),
-        ..Access::allow_all()
+fn access(denied: &Denied, desk: Option<&Arc<later::Desk>>) -> Access {
+    let authorize = Some(Arc::new(DenyList(denied.clone(), desk.cloned())) as Arc<dyn Authorize>);
+    match desk {
+        Some(desk) => Access {
+            authenticate: Arc::clone(desk) as Arc<dyn Authenticate>,
+            authorize,
+        },
+        None => Access {
+            authorize,
+            ..Access::allow_all()
+        },
     }
 }
 
@@ -151,8 +165,27 @@ struct Client {
     is_slow: bool,
     /// It says nothing of its own accord, however long.
     falls_silent: bool,
+    /// What the broker has not handled: it waits for an answer to what the first of it asks.
+    line: Line<Sent>,
+    /// It has sent DISCONNECT.
+    leaves: bool,
     /// SUBSCRIBE and UNSUBSCRIBE packets that are not answered.
     asked: VecDeque<Asked>,
+}
+
+/// A client that has sent CONNECT.
+struct Entering {
+    client: ClientNumber,
+    user: User,
+    peer: PeerId,
+    worker: usize,
+    clean_start: bool,
+    expiry: Option<u64>,
+    receive_maximum: u16,
+    keep_alive: u16,
+    will: Option<(Message, u64)>,
+    /// PINGREQ packets behind CONNECT.
+    pings: usize,
 }
 
 /// What the answer to a SUBSCRIBE or UNSUBSCRIBE is about: the filter.
@@ -182,6 +215,8 @@ struct Simulation {
     /// Connections that have ended, by client, and what the disconnect hook has published since that was looked at last.
     ends: BTreeMap<ClientNumber, usize>,
     last_words: hooks::LastWords,
+    /// Where some answers come later.
+    later: Option<later::Later>,
     /// The last order of a message before the present step.
     step_began: u64,
 }
@@ -207,6 +242,7 @@ impl Simulation {
 
     fn new(seed: u64, bug: Option<Bug>) -> Simulation {
         let mut random = Random::new(seed);
+        let has_hooks = seed.is_multiple_of(3) || bug.is_some_and(Bug::is_of_a_hook);
         let settings = Settings {
             allow_duplicates: random.chance(70),
             inflight: *random.pick(&[1, 2, 5, 20]),
@@ -216,6 +252,7 @@ impl Simulation {
             retained_expiry: random.chance(20).then_some(20),
             maximum_keep_alive: (random.chance(20) && bug != Some(Bug::ForgetsKeepAlive))
                 .then_some(silence::MAXIMUM_KEEP_ALIVE),
+            publish_hook: has_hooks,
         };
         let planted = Planted::new(bug);
         let mut config = BrokerConfig::default();
@@ -230,14 +267,16 @@ impl Simulation {
         }
         let workers = *random.pick(&[1, 2, 3]);
         config.durable = random.chance(50) || bug.is_some_and(Bug::is_of_the_store);
-        let has_hooks = seed.is_multiple_of(3) || bug.is_some_and(Bug::is_of_a_hook);
+        let later = (seed % 8 == 1 || bug.is_some_and(Bug::is_of_a_verdict)).then(later::Later::default);
+        let desk = later.as_ref().map(|later| &later.desk);
+        config.limits.verdict_timeout = planted.verdict_timeout(later::TIMEOUT);
         let last_words = hooks::LastWords::default();
         let hooks = if has_hooks {
             hooks::hooks(bug, &last_words)
         } else {
             Hooks::default()
         };
-        let broker = Broker::with_hooks(config.clone(), access(&Denied::new()), hooks.clone(), 7);
+        let broker = Broker::with_hooks(config.clone(), access(&Denied::new(), desk), hooks.clone(), 7);
         let mut site = Site::with_broker(broker, workers);
         site.set_order(seed);
         let withheld = if has_hooks {
@@ -270,6 +309,8 @@ impl Simulation {
                 pings: 0,
                 is_slow: false,
                 falls_silent: false,
+                line: Line::default(),
+                leaves: false,
                 asked: VecDeque::new(),
             })
             .collect();
@@ -288,6 +329,7 @@ impl Simulation {
             withheld,
             ends: BTreeMap::new(),
             last_words,
+            later,
             step_began: 0,
         }
     }
@@ -297,7 +339,9 @@ impl Simulation {
             self.step()?;
             self.check()?;
             self.end_step()?;
+            self.check_questions()?;
         }
+        self.answer_all()?;
         self.commit_all()?;
         self.come_to_rest()?;
         self.leave()
@@ -323,7 +367,10 @@ impl Simulation {
                 _ => self.connect(client),
             };
         }
-        if self.has_hooks && self.random.chance(4) {
+        if self.later.is_some() && (self.clients[client].leaves || self.random.chance(6)) {
+            return self.answer_something();
+        }
+        if self.has_hooks && self.clients[client].line.is_empty() && self.random.chance(4) {
             return self.call_hook(client);
         }
         if self.has_hooks && self.random.chance(2) {
@@ -351,10 +398,7 @@ impl Simulation {
 
     fn connect(&mut self, client: ClientNumber) -> Outcome {
         let is_v5 = self.clients[client].is_v5;
-        if self.random.chance(20) {
-            self.clients[client].user ^= 1;
-        }
-        let user = self.clients[client].user;
+        let user = self.clients[client].user ^ User::from(self.random.chance(20));
         let clean_start = self.random.chance(20);
         let seconds = *self.random.pick(&[0u32, 5, 30, u32::MAX]);
         // 3.x has no other choice.
@@ -366,9 +410,9 @@ impl Simulation {
         let expiry = (seconds != u32::MAX).then_some(u64::from(seconds));
         let receive_maximum = *self.random.pick(&[1u16, 3, 100]);
         let keep_alive = self.keep_alive(is_v5);
-        self.clients[client].falls_silent = self.random.chance(40);
         let will = self.random.chance(30).then(|| {
             let mut message = self.message(Some(client), false);
+            message.user = user;
             let delay = if is_v5 { *self.random.pick(&[0, 0, 3]) } else { 0 };
             // Of two that are due at the same time either may come last, and be what is retained.
             if (delay > 0 || self.model.effective(keep_alive) > 0) && message.retain {
@@ -418,21 +462,49 @@ impl Simulation {
         self.planted.connect(&mut bytes, receive_maximum);
         let worker = self.random.below(3);
         let peer = self.site.open(worker, &self.policy);
+        self.site.send(peer, &bytes);
+        let entering = Entering {
+            client,
+            user,
+            peer,
+            worker,
+            clean_start,
+            expiry,
+            receive_maximum,
+            keep_alive,
+            will,
+            pings: 0,
+        };
+        if self.later.is_some() && later::logs_in_later(client, user) {
+            return self.knock(entering);
+        }
+        self.enter(entering)
+    }
+
+    /// A client is let in.
+    fn enter(&mut self, entering: Entering) -> Outcome {
+        let Entering {
+            client, user, peer, ..
+        } = entering;
+        let (is_v5, version) = (self.clients[client].is_v5, self.version(client));
         if self.clients[client].peer.is_some() {
             self.has_ended(client);
         }
         self.forget_connection(client);
-        self.clients[client].worker = worker;
-        self.clients[client].peer = Some(peer);
+        let falls_silent = self.random.chance(40);
+        let state = &mut self.clients[client];
+        (state.worker, state.user, state.falls_silent) = (entering.worker, user, falls_silent);
+        (state.peer, state.pings) = (Some(peer), entering.pings);
         let limit = if is_v5 {
-            usize::from(receive_maximum)
+            usize::from(entering.receive_maximum)
         } else {
             usize::MAX
         };
         let who = Who { client, user, is_v5 };
-        let present = self.model.connect(who, clean_start, expiry, limit, will);
-        let told = self.model.keep_alive(client, keep_alive);
-        self.site.send(peer, &bytes);
+        let present = self
+            .model
+            .connect(who, entering.clean_start, entering.expiry, limit, entering.will);
+        let told = self.model.keep_alive(client, entering.keep_alive);
         self.settle()?;
         self.commit_all()?;
         // CONNACK comes first. v5 [MQTT-3.2.0-1]
@@ -487,6 +559,7 @@ impl Simulation {
 
     fn leave_properly(&mut self, client: ClientNumber) -> Outcome {
         self.note(|| format!("c{client} disconnects"));
+        self.clients[client].leaves = true;
         self.send(client, vec![Sent::Disconnect])
     }
 
@@ -575,7 +648,7 @@ impl Simulation {
     fn burst(&mut self) -> Outcome {
         let before = self.model.last_order();
         for client in 0..CLIENTS {
-            let Some(peer) = self.clients[client].peer else {
+            let Some(peer) = self.clients[client].peer.filter(|_| !self.clients[client].leaves) else {
                 continue;
             };
             let mut packets = self.new_publishes(client, 3);
@@ -612,7 +685,6 @@ impl Simulation {
     }
 
     fn ping(&mut self, client: ClientNumber) -> Outcome {
-        self.clients[client].pings += 1;
         self.send(client, vec![Sent::Ping])
     }
 
@@ -643,11 +715,13 @@ impl Simulation {
         self.note(|| format!("{seconds} s pass"));
         self.commit_all()?;
         for _ in 0..seconds {
-            self.speak_in_time()?;
+            let falls = self.answer_in_time()?;
+            self.speak_in_time(falls.is_some())?;
             self.model.tick();
             if !self.planted.stops_the_clock() {
                 self.site.advance(Duration::from_secs(1));
             }
+            self.give_up_waiting(falls)?;
             self.end_the_silent()?;
             self.hear_last_words()?;
             self.collect()?;
@@ -665,7 +739,11 @@ impl Simulation {
         }
         self.note(|| format!("rules: {denied:?}"));
         if !self.planted.forgets_rules() {
-            self.site.broker().set_access(access(&denied));
+            let desk = self.later.as_ref().map(|later| &later.desk);
+            self.site.broker().set_access(access(&denied, desk));
+            if let Some(later) = &mut self.later {
+                later.rules += 1;
+            }
         }
         self.commit_all()?;
         denied.extend(self.withheld.clone());
@@ -728,6 +806,10 @@ impl Simulation {
         let Some(peer) = self.clients[client].peer else {
             return Ok(());
         };
+        let is_last = |packet: &Sent| matches!(packet, Sent::Disconnect);
+        if self.clients[client].leaves && !packets.iter().any(is_last) {
+            return Ok(());
+        }
         for packet in packets {
             let bytes = self.encode(client, &packet);
             self.site.send(peer, &bytes);
@@ -738,20 +820,31 @@ impl Simulation {
 
     /// The broker will get it.
     fn was_sent(&mut self, client: ClientNumber, packet: &Sent) {
+        if self.later.is_some() {
+            self.stand_in_line(client, packet);
+        } else {
+            self.is_handled(client, packet, None);
+        }
+    }
+
+    /// The broker has handled it. `verdict`: what was answered to its question, if it raised one.
+    fn is_handled(&mut self, client: ClientNumber, packet: &Sent, verdict: Option<bool>) {
         if let Some(power) = &mut self.power {
             power.forget(&self.model, client, packet);
         }
         self.model.speaks(client);
         match packet {
             Sent::Publish(identifier, dup, message) => {
-                self.model.publish(client, *identifier, *dup, message.clone());
+                self.model
+                    .publish(client, *identifier, *dup, message.clone(), verdict);
             }
             Sent::PubRel(identifier) => self.model.release(client, *identifier),
             Sent::PubAck(identifier) => self.model.acknowledged(client, *identifier),
             Sent::PubRec(identifier) => self.model.recorded(client, *identifier),
             Sent::PubComp(identifier) => self.model.completed(client, *identifier),
             Sent::Subscribe(_, filter, options) => {
-                let refused = self.has_hooks && hooks::refuses(self.clients[client].user, filter);
+                let refused = verdict == Some(false)
+                    || self.has_hooks && hooks::refuses(self.clients[client].user, filter);
                 let asked = &mut self.clients[client].asked;
                 if refused {
                     asked.push_back(Asked::Refused);
@@ -765,7 +858,7 @@ impl Simulation {
                 self.clients[client].asked.push_back(asked);
                 self.model.unsubscribe(client, filter);
             }
-            Sent::Ping => {}
+            Sent::Ping => self.clients[client].pings += 1,
             Sent::Disconnect => {
                 self.has_ended(client);
                 self.model.disconnect(client, true);
@@ -784,11 +877,15 @@ impl Simulation {
         state.pings = 0;
         state.is_slow = false;
         state.asked.clear();
+        state.leaves = false;
+        state.line.clear();
+        self.nobody_waits(client);
     }
 
     fn settle(&mut self) -> Outcome {
         self.site.settle();
         self.hear_last_words()?;
+        self.hear_questions()?;
         self.collect()
     }
 
@@ -1019,10 +1116,11 @@ impl Simulation {
             let mut any = false;
             for client in 0..CLIENTS {
                 let state = &self.clients[client];
-                any |= !state.mailbox.is_empty() || !state.owed.is_empty();
+                any |= !state.mailbox.is_empty() || !state.owed.is_empty() || !state.line.is_empty();
                 self.read(client, usize::MAX)?;
                 self.answer(client, usize::MAX)?;
             }
+            self.answer_all()?;
             self.commit_all()?;
             if !any {
                 return self.model.check_end();
@@ -1037,6 +1135,7 @@ impl Simulation {
                 return Ok(());
             }
             self.connect(client)?;
+            self.answer_all()?;
         }
         Ok(())
     }
@@ -1046,12 +1145,17 @@ impl Simulation {
         for client in 0..CLIENTS {
             if self.clients[client].peer.is_some() {
                 self.leave_properly(client)?;
+                self.answer_all()?;
             }
         }
         for client in 0..CLIENTS {
             while self.model.sessions.contains_key(&client) {
                 self.connect(client)?;
-                self.leave_properly(client)?;
+                self.answer_all()?;
+                if self.clients[client].peer.is_some() {
+                    self.leave_properly(client)?;
+                    self.answer_all()?;
+                }
             }
         }
         self.check()?;

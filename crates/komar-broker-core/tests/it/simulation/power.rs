@@ -210,7 +210,10 @@ impl Simulation {
         self.model = kept.model;
         let restarted = self.site.restart(
             power.config.clone(),
-            access(&self.model.denied.difference(&self.withheld).cloned().collect()),
+            access(
+                &self.model.denied.difference(&self.withheld).cloned().collect(),
+                self.later.as_ref().map(|later| &later.desk),
+            ),
             power.hooks.clone(),
             contents,
         );
@@ -222,6 +225,7 @@ impl Simulation {
             self.clients[client].peer = None;
             self.forget_connection(client);
         }
+        self.nobody_knocks();
         self.power = Some(power);
         self.settle()?;
         self.commit_all()

@@ -21,22 +21,22 @@ impl Simulation {
 
     /// Within the next second some would have been silent for too long: who is not one to fall silent speaks, and so do all
     /// but one of the others, as of several that end at once it is not said which is first.
-    pub(super) fn speak_in_time(&mut self) -> Outcome {
+    /// Nobody may fall silent if somebody waits for an answer in vain.
+    pub(super) fn speak_in_time(&mut self, waits: bool) -> Outcome {
         let next = self.model.now + 1;
         let mut falls: Option<ClientNumber> = None;
         for client in 0..CLIENTS {
             let state = &self.clients[client];
-            if state.peer.is_none() || !self.model.is_silent(client, next) {
+            if state.peer.is_none() || !state.line.is_empty() || !self.model.is_silent(client, next) {
                 continue;
             }
             // That nothing is ever due is to be seen by something else.
-            let may_fall = state.falls_silent && !self.planted.stops_the_clock();
+            let may_fall = state.falls_silent && !waits && !self.planted.stops_the_clock();
             if may_fall && falls.is_none() {
                 falls = Some(client);
                 continue;
             }
             self.note(|| format!("c{client} speaks in time"));
-            self.clients[client].pings += 1;
             self.send(client, vec![Sent::Ping])?;
         }
         Ok(())
@@ -49,7 +49,9 @@ impl Simulation {
                 continue;
             };
             let is_ended = self.site.close_cause(peer) == Some(CloseCause::KeepAliveTimeout);
-            if is_ended != self.model.is_silent(client, self.model.now) {
+            // Who waits for an answer is not listened to.
+            let is_heard = self.clients[client].line.is_empty();
+            if is_ended != (is_heard && self.model.is_silent(client, self.model.now)) {
                 return Err(match is_ended {
                     true => format!("c{client} was ended and had not been silent for too long"),
                     false => format!("c{client} has been silent for too long and is there"),
