@@ -1,6 +1,5 @@
-//! The broker core on `std::net` alone: no runtime, no reactor. A thread for each connection reads, one thread drives
-//! the worker and writes. Enough for a few clients, and for seeing what a driver does. What it leaves out: passwords to be
-//! checked (`next_password_check`), answers from other threads (`set_wake`), a store (`TurnEnd::persist`).
+//! The broker core on `std::net` alone: a thread for each connection reads, one thread drives the worker and writes. It
+//! leaves out `next_password_check`, answers of other threads (`set_wake`) and a store (`TurnEnd::persist`).
 //! `cargo run -p komar-examples --example embed_std` lets two clients of its own exchange a message, and ends.
 
 use std::collections::HashMap;
