@@ -81,6 +81,8 @@ pub(crate) struct Connection {
     pub(crate) settings: Arc<ListenerSettings>,
     /// The other side has sent its last byte: an edge that announced data may have announced the end as well.
     pub(crate) read_closed: bool,
+    /// A layer has said that nothing more comes; what came before is still to be done.
+    pub(crate) ended: bool,
     /// It waits in the reactor's list of Connections to be read.
     pub(crate) reading: bool,
     /// It is to be closed as soon as its bytes are written.

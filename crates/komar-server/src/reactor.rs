@@ -393,6 +393,10 @@ impl Reactor {
             return false;
         };
         match connection.link.state() {
+            LinkState::Open if connection.ended => {
+                self.over.push((key, CloseCause::ConnectionClosed));
+                return false;
+            }
             LinkState::Open => {}
             // One that gives up waiting for its login must not be in the way of those that come after it: its end is
             // looked for. A packet that comes before the end is kept by the Link, and no more is read then.
@@ -400,7 +404,7 @@ impl Reactor {
             // The verdict puts it back into the list.
             LinkState::Paused => return false,
             _ => {
-                if connection.read_closed {
+                if connection.read_closed || connection.ended {
                     self.over.push((key, CloseCause::ConnectionClosed));
                 }
                 return false;

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use komar_broker_core::{FileAccess, ListenerFiles};
+use komar_broker_core::{Access, FileAccess, ListenerFiles};
 use komar_passwd::{Editor, PasswordFile, Scheme, StoredHash};
 use komar_server::{
     BrokerConfig, Listener, ListenerPolicy, Placement, ProxyProtocol, ProxyVersion, Server, WebSocketOptions,
@@ -400,20 +400,13 @@ fn whoever_finishes_its_handshake_gets_in_at_the_bound() {
 #[test]
 fn a_login_that_nobody_waits_for_is_over_at_once() {
     // A check takes long enough for all of these to come and go during the first.
-    let scheme = Scheme::Sha512Pbkdf2 { iterations: 200_000 };
-    let hash = StoredHash::derive(scheme, b"secret", &[7; 12]).unwrap();
-    let mut passwords = Editor::new(b"");
-    passwords.set("bob", &hash).unwrap();
-    let files = ListenerFiles {
-        passwords: Some(Arc::new(PasswordFile::parse(&passwords.text()).unwrap())),
-        acl: None,
-    };
+    let access = bob_with_iterations(200_000);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let (certificate, key) = certificate();
     let with_tls = || tcp().tls(server_tls(certificate.clone(), key.clone_key()));
     let server = Server::builder()
-        .access(FileAccess::new(files).into_access())
+        .access(access)
         .listener(tcp())
         .listener(with_tls())
         .listener(tcp().websocket(WebSocketOptions::default()))
@@ -424,41 +417,140 @@ fn a_login_that_nobody_waits_for_is_over_at_once() {
     let [plain, tls, websocket, both] = server.local_addresses()[..] else {
         panic!("four listeners by TCP")
     };
-    let login = b"\x10\x1a\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01a\x00\x03bob\x00\x06secret";
     let mut first = Client(dial(plain));
-    first.send(login);
+    first.send(LOGIN);
     for _ in 0..5 {
         let mut client = tls_client(tls, certificate.clone());
-        client.write_all(login).unwrap();
+        client.write_all(LOGIN).unwrap();
         client.conn.send_close_notify();
         client.flush().unwrap();
         client.sock.shutdown(Shutdown::Write).unwrap();
         Client(client).expect_end();
 
         let mut client = Framed::upgrade(dial(websocket));
-        client.send(login);
+        client.send(LOGIN);
         client.client.0.shutdown(Shutdown::Write).unwrap();
         client.client.expect_end();
 
         let mut client = Framed::upgrade(tls_client(both, certificate.clone()));
-        client.send(login);
+        client.send(LOGIN);
         client.client.send(&masked(0x88, b"\x03\xe8"));
         client.client.0.sock.shutdown(Shutdown::Write).unwrap();
         assert_eq!(client.client.read_to_end(), b"\x88\x02\x03\xe8");
 
         let mut client = Client(std::os::unix::net::UnixStream::connect(&path).unwrap());
         client.0.set_read_timeout(Some(PATIENCE)).unwrap();
-        client.send(login);
+        client.send(LOGIN);
         client.0.shutdown(Shutdown::Write).unwrap();
         client.expect_end();
     }
-    // What came before the end is done all the same.
-    let mut last = Client(dial(plain));
-    last.send(&[&login[..], b"\x30\x04\x00\x01tx"].concat());
-    last.0.shutdown(Shutdown::Write).unwrap();
     first.expect(CONNACK);
-    last.expect(CONNACK);
     server.stop();
+}
+
+/// What comes before the end is done, although the end is there when the login is: by every transport, together with the
+/// login or behind it.
+#[cfg(unix)]
+#[test]
+fn what_comes_before_the_end_is_done() {
+    let (certificate, key) = certificate();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let with_tls = || tcp().tls(server_tls(certificate.clone(), key.clone_key()));
+    let server = Server::builder()
+        .access(bob_with_iterations(20_000))
+        .listener(tcp())
+        .listener(with_tls())
+        .listener(tcp().websocket(WebSocketOptions::default()))
+        .listener(with_tls().websocket(WebSocketOptions::default()))
+        .listener(Listener::unix(&path).policy(anonymous()))
+        .start()
+        .unwrap();
+    let [plain, tls, websocket, both] = server.local_addresses()[..] else {
+        panic!("four listeners by TCP")
+    };
+    let mut reader = Client(dial(plain));
+    reader.send(&[&connect('r')[..], SUBSCRIBE].concat());
+    reader.expect(CONNACK);
+    reader.expect(SUBACK);
+    let closing = masked(0x88, b"\x03\xe8");
+    for is_one in [true, false] {
+        // Packets of one write, or of two.
+        let writes = |frame: &dyn Fn(&[u8]) -> Vec<u8>, close: &[u8]| {
+            let (login, publish) = (
+                frame(LOGIN),
+                [frame(b"\x30\x04\x00\x01tx"), close.to_vec()].concat(),
+            );
+            if is_one {
+                vec![[login, publish].concat()]
+            } else {
+                vec![login, publish]
+            }
+        };
+        let as_they_are = |packets: &[u8]| packets.to_vec();
+        let in_frames = |packets: &[u8]| masked(0x82, packets);
+
+        let mut client = dial(plain);
+        for bytes in writes(&as_they_are, b"") {
+            client.write_all(&bytes).unwrap();
+        }
+        client.shutdown(Shutdown::Write).unwrap();
+        reader.expect(b"\x30\x04\x00\x01tx");
+
+        let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        for bytes in writes(&as_they_are, b"") {
+            client.write_all(&bytes).unwrap();
+        }
+        client.shutdown(Shutdown::Write).unwrap();
+        reader.expect(b"\x30\x04\x00\x01tx");
+
+        let mut client = Framed::upgrade(dial(websocket)).client;
+        for bytes in writes(&in_frames, &closing) {
+            client.send(&bytes);
+        }
+        reader.expect(b"\x30\x04\x00\x01tx");
+
+        for (mut client, writes) in [
+            (tls_client(tls, certificate.clone()), writes(&as_they_are, b"")),
+            (
+                Framed::upgrade(tls_client(both, certificate.clone())).client.0,
+                writes(&in_frames, &closing),
+            ),
+        ] {
+            while client.conn.is_handshaking() {
+                client.conn.complete_io(&mut client.sock).unwrap();
+            }
+            let last = writes.len() - 1;
+            for (number, bytes) in writes.iter().enumerate() {
+                client.conn.writer().write_all(bytes).unwrap();
+                if number == last {
+                    client.conn.send_close_notify();
+                }
+                let mut records = Vec::new();
+                while client.conn.wants_write() {
+                    client.conn.write_tls(&mut records).unwrap();
+                }
+                client.sock.write_all(&records).unwrap();
+            }
+            client.sock.shutdown(Shutdown::Write).unwrap();
+            reader.expect(b"\x30\x04\x00\x01tx");
+        }
+    }
+    server.stop();
+}
+
+const LOGIN: &[u8] = b"\x10\x1a\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01a\x00\x03bob\x00\x06secret";
+
+/// The password of `bob`, as in [`LOGIN`], takes its time.
+fn bob_with_iterations(iterations: u32) -> Access {
+    let hash = StoredHash::derive(Scheme::Sha512Pbkdf2 { iterations }, b"secret", &[7; 12]).unwrap();
+    let mut passwords = Editor::new(b"");
+    passwords.set("bob", &hash).unwrap();
+    let files = ListenerFiles {
+        passwords: Some(Arc::new(PasswordFile::parse(&passwords.text()).unwrap())),
+        acl: None,
+    };
+    FileAccess::new(files).into_access()
 }
 
 /// Many handshakes at once all come to their end, and a plain pair is served meanwhile by the same reactor.

@@ -177,6 +177,7 @@ impl Reactor {
             listener: Arc::clone(open),
             settings,
             read_closed: false,
+            ended: false,
             reading: true,
             closing: false,
             bytes_read: 0,

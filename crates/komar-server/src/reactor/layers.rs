@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use komar_broker_core::CloseCause;
+use komar_broker_core::{CloseCause, Link, LinkState};
 use komar_codec::ReasonCode;
 
 use super::{Reactor, accept, peer_of};
@@ -139,6 +139,11 @@ impl Reactor {
         self.scratch.shrink();
         let (what, error): (_, &dyn core::fmt::Display) = match &arrived.end {
             None => return self.has_place_for_handshake(key),
+            // What came before the end is done first, as where the end is a read of its own.
+            Some(End::Closed) if is_waited_for(&connection.link) => {
+                connection.ended = true;
+                return false;
+            }
             Some(End::Closed) => {
                 self.over.push((key, CloseCause::ConnectionClosed));
                 return false;
@@ -170,4 +175,9 @@ impl Reactor {
         }
         has_place
     }
+}
+
+/// Whether something that came from the client is still to be done, for which it waits.
+fn is_waited_for(link: &Link) -> bool {
+    link.state() == LinkState::Paused && !link.only_awaits_login()
 }
