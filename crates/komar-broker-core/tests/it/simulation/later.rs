@@ -38,7 +38,8 @@ struct Question {
 #[derive(Default)]
 pub(super) struct Desk {
     questions: Mutex<Vec<Question>>,
-    logins: Mutex<Vec<Pending<Authentication>>>,
+    /// By client.
+    logins: Mutex<Vec<(ClientNumber, Pending<Authentication>)>>,
 }
 
 impl Desk {
@@ -73,7 +74,7 @@ impl Authenticate for Desk {
         let is_another = login.username == Some(ANOTHER);
         match login.later() {
             Some(way) if logs_in_later(client, User::from(is_another)) => {
-                self.logins.lock().unwrap().push(way);
+                self.logins.lock().unwrap().push((client, way));
                 Authentication::Later
             }
             _ => Authentication::Accept,
@@ -307,8 +308,12 @@ impl Simulation {
             return Ok(());
         };
         let rules = later.rules;
-        let way = later.desk.logins.lock().unwrap().pop();
-        let way = way.ok_or_else(|| format!("nobody asks whether c{} may log in", entering.client))?;
+        let mut logins = later.desk.logins.lock().unwrap();
+        let place = logins.iter().position(|(client, _)| *client == entering.client);
+        let Some((_, way)) = place.map(|place| logins.remove(place)) else {
+            return Err(format!("nobody asks whether c{} may log in", entering.client));
+        };
+        drop(logins);
         later.knocking.push(Knocking {
             entering,
             way,
@@ -371,6 +376,7 @@ impl Simulation {
         if self.later.is_none() {
             return Ok(None);
         }
+        self.ask_again_in_time()?;
         for client in 0..CLIENTS {
             let line = &self.clients[client].line;
             if line
@@ -392,6 +398,28 @@ impl Simulation {
             }
         }
         Ok(falls)
+    }
+
+    /// When the time for a login is over and other rules are in force, it is asked again. Of two Connections of a client it could
+    /// not be told whose question comes then, so all but the last of them get an answer before.
+    fn ask_again_in_time(&mut self) -> Outcome {
+        loop {
+            let Some(later) = &self.later else {
+                return Ok(());
+            };
+            let then = self.model.now + 1;
+            let falls =
+                |knocking: &&Knocking| knocking.rules != later.rules && knocking.since + TIMEOUT <= then;
+            let is_twin = |place: usize, knocking: &Knocking| {
+                let mut others = later.knocking.iter().skip(place + 1).filter(falls);
+                falls(&knocking) && others.any(|other| other.entering.client == knocking.entering.client)
+            };
+            let mut knocking = later.knocking.iter().enumerate();
+            let Some(place) = knocking.position(|(place, knocking)| is_twin(place, knocking)) else {
+                return Ok(());
+            };
+            self.answer_login(place)?;
+        }
     }
 
     /// The time for some answers is over: that is a refusal.
