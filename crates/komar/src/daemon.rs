@@ -17,7 +17,7 @@ use crate::logging;
 use crate::output::{Output, Streams};
 use crate::process::{self, PidFile, ProcessError};
 use crate::service;
-use crate::signals::{self, Wish, Wishes};
+use crate::signals::{self, SAME_WISH, Wish, Wishes};
 
 /// Why the broker did not run, or did not take a new configuration.
 pub(crate) enum Failure {
@@ -170,10 +170,10 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
     };
     logging::publish_with(None);
     let pid_file = config.pid_file.clone();
-    if let Err(error) = signals::at_next_stop(move || end_at_once(pid_file.as_deref())) {
+    if let Err(error) = signals::at_next_stop(SAME_WISH, move || end_at_once(pid_file.as_deref())) {
         tracing::warn!("a second signal will not end the broker at once: {error}");
     }
-    tracing::debug!("Stopping; another INT or TERM ends the broker at once.");
+    tracing::debug!("Stopping; an INT or TERM a second from now or later ends the broker at once.");
     service::stopping();
     server.stop();
     end
@@ -181,7 +181,7 @@ fn serve(options: &Options, streams: &mut Streams) -> Result<(), Failure> {
 
 /// For whoever does not wait for an end in order, which may be one that never comes: a store that does not answer.
 fn end_at_once(pid_file: Option<&Path>) {
-    tracing::error!("Told to end a second time: not everybody was told, nor everything stored.");
+    tracing::error!("Told to end while it ends: not everybody was told, nor everything stored.");
     if let Some(path) = pid_file {
         process::remove_pid_file(path);
     }

@@ -1,5 +1,7 @@
 //! What the operator asks of a running broker, by signals.
 
+use std::time::{Duration, Instant};
+
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use signal_hook::iterator::backend::Handle;
@@ -52,13 +54,18 @@ impl Wishes {
     }
 }
 
-/// Calls `end` at the next INT or TERM, from a thread of its own. What was asked for before does not count.
-pub(crate) fn at_next_stop(end: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+/// Signals that come so soon after the first are the same wish: who signals a process and its group, as timeout(1)
+/// does, sends it twice.
+pub(crate) const SAME_WISH: Duration = Duration::from_secs(1);
+
+/// Calls `end` at the next INT or TERM that comes when `same_wish` is over, from a thread of its own.
+pub(crate) fn at_next_stop(same_wish: Duration, end: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     // Not those of `Wishes`, which a failure has closed.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let thread = std::thread::Builder::new().name("komar-stop".to_owned());
+    let counts_from = Instant::now() + same_wish;
     thread.spawn(move || {
-        if signals.forever().next().is_some() {
+        if signals.forever().any(|_| Instant::now() >= counts_from) {
             end();
         }
     })?;
@@ -69,22 +76,16 @@ pub(crate) fn at_next_stop(end: impl FnOnce() + Send + 'static) -> std::io::Resu
 mod tests {
     use super::*;
 
+    /// One test, as all of a process hear the same signals.
     #[test]
-    fn a_failure_is_heard_of_while_nobody_signals() {
+    fn a_failure_is_heard_of_while_nobody_signals_and_a_stop_after_it() {
         let mut wishes = Wishes::watch().unwrap();
         let failure = wishes.failure();
         let thread = std::thread::spawn(move || failure.close());
         assert_eq!(wishes.next(), Wish::Fail);
         thread.join().unwrap();
-    }
-
-    #[test]
-    fn a_stop_is_heard_of_after_a_failure() {
-        // Whoever watches does not die of it.
-        let wishes = Wishes::watch().unwrap();
-        wishes.failure().close();
         let (tell, told) = std::sync::mpsc::channel();
-        at_next_stop(move || tell.send(()).unwrap()).unwrap();
+        at_next_stop(Duration::ZERO, move || tell.send(()).unwrap()).unwrap();
         assert!(told.try_recv().is_err());
         signal_hook::low_level::raise(SIGTERM).unwrap();
         told.recv().unwrap();
