@@ -89,14 +89,13 @@ impl Rates {
         self.limits.answer_connections
     }
 
-    /// Counts a Connection of the listener, from an address if it is known already. `false`: it is one too many. What is one
-    /// too many of its address takes nothing from the others.
+    /// Counts a Connection, of the listener and of its address. `false`: it is one too many. What is one too many of its
+    /// address takes nothing from the others.
     pub(crate) fn admits(&self, address: Option<IpAddr>, now: Duration) -> bool {
         self.admits_from(address, now) && self.connections.as_ref().is_none_or(|rate| rate.take(now))
     }
 
-    /// Counts a Connection of an address. `false`: it is one too many.
-    pub(crate) fn admits_from(&self, address: Option<IpAddr>, now: Duration) -> bool {
+    fn admits_from(&self, address: Option<IpAddr>, now: Duration) -> bool {
         if self.limits.connections_by_address.is_none() {
             return true;
         }

@@ -84,11 +84,12 @@ impl Reactor {
     /// Chooses the reactor for a Connection that has its place.
     pub(super) fn place(&mut self, socket: Socket, peer: Peer, open: &Arc<OpenListener>) {
         let settings = open.settings();
-        // Of a proxy's client the address is not known yet.
-        let address = settings.proxy.is_none().then(|| peer.address()).flatten();
-        let Some(turned_away) =
-            self.is_turned_away(&settings, &peer, |rates, now| rates.admits(address, now))
-        else {
+        // A proxy's client counts when its address is known.
+        let turned_away = match settings.proxy {
+            Some(_) => Some(false),
+            None => self.is_turned_away(&settings, &peer, |rates, now| rates.admits(peer.address(), now)),
+        };
+        let Some(turned_away) = turned_away else {
             open.connections.fetch_sub(1, Ordering::Relaxed);
             return;
         };

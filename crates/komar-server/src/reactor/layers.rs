@@ -100,7 +100,7 @@ impl Reactor {
             return Ok(());
         };
         let source = peer.address();
-        let turned_away = self.is_turned_away(&settings, &peer, |rates, now| rates.admits_from(source, now));
+        let turned_away = self.is_turned_away(&settings, &peer, |rates, now| rates.admits(source, now));
         if let Some(connection) = self.connections.get_mut(key) {
             match turned_away {
                 Some(true) => connection.link.turn_away(ReasonCode::ConnectionRateExceeded),
