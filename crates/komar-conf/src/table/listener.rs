@@ -97,7 +97,8 @@ pub(super) fn rows() -> Vec<Directive> {
             Integer(MINIMUM, MAXIMUM, |draft, value| {
                 draft.listener.max_connections = bound(value)
             }),
-        ),
+        )
+        .new_connections(),
         row(
             Error,
             "max_connection_rate",
@@ -272,6 +273,7 @@ pub(super) fn rows() -> Vec<Directive> {
             "allowed value of the header Origin; all if not given",
             Text(|draft, value| draft.listener.websockets_origins.push(value)),
         )
+        .new_connections()
         .accumulates(),
     ]
 }
@@ -284,7 +286,8 @@ pub(super) fn tls_rows() -> Vec<Directive> {
             "",
             "the broker's certificate chain, leaf first, PEM",
             Path(|draft, value| draft.tls.certfile = Some(value)),
-        ),
+        )
+        .new_connections(),
         tls(
             Default,
             "keyfile",
@@ -293,7 +296,8 @@ pub(super) fn tls_rows() -> Vec<Directive> {
             Path(|draft, value| {
                 draft.tls.keyfile = Some(value);
             }),
-        ),
+        )
+        .new_connections(),
         tls(
             Error,
             "cafile",
@@ -396,6 +400,7 @@ pub(super) fn tls_rows() -> Vec<Directive> {
                 draft.tls.rest.minimum_version = tls_version(word)
             }),
         )
+        .new_connections()
         .once(),
         tls(
             Default,
@@ -405,7 +410,8 @@ pub(super) fn tls_rows() -> Vec<Directive> {
             Text(|draft, value| {
                 draft.tls.rest.ciphers = Some(value);
             }),
-        ),
+        )
+        .new_connections(),
         tls(
             Default,
             "ciphers_tls1.3",
@@ -414,7 +420,8 @@ pub(super) fn tls_rows() -> Vec<Directive> {
             Text(|draft, value| {
                 draft.tls.rest.ciphers_tls13 = Some(value);
             }),
-        ),
+        )
+        .new_connections(),
         Directive::row(
             Group::Tls,
             "dhparamfile",
