@@ -916,7 +916,8 @@ impl Model {
                 };
                 last.is_none_or(|last| *last <= expected.order)
             };
-            // Of those that cannot be told apart, one that is allowed, the first that is in order, and one that has to come.
+            // Of those that cannot be told apart, one that is allowed, of the right age (sent again, it may have waited for an
+            // answer, and expire later), the first that is in order, and one that has to come.
             let is_walk = |expected: &&Expected| expected.walk.is_some() && fits(expected);
             let has_new_walk = !came.dup && session.expected.iter().filter(is_walk).any(|walk| walk.must);
             let candidates = || {
@@ -928,8 +929,10 @@ impl Model {
             };
             let first = |(_, expected): &(usize, &Expected)| {
                 let is_first_sending = expected.connection == session.connection;
+                let is_another = check_expiry(&expected.message, came, now_v5, session.was_slow).is_err();
                 (
                     !expected.allowed,
+                    is_another,
                     expected.order,
                     came.dup && is_first_sending,
                     !expected.must,
