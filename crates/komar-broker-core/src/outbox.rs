@@ -243,6 +243,11 @@ impl Outbox {
         let mut state = self.lock();
         state.sending = false;
         state.taken = 0;
+        if state.closed {
+            // Its owner has closed it meanwhile: what is left is nobody's, and nobody would take it off the total again.
+            state.discard(total);
+            return (Next::Idle, Some(output), None);
+        }
         match sent {
             Sent::Failed => {
                 state.closed = true;

@@ -152,6 +152,33 @@ fn a_close_is_not_lost_among_writers() {
     });
 }
 
+/// A Connection's owner closes it while another worker writes to it, whose socket takes no more: nothing of it is counted as
+/// waiting afterwards.
+#[test]
+fn what_waits_for_a_closed_connection_is_not_counted() {
+    explore(|| {
+        let broker = broker();
+        let mut owner = worker(&broker);
+        let mut receiver = Client::join(&mut owner, "connect v3 id=r clean", ANY);
+        receiver.says(&mut owner, "subscribe id=1 t");
+        receiver.wire.set_room(5);
+        let publisher = {
+            let broker = broker.clone();
+            thread::spawn(move || {
+                let mut worker = worker(&broker);
+                let mut publisher = Client::join(&mut worker, "connect v3 id=p clean", ANY);
+                publisher.says(&mut worker, r#"publish t "1""#);
+                publisher.says(&mut worker, r#"publish t "2""#);
+            })
+        };
+        thread::yield_now();
+        owner.close(&mut receiver.link, CloseCause::ConnectionClosed);
+        settle(&mut owner);
+        publisher.join().unwrap();
+        assert_eq!(broker.statistics().waiting_bytes, 0);
+    });
+}
+
 /// A worker remembers where messages go. Whoever has its SUBACK gets what is published afterwards, and whoever has its
 /// UNSUBACK gets nothing more.
 #[test]

@@ -1,6 +1,10 @@
 //! What the store holds up counts, and is bounded as what slow clients do not read is.
 
-use komar_broker_core::{Access, BrokerConfig, CloseCause, Limits};
+use std::sync::Arc;
+
+use komar_broker_core::{
+    Access, Broker, BrokerConfig, CloseCause, Limits, ListenerPolicy, Now, Sent, Take, Worker,
+};
 use komar_codec::{ProtocolVersion, QoS};
 use komar_testkit::{DelayedStore, Site, words};
 
@@ -132,4 +136,24 @@ fn acknowledgements_that_the_store_holds_up_count() {
     assert_eq!(waiting(&site), 0);
     hears(&mut site, a, "puback id=1 no_matching_subscribers");
     assert_eq!(site.take_bytes(a).len(), 10_000 * 5);
+}
+
+#[test]
+fn what_a_worker_writes_while_the_owner_closes_counts_no_longer() {
+    let broker = Broker::new(BrokerConfig::default(), Access::allow_all(), 7);
+    let worker = || Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+    let (mut owner, mut other) = (worker(), worker());
+    let mut link = owner.open(Box::new(()), &Arc::new(ListenerPolicy::default()));
+    owner.input(&mut link, &packets("connect v5 id=a clean", 1));
+    owner.input(&mut link, &packets("subscribe id=1 t", 1));
+    other
+        .publish("t", &[b'x'; 10_000], QoS::AtMostOnce, false)
+        .unwrap();
+    let outbox = Arc::clone(link.outbox());
+    let Take::Output(output) = other.take_output(&outbox) else {
+        panic!("there is something to write");
+    };
+    owner.close(&mut link, CloseCause::ConnectionClosed);
+    other.output_done(&outbox, output, Sent::Blocked);
+    assert_eq!(broker.statistics().waiting_bytes, 0);
 }
