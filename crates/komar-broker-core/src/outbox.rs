@@ -413,6 +413,12 @@ impl State {
         held - held % HELD_STEP
     }
 
+    /// Whether more waits than is to be put up with where all together hold too much: the client does not read, or the store
+    /// holds up more than what comes of packets that a client sends before it has its CONNACK.
+    pub(crate) fn is_piling_up(&self) -> bool {
+        self.blocked || self.share() >= HELD_STEP
+    }
+
     pub(crate) fn bind(&mut self, session: &Arc<Session>) {
         self.session = Arc::downgrade(session);
     }

@@ -570,7 +570,7 @@ impl Effects {
 
     /// Whether a Connection lets answers pile up, which are never dropped.
     pub(crate) fn has_too_many_replies(&self, out: &State) -> bool {
-        out.waiting() > self.bounds.replies || (out.share() > 0 && self.total_is_exceeded())
+        out.waiting() > self.bounds.replies || (out.is_piling_up() && self.total_is_exceeded())
     }
 
     fn total_is_exceeded(&self) -> bool {

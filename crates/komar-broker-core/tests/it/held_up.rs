@@ -99,10 +99,32 @@ fn qos_1_messages_wait_in_the_session_where_too_much_waits_behind_connack() {
 }
 
 #[test]
+fn who_speaks_before_its_connack_is_let_in_while_others_read_slowly() {
+    let (mut site, store) = site(|limits| limits.maximum_total_outbox_bytes = 1000);
+    let slow = join(&mut site, 0, "connect v5 id=slow clean");
+    say(&mut site, slow, "subscribe id=1 t");
+    commit(&mut site, &store);
+    site.take_bytes(slow);
+    site.set_room(slow, Some(3));
+    site.publish("t", &[b'x'; 2000], QoS::AtMostOnce, false).unwrap();
+    site.settle();
+    assert!(waiting(&site) > 1000);
+    for packet in ["subscribe id=1 u", "pingreq"] {
+        let quick = open(&mut site, 1, "connect v5 id=quick expiry=100");
+        site.send(quick, &packets(packet, 1));
+        site.settle();
+        assert_eq!(site.close_cause(quick), None, "{packet}");
+        commit(&mut site, &store);
+        hears(&mut site, quick, "connack success ...");
+        site.hang_up(quick);
+    }
+}
+
+#[test]
 fn answers_that_pile_up_behind_connack_end_the_connection_when_too_much_waits() {
     let (mut site, _store) = site(|limits| limits.maximum_total_outbox_bytes = 1000);
     let s = open(&mut site, 0, "connect v5 id=s expiry=100");
-    site.send(s, &packets("pingreq", 1000));
+    site.send(s, &packets("pingreq", 10_000));
     site.settle();
     assert_eq!(site.close_cause(s), Some(CloseCause::QuotaExceeded));
     // Nothing was promised, and nothing of it is left.
