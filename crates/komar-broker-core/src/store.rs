@@ -176,7 +176,7 @@ pub enum Change {
     },
     /// A client has sent a QoS 2 message and not released it. Who sent it is not kept: after a restart it counts as sent by the
     /// user that had the Session last. What that one may write is not asked again; it is the source of the message where it is
-    /// retained, also of one whose Topic Name a hook had set.
+    /// retained, unless [`StoredMessage::is_moved`].
     Unreleased {
         /// The Session's Client Identifier.
         client_id: Arc<str>,
@@ -280,6 +280,20 @@ impl StoredMessage {
         Ok(StoredMessage { body, expires })
     }
 
+    /// The same with [`is_moved`](Self::is_moved). Default: `false`.
+    #[must_use]
+    pub fn moved(self, is_moved: bool) -> StoredMessage {
+        let message = Message {
+            moved: is_moved,
+            kept: None,
+            ..self.body.message()
+        };
+        StoredMessage {
+            body: message.to_body(&mut Vec::new()),
+            expires: self.expires,
+        }
+    }
+
     /// `now` and `unix` are the same moment on two clocks.
     pub(crate) fn of(body: &MessageBody, now: Millis, unix: Duration) -> StoredMessage {
         let expires = body.message().expires;
@@ -324,6 +338,11 @@ impl StoredMessage {
     /// Whether it was published with RETAIN.
     pub fn retain(&self) -> bool {
         self.body.message().retain
+    }
+
+    /// Whether a hook has set its Topic Name, so that it has no source whose right to write there is looked at.
+    pub fn is_moved(&self) -> bool {
+        self.body.message().moved
     }
 
     /// When it expires, since 1970-01-01T00:00:00Z; `None`: never.

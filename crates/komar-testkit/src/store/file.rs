@@ -136,6 +136,7 @@ impl Writer {
         self.bytes(message.payload());
         self.byte(message.qos().as_u8());
         self.byte(u8::from(message.retain()));
+        self.byte(u8::from(message.is_moved()));
         self.maybe(message.expires(), Writer::time);
     }
 
@@ -337,8 +338,10 @@ impl<'a> Reader<'a> {
 
     fn message(&mut self) -> Option<StoredMessage> {
         let (topic_name, properties, payload) = (self.text()?, self.bytes()?, self.bytes()?);
-        let (qos, retain, expires) = (self.qos()?, self.flag()?, self.maybe(Reader::time)?);
-        StoredMessage::new(topic_name, properties, payload, qos, retain, expires).ok()
+        let (qos, retain, is_moved) = (self.qos()?, self.flag()?, self.flag()?);
+        let expires = self.maybe(Reader::time)?;
+        let message = StoredMessage::new(topic_name, properties, payload, qos, retain, expires).ok()?;
+        Some(message.moved(is_moved))
     }
 
     fn change(&mut self) -> Option<Change> {

@@ -163,7 +163,6 @@ impl Model {
             // Who sent what is not released is not stored: it is taken for the user's that had the Session last.
             for message in session.unreleased.values_mut().flatten() {
                 message.user = session.user;
-                message.moved = false;
             }
             // QoS 0 is not kept, nor is what was still to be sent of retained messages.
             session.expected.retain(|expected| expected.qos > 0);
