@@ -134,7 +134,8 @@ impl AclError {
                 filter,
                 ..
             } => {
-                format!("if this is a topic with blanks, write \"readwrite {filter}\"")
+                let meant = format!("readwrite {filter}");
+                format!("if this is a topic with blanks, write {meant:?}")
             }
             AclErrorCause::InvalidFilter { filter, .. } => return filter_hint(filter),
             AclErrorCause::Extension { .. } => {

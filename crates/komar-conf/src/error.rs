@@ -79,6 +79,9 @@ pub enum ErrorKind {
     /// The file begins with a byte order mark.
     #[error("the file begins with a UTF-8 byte order mark; save it without one")]
     ByteOrderMark,
+    /// The file is one of certificates or keys. Nothing of it is quoted.
+    #[error("the file holds certificates or keys (PEM): it is no configuration")]
+    Pem,
     /// A byte 0 in a line. Mosquitto would skip the rest of the file.
     #[error("the line contains a byte 0")]
     NulByte,

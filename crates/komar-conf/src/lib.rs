@@ -80,6 +80,7 @@ mod lexer;
 mod listener;
 mod load;
 mod parser;
+mod pem;
 mod plugin;
 mod resolve;
 mod source;
@@ -105,6 +106,7 @@ pub use listener::{
     TlsVersion,
 };
 pub use load::{Loaded, default_config, load, parse, parse_str};
+pub use pem::pem_line;
 pub use plugin::{KnownPlugin, Plugin, PluginKind, known_plugins};
 pub use source::{Disk, FileSource, Memory};
 pub use warning::{Warning, WarningKind};

@@ -9,6 +9,7 @@ use crate::directive::{Action, BeforeListener, Directive, Repeat, Support, direc
 use crate::draft::{Draft, ListenerDraft, PluginDraft, SecurityDraft};
 use crate::error::Needs;
 use crate::lexer::{Line, Word, Words, forbidden_character, lines};
+use crate::pem::pem_line;
 use crate::source::FileSource;
 use crate::{Bridge, ConfigError, ConfigErrors, ErrorKind, Position, Warning, WarningKind};
 
@@ -99,6 +100,11 @@ impl<'a> Parser<'a> {
     /// Reads lines that came from this file.
     pub(crate) fn content(&mut self, path: &Path, content: &[u8]) {
         self.file = Arc::from(path);
+        if let Some(line) = pem_line(content) {
+            // Other errors would quote the key.
+            self.line = line;
+            return self.error_at(Some(self.position(1)), "-----".to_owned(), ErrorKind::Pem);
+        }
         for (number, line) in lines(content) {
             if self.stopped {
                 return;

@@ -100,10 +100,7 @@ fn more(path: &Path, omitted: usize) -> Option<String> {
 
 /// Errors quote what they are about, and a key must not get into a log.
 fn must_not_be_pem(option: &'static str, path: &Path, text: &[u8]) -> Result<(), SetupError> {
-    let is_pem = text
-        .split(|byte| *byte == b'\n')
-        .any(|line| line.starts_with(b"-----BEGIN "));
-    if is_pem {
+    if komar_conf::pem_line(text).is_some() {
         let path = path.to_owned();
         return Err(SetupError::Pem { option, path });
     }
