@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use komar_acl::AclErrors;
@@ -10,7 +11,9 @@ use komar_identity::tls::TlsError;
 use komar_identity::{FolderError, TemplateError};
 use komar_passwd::{PasswordFileErrorCause, PasswordFileErrors};
 
+use super::addresses::{self, MissingAddress};
 use crate::listener::ListenAddress;
+use crate::server::ServerBuilder;
 
 /// One thing that is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +120,7 @@ pub enum SetupError {
     /// Two listeners want one address.
     #[error(
         "the listener on {second}{} wants an address that the listener on {first}{} has already",
-        Place(second_position.as_ref()), Place(first_position.as_ref())
+        Place("", second_position.as_ref()), Place("", first_position.as_ref())
     )]
     AddressTwice {
         /// What the first one listens on.
@@ -130,7 +133,7 @@ pub enum SetupError {
         second_position: Option<Position>,
     },
     /// Something that Komar cannot do yet and that must not be left out silently.
-    #[error("{what} cannot be used yet{}", OfListener(position.as_ref()))]
+    #[error("{what} cannot be used yet{}", Place("listener at ", position.as_ref()))]
     Unsupported {
         /// What it is.
         what: String,
@@ -162,14 +165,21 @@ impl SetupError {
 pub struct SetupErrors {
     errors: Vec<SetupError>,
     warnings: Vec<String>,
+    /// What the listeners want that are right.
+    addresses: Vec<SocketAddr>,
 }
 
 impl SetupErrors {
     /// `None` if there is no error.
-    pub(super) fn new(errors: Vec<SetupError>, warnings: &[String]) -> Option<SetupErrors> {
+    pub(super) fn new(
+        errors: Vec<SetupError>,
+        warnings: &[String],
+        builder: &ServerBuilder,
+    ) -> Option<SetupErrors> {
         (!errors.is_empty()).then(|| SetupErrors {
             errors,
             warnings: warnings.to_vec(),
+            addresses: addresses::wanted(builder),
         })
     }
 
@@ -181,6 +191,11 @@ impl SetupErrors {
     /// What is unusual besides.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// As [`Setup::missing_addresses`](super::Setup::missing_addresses), of the listeners with which nothing else is wrong.
+    pub fn missing_addresses(&self) -> Vec<MissingAddress> {
+        MissingAddress::among(&self.addresses)
     }
 
     /// Mosquitto's exit status for the first of them.
@@ -215,23 +230,14 @@ impl fmt::Display for Lead<'_> {
     }
 }
 
-struct Place<'a>(Option<&'a Position>);
+/// Where something stands, behind these words.
+struct Place<'a>(&'static str, Option<&'a Position>);
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(position) => write!(f, " ({}:{})", position.file.display(), position.line),
-            None => Ok(()),
-        }
-    }
-}
-
-struct OfListener<'a>(Option<&'a Position>);
-
-impl fmt::Display for OfListener<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(position) => write!(f, " (listener at {}:{})", position.file.display(), position.line),
+        let Place(before, position) = self;
+        match position {
+            Some(position) => write!(f, " ({before}{}:{})", position.file.display(), position.line),
             None => Ok(()),
         }
     }

@@ -8,8 +8,6 @@ mod listeners;
 mod tls;
 
 use std::fmt;
-use std::io;
-use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
 
 use komar_broker_core::{BrokerConfig, FileAccess, ListenerId, ReasonCodes};
@@ -17,6 +15,7 @@ use komar_conf::{Config, Protocol};
 
 use crate::server::{Server, ServerBuilder};
 
+pub use addresses::MissingAddress;
 pub use error::{SetupError, SetupErrors};
 pub use files::read_regular;
 pub use tls::{certificate_files, is_hashed_name};
@@ -41,20 +40,9 @@ pub struct ListenerSummary {
 }
 
 impl Setup {
-    /// Addresses to listen on that this machine does not have.
-    pub fn missing_addresses(&self) -> Vec<IpAddr> {
-        let addresses = self
-            .builder
-            .listeners()
-            .iter()
-            .filter(|listener| !listener.optional);
-        addresses
-            .filter_map(|listener| Some(listener.address.tcp()?.ip()))
-            .filter(|address| {
-                let bound = TcpListener::bind((*address, 0));
-                bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
-            })
-            .collect()
+    /// Which addresses to listen on this machine does not have. No port is opened.
+    pub fn missing_addresses(&self) -> Vec<MissingAddress> {
+        MissingAddress::among(&addresses::wanted(&self.builder))
     }
 }
 
@@ -115,7 +103,7 @@ pub fn prepare(config: &Config) -> Result<Setup, SetupErrors> {
             builder = builder.listener(open);
         }
     }
-    match SetupErrors::new(errors, &warnings) {
+    match SetupErrors::new(errors, &warnings, &builder) {
         Some(errors) => Err(errors),
         None => Ok(Setup {
             builder: builder.access_by_listener(move |ids: &[ListenerId]| {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use komar_conf::{Disk, load};
-use komar_server::setup;
+use komar_server::setup::{self, MissingAddress};
 use lexopt::prelude::*;
 
 use crate::output::Streams;
@@ -19,9 +19,9 @@ Usage: komar check [-c] FILE
 
 Opens certificates, keys, ACL and password files, compares keys with their certificates, and prints for each
 listener what it will require of a client. Nothing is started and nothing is changed. Called by root it opens them as
-the user that the broker will run as. That pid_file and log_dest can be written and Unix sockets can be made is
-looked at, too, but no port or socket is opened: whether they are free, and that user may listen there, only a start
-shows.
+the user that the broker will run as. That pid_file and log_dest can be written, Unix sockets can be made and the
+machine has the addresses is looked at, too, but no port or socket is opened: whether they are free, and that user
+may listen there, only a start shows.
 
 Exit status: 0 if nothing of that keeps the broker from starting, otherwise the one that it would end with.
 ";
@@ -109,9 +109,7 @@ fn check(path: &Path, streams: &mut Streams) -> i32 {
             for listener in &setup.listeners {
                 output.line(listener);
             }
-            sockets.extend(setup.missing_addresses().iter().map(|address| {
-                format!("Error: cannot listen on {address}: this machine does not have the address.")
-            }));
+            sockets.extend(setup.missing_addresses().iter().map(missing));
             if !sockets.is_empty() {
                 complaints.line(sockets.join("\n"));
             }
@@ -135,12 +133,17 @@ fn check(path: &Path, streams: &mut Streams) -> i32 {
                 output.line(format_args!("Warning: {warning}."));
             }
             complaints.line(&errors);
+            sockets.extend(errors.missing_addresses().iter().map(missing));
             if !sockets.is_empty() {
                 complaints.line(sockets.join("\n"));
             }
             errors.exit_status()
         }
     }
+}
+
+fn missing(address: &MissingAddress) -> String {
+    format!("Error: {address}.")
 }
 
 /// Why a Unix socket could not be made at a path.
