@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Options, streams: &mut Streams) -> i32 {
         Err(failure) => {
             failure.log();
             // Whoever started the broker may not know where its log is.
-            if !logging::is_on_stderr() {
+            if !logging::is_at_hand() {
                 failure.print(&mut streams.errors);
             }
             failure.exit_status()

@@ -230,10 +230,13 @@ pub(crate) fn publish_with(publish: Option<TopicLog>) {
     destination::publish_with(publish);
 }
 
-/// Whether error lines go to standard error, among others.
-pub(crate) fn is_on_stderr() -> bool {
-    let is_stderr = |place: &Place| matches!(*place.destination, Destination::Stderr);
-    current().is_some_and(|output| output.types.has(Kind::Error) && output.places.iter().any(is_stderr))
+/// Whether error lines are seen by whoever has started the broker, or by nobody because that is what was asked for.
+pub(crate) fn is_at_hand() -> bool {
+    let is_stream = |place: &Place| matches!(*place.destination, Destination::Stdout | Destination::Stderr);
+    current().is_some_and(|output| {
+        let has_errors = output.types.has(Kind::Error);
+        output.places.is_empty() || has_errors && output.places.iter().any(is_stream)
+    })
 }
 
 fn current() -> Option<Arc<Output>> {
