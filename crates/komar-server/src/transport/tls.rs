@@ -22,7 +22,7 @@ use rustls::{
     AlertDescription, CertificateError, CipherSuite, PeerIncompatible, ProtocolVersion, ServerConfig,
 };
 
-use self::offer::Offer;
+use self::offer::{Offer, version_name};
 
 /// Server side of one TLS connection.
 pub(crate) struct Tls {
@@ -63,13 +63,13 @@ pub(crate) enum TlsError {
         first: u8,
     },
     /// A ClientHello of TLS 1.1 or an older version.
-    #[error("client speaks TLS 1.1 or older; 1.2 is the oldest version that is served{}", Offered(.offer))]
+    #[error("client speaks TLS 1.1 or older; 1.2 is the oldest version that is served{}", Offered(Missing::Version, .offer))]
     TooOld {
         /// What it offers, where its ClientHello could be read.
         offer: Option<Offer>,
     },
     /// Nothing fits of what the client offers.
-    #[error("{}{}", missing_in_common(.reason), Offered(.offer))]
+    #[error("{}{}", missing_in_common(.reason), Offered(Missing::of(.reason), .offer))]
     Incompatible {
         /// What rustls misses.
         reason: PeerIncompatible,
@@ -285,11 +285,7 @@ impl Tls {
 
     /// Negotiated version in OpenSSL's spelling, such as `TLSv1.3`; `None` until it is agreed.
     pub(crate) fn version(&self) -> Option<&'static str> {
-        Some(match self.connection.protocol_version()? {
-            ProtocolVersion::TLSv1_2 => "TLSv1.2",
-            ProtocolVersion::TLSv1_3 => "TLSv1.3",
-            other => other.as_str().unwrap_or("unknown"),
-        })
+        version_name(self.connection.protocol_version()?.into())
     }
 
     /// Negotiated cipher suite in OpenSSL's spelling, such as `TLS_AES_256_GCM_SHA384` or
@@ -640,29 +636,59 @@ fn own_alert(error: &TlsError) -> Option<AlertDescription> {
     }
 }
 
-/// What client and listener do not have in common, in words.
+/// What client and listener do not have in common.
+enum Missing {
+    Version,
+    CipherSuite,
+    Group,
+    SignatureScheme,
+    /// Something else, which no list of the client's shows.
+    Other,
+}
+
+impl Missing {
+    fn of(reason: &PeerIncompatible) -> Missing {
+        match reason {
+            PeerIncompatible::NoCipherSuitesInCommon => Missing::CipherSuite,
+            PeerIncompatible::NoKxGroupsInCommon => Missing::Group,
+            PeerIncompatible::NoSignatureSchemesInCommon => Missing::SignatureScheme,
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::SupportedVersionsExtensionRequired => Missing::Version,
+            _ => Missing::Other,
+        }
+    }
+}
+
+/// The same in words.
 fn missing_in_common(reason: &PeerIncompatible) -> String {
-    let what = match reason {
-        PeerIncompatible::NoCipherSuitesInCommon => "cipher suite",
-        PeerIncompatible::NoKxGroupsInCommon => "group for the key exchange",
-        PeerIncompatible::NoSignatureSchemesInCommon => "signature scheme",
-        PeerIncompatible::Tls12NotOffered
-        | PeerIncompatible::Tls12NotOfferedOrEnabled
-        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-        | PeerIncompatible::SupportedVersionsExtensionRequired => "TLS version",
-        other => return format!("client is incompatible: {other:?}"),
+    let what = match Missing::of(reason) {
+        Missing::Version => "TLS version",
+        Missing::CipherSuite => "cipher suite",
+        Missing::Group => "group for the key exchange",
+        Missing::SignatureScheme => "signature scheme",
+        Missing::Other if *reason == PeerIncompatible::SignatureAlgorithmsExtensionRequired => {
+            return "client does not say which signature schemes it takes (signature_algorithms)".into();
+        }
+        Missing::Other => return format!("client is incompatible: {reason:?}"),
     };
     format!("client and listener have no {what} in common")
 }
 
-/// The end of a message.
-struct Offered<'a>(&'a Option<Offer>);
+/// The end of a message: of what is missing, what the client has instead.
+struct Offered<'a>(Missing, &'a Option<Offer>);
 
 impl std::fmt::Display for Offered<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(offer) => write!(f, "; it offers {offer}"),
-            None => Ok(()),
+        let Offered(missing, Some(offer)) = self else {
+            return Ok(());
+        };
+        match missing {
+            Missing::Version | Missing::CipherSuite => write!(f, "; it offers {offer}"),
+            Missing::Group => write!(f, "; it offers {}", offer.groups()),
+            Missing::SignatureScheme => write!(f, "; it offers {}", offer.schemes()),
+            Missing::Other => Ok(()),
         }
     }
 }

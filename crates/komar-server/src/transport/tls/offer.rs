@@ -2,15 +2,17 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use rustls::CipherSuite;
+use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 
 use super::{CLIENT_HELLO, HANDSHAKE_RECORD, cipher_name};
 
-/// TLS versions and cipher suites, as the client lists them. A line's worth of it is shown.
+/// What the client lists, as it does. Displays as TLS versions and cipher suites; a line's worth of it is shown.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offer {
     versions: Vec<u16>,
     suites: Vec<u16>,
+    groups: Vec<u16>,
+    schemes: Vec<u16>,
 }
 
 impl Offer {
@@ -23,11 +25,29 @@ impl Offer {
         hello.short_vector()?;
         let suites = hello.vector()?.numbers();
         hello.short_vector()?;
-        let versions = hello.vector().and_then(Fields::supported_versions);
+        let extensions = hello.vector();
+        let extension = |kind| extensions.and_then(|extensions| extensions.extension(kind));
+        let numbers = |kind| {
+            let numbers = extension(kind).and_then(|mut content| content.vector());
+            numbers.map(Fields::numbers).unwrap_or_default()
+        };
+        let versions = extension(SUPPORTED_VERSIONS).and_then(|mut content| content.short_vector());
         Some(Offer {
-            versions: versions.unwrap_or_else(|| vec![legacy_version]),
+            versions: versions.map_or_else(|| vec![legacy_version], Fields::numbers),
             suites,
+            groups: numbers(SUPPORTED_GROUPS),
+            schemes: numbers(SIGNATURE_ALGORITHMS),
         })
+    }
+
+    /// Groups for the key exchange.
+    pub(super) fn groups(&self) -> impl Display {
+        Listed(&self.groups, |group| NamedGroup::from(group).as_str())
+    }
+
+    /// Signature schemes.
+    pub(super) fn schemes(&self) -> impl Display {
+        Listed(&self.schemes, |scheme| SignatureScheme::from(scheme).as_str())
     }
 }
 
@@ -36,8 +56,25 @@ impl Display for Offer {
         let versions = self.versions.iter().filter_map(|version| version_name(*version));
         list(f, versions)?;
         f.write_str(" with ")?;
-        let suites = self.suites.iter().filter(|suite| !is_signal(**suite));
-        list(f, suites.map(|suite| Suite(*suite)))
+        Listed(&self.suites, |suite| {
+            match cipher_name(CipherSuite::from(suite)) {
+                "unknown" => None,
+                name => Some(name),
+            }
+        })
+        .fmt(f)
+    }
+}
+
+type Name = fn(u16) -> Option<&'static str>;
+
+/// Numbers with the names that they have.
+struct Listed<'a>(&'a [u16], Name);
+
+impl Display for Listed<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let numbers = self.0.iter().filter(|number| !is_signal(**number));
+        list(f, numbers.map(|number| Named(*number, self.1)))
     }
 }
 
@@ -56,19 +93,19 @@ fn list<T: Display>(f: &mut Formatter<'_>, mut items: impl Iterator<Item = T>) -
     }
 }
 
-struct Suite(u16);
+struct Named(u16, Name);
 
-impl Display for Suite {
+impl Display for Named {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        match cipher_name(CipherSuite::from(self.0)) {
-            "unknown" => write!(f, "{:#06x}", self.0),
-            name => f.write_str(name),
+        match (self.1)(self.0) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "{:#06x}", self.0),
         }
     }
 }
 
 /// The name of OpenSSL; `None` for what is there to keep servers tolerant (RFC 8701).
-fn version_name(version: u16) -> Option<&'static str> {
+pub(super) fn version_name(version: u16) -> Option<&'static str> {
     Some(match version {
         0x0300 => "SSLv3",
         0x0301 => "TLSv1",
@@ -79,7 +116,7 @@ fn version_name(version: u16) -> Option<&'static str> {
     })
 }
 
-/// Whether it only looks like a cipher suite: signals of RFC 5746 and RFC 7507, values of RFC 8701.
+/// Whether it only looks like a cipher suite, a group or a scheme: signals of RFC 5746 and RFC 7507, values of RFC 8701.
 fn is_signal(suite: u16) -> bool {
     let [high, low] = suite.to_be_bytes();
     matches!(suite, 0x00ff | 0x5600) || (high == low && low & 0xf == 0xa)
@@ -131,13 +168,12 @@ impl<'a> Fields<'a> {
         core::iter::from_fn(|| self.number()).collect()
     }
 
-    /// Of the extensions that say which versions are offered (RFC 8446 §4.2.1).
-    fn supported_versions(mut self) -> Option<Vec<u16>> {
+    /// The content of the extension of this kind (RFC 8446 §4.2).
+    fn extension(mut self, wanted: u16) -> Option<Fields<'a>> {
         loop {
-            let kind = self.number()?;
-            let mut content = self.vector()?;
-            if kind == SUPPORTED_VERSIONS {
-                return content.short_vector().map(Fields::numbers);
+            let (kind, content) = (self.number()?, self.vector()?);
+            if kind == wanted {
+                return Some(content);
             }
         }
     }
@@ -146,6 +182,8 @@ impl<'a> Fields<'a> {
 /// So many of either are named.
 const SHOWN: usize = 12;
 const RANDOM: usize = 32;
+const SUPPORTED_GROUPS: u16 = 10;
+const SIGNATURE_ALGORITHMS: u16 = 13;
 const SUPPORTED_VERSIONS: u16 = 43;
 
 #[cfg(test)]
@@ -194,11 +232,23 @@ mod tests {
     }
 
     #[test]
+    fn groups_and_schemes_have_the_names_of_the_registry() {
+        let groups = [0, 10, 0, 8, 0, 6, 0x1a, 0x1a, 0, 25, 0x12, 0x34];
+        let schemes = [0, 13, 0, 4, 0, 2, 4, 1];
+        let offer = Offer::read(&hello(&[0x1301], &[&groups[..], &schemes].concat())).unwrap();
+        assert_eq!(offer.groups().to_string(), "secp521r1, 0x1234");
+        assert_eq!(offer.schemes().to_string(), "RSA_PKCS1_SHA256");
+        let offer = Offer::read(&hello(&[0x1301], &[])).unwrap();
+        assert_eq!(offer.groups().to_string(), "nothing that is known");
+    }
+
+    #[test]
     fn a_line_is_bounded_however_much_is_offered() {
         // Those with the longest names.
         let line = Offer {
             versions: vec![0x0302; 127],
             suites: vec![0xc024; 0x7fff],
+            ..Offer::default()
         }
         .to_string();
         assert!(line.len() < 800, "{line}");
