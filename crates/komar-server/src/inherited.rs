@@ -1,5 +1,6 @@
 //! Listening sockets that a process was started with: systemd's socket activation.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -91,7 +92,9 @@ impl InheritedSockets {
 fn take(given: &mut ListenFd, index: usize) -> io::Result<Inherited> {
     #[cfg(unix)]
     if let Ok(Some(socket)) = given.take_unix_listener(index) {
-        must_listen(&SockRef::from(&socket))?;
+        if let Some(path) = socket.local_addr()?.as_pathname() {
+            must_listen(&SockRef::from(&socket), &path.display())?;
+        }
         let socket = ListeningSocket::inherited_unix(socket)?;
         return Ok(Inherited {
             address: socket.address()?,
@@ -103,7 +106,7 @@ fn take(given: &mut ListenFd, index: usize) -> io::Result<Inherited> {
     let socket = given.take_tcp_listener(index)?.ok_or_else(gone)?;
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
-    must_listen(&SockRef::from(&socket))?;
+    must_listen(&SockRef::from(&socket), &address)?;
     Ok(Inherited {
         address: ListenAddress::Tcp(address),
         both_families: address.is_ipv6() && !SockRef::from(&socket).only_v6()?,
@@ -111,14 +114,14 @@ fn take(given: &mut ListenFd, index: usize) -> io::Result<Inherited> {
     })
 }
 
-/// One that is only bound would never have a connection.
-fn must_listen(socket: &SockRef<'_>) -> io::Result<()> {
+/// One that is only bound, or connected, would never have a connection.
+fn must_listen(socket: &SockRef<'_>, address: &dyn Display) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     if !socket.is_listener()? {
-        let problem = "an inherited socket is bound, and does not listen";
+        let problem = format!("the inherited socket of {address} does not listen");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
     }
-    let _ = socket;
+    let _ = (socket, address);
     Ok(())
 }
 
@@ -132,13 +135,13 @@ mod tests {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
         socket.bind(&address.into()).unwrap();
-        let error = must_listen(&SockRef::from(&socket)).unwrap_err();
+        let error = must_listen(&SockRef::from(&socket), &"127.0.0.1:1883").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "an inherited socket is bound, and does not listen"
+            "the inherited socket of 127.0.0.1:1883 does not listen"
         );
         socket.listen(1).unwrap();
-        must_listen(&SockRef::from(&socket)).unwrap();
+        must_listen(&SockRef::from(&socket), &address).unwrap();
     }
 
     fn socket() -> ListeningSocket {
