@@ -455,7 +455,7 @@ mod platform {
         }
     }
 
-    /// The label of `like`, if it has one and the folder has given the file another.
+    /// The label of `like`, if it has one and the folder has given the file one of another meaning.
     #[cfg(target_os = "linux")]
     pub(super) fn keep_label(file: &File, like: &Path) -> io::Result<()> {
         use rustix::fs::{XattrFlags, fgetxattr, fsetxattr, getxattr};
@@ -465,7 +465,7 @@ mod platform {
             label.truncate(length);
             let length = fgetxattr(file, LABEL, given.as_mut_slice()).unwrap_or(0);
             given.truncate(length);
-            match given == label {
+            match type_and_level(&given) == type_and_level(&label) {
                 true => Ok(()),
                 false => fsetxattr(file, LABEL, &label, XattrFlags::empty()),
             }
@@ -476,6 +476,28 @@ mod platform {
             Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What policies ask about, of `USER:ROLE:TYPE:LEVEL`. The user is whoever made the file, and not everybody may give it
+    /// to another one.
+    #[cfg(target_os = "linux")]
+    fn type_and_level(label: &[u8]) -> Option<&[u8]> {
+        let label = label.strip_suffix(b"\0").unwrap_or(label);
+        label.splitn(3, |byte| *byte == b':').nth(2)
+    }
+
+    #[cfg(all(test, target_os = "linux"))]
+    #[test]
+    fn who_made_a_file_is_not_compared() {
+        let [old, own, other] = [
+            &b"system_u:object_r:etc_t:s0:c1,c2\0"[..],
+            b"unconfined_u:object_r:etc_t:s0:c1,c2",
+            b"system_u:object_r:etc_t:s0\0",
+        ]
+        .map(type_and_level);
+        assert_eq!(old, own);
+        assert_ne!(old, other);
+        assert_eq!(type_and_level(b""), None);
     }
 
     #[cfg(not(target_os = "linux"))]
