@@ -141,7 +141,8 @@ impl Authority {
     }
 
     /// The authority's revocation list in PEM, which is valid from an hour ago (but not from before the `old` one's
-    /// beginning) and for `days` from now: what stands in the `old` one (PEM), and `certificates` (DER). Also how many certificates it names.
+    /// beginning) and for `days` from now: what stands in the `old` one (PEM), and `certificates` (DER). Also how many
+    /// certificates it names.
     pub(crate) fn revoke(
         &self,
         old: Option<&[u8]>,

@@ -39,16 +39,11 @@ pub(crate) fn stopping() {
 
 /// Says that all is well as long as the reactors answer. Ends with the process.
 fn watch(health: &Health, step: Duration) {
-    let mut problem = None;
+    let mut problem: Option<String> = None;
     loop {
         if health.answers_within(step) {
-            let failed = sd_notify::notify(&[NotifyState::Watchdog]).err();
-            let failed = failed.map(|error| error.to_string());
             // Said once, not at each beat.
-            if let Some(error) = failed.as_ref().filter(|_| failed != problem) {
-                tracing::warn!("the service manager cannot be told: {error}");
-            }
-            problem = failed;
+            problem = tell_unless(&[NotifyState::Watchdog], problem.as_deref());
         } else {
             tracing::warn!("a reactor has not answered for {step:?}");
         }
@@ -57,7 +52,14 @@ fn watch(health: &Health, step: Duration) {
 }
 
 fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!("the service manager cannot be told: {error}");
+    tell_unless(state, None);
+}
+
+/// Why that failed, which is said unless it was known.
+fn tell_unless(state: &[NotifyState<'_>], known: Option<&str>) -> Option<String> {
+    let problem = sd_notify::notify(state).err()?.to_string();
+    if known != Some(&problem) {
+        tracing::warn!("the service manager cannot be told: {problem}");
     }
+    Some(problem)
 }

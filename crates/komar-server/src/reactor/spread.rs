@@ -5,7 +5,8 @@
 //! 1. It is taken off this reactor's poll and out of its list.
 //! 2. It goes into the other reactor's mailbox, and only then its Address says so: whatever is sent to it after that comes
 //!    behind it. What was sent before is in our mailbox, and goes on from here ([`Reactor::forward`]).
-//! 3. The other reactor registers it, which tells of what has come meanwhile, and reads once.
+//! 3. The other reactor registers it, which tells of what has come meanwhile, writes what was put out for it on the way, and
+//!    reads once.
 //!
 //! Its timers stay where they are: they look at the Outbox, and any thread may write to a plain one.
 
