@@ -72,7 +72,10 @@ impl Worker {
             Err(error) => return self.refuse_undecodable(link, whole, error),
         };
         self.fx.counts.connects_received += 1;
-        link.outbox.lock().version = connect.version;
+        let mut out = link.outbox.lock();
+        out.version = connect.version;
+        out.maximum_packet_size = longest_packet(&connect);
+        drop(out);
         let result = match self.check_connect(link, &connect) {
             Ok(()) => self.who_is_it(link, &connect),
             Err(refusal) => Err(refusal),
@@ -199,17 +202,11 @@ impl Worker {
         connect: &Connect<'_>,
         identity: &Identity,
         credential: Option<&Credential>,
-        data: Option<&[u8]>,
     ) -> Result<(), Refusal> {
         self.check_connect(link, connect)?;
         require_no_certificate(link)?;
         self.may_stay(&link.policy, identity, credential)
-            .map_err(|reason_code| refuse(reason_code, "it could not log in under the rules in force"))?;
-        if data.is_some_and(|data| data.len() > LONGEST_FIELD) {
-            let detail = "the exchange's last data are longer than CONNACK has room for";
-            return Err(refuse(ReasonCode::ImplementationSpecificError, detail).by_embedder());
-        }
-        Ok(())
+            .map_err(|reason_code| refuse(reason_code, "it could not log in under the rules in force"))
     }
 
     fn check_will(&self, link: &Link, will: &Will<'_>) -> Result<(), Refusal> {
@@ -278,39 +275,17 @@ impl Worker {
             username,
             listener: link.policy.id,
         });
-        if let Some(data) = &exchanged
+        if exchanged.is_some()
             && let Proof::Login(credential) = &proof
-            && let Err(refusal) =
-                self.check_exchanged(link, connect, &identity, credential.as_ref(), data.as_deref())
+            && let Err(refusal) = self.check_exchanged(link, connect, &identity, credential.as_ref())
         {
             return self.refuse(link, connect, refusal);
         }
         if !self.has_room_for(&identity.client_id) {
             return self.refuse(link, connect, no_room(connect.version));
         }
-        let connecting = Connecting {
-            identity: &identity,
-            version: connect.version,
-            clean_start: connect.clean_start,
-            keep_alive: connect.keep_alive,
-            outbox: &link.outbox,
-        };
-        match self.connect_hook(&connecting) {
-            Ok(Ok(())) => {}
-            Ok(Err(reason_code)) => {
-                let refusal = refuse(reason_code, "a connect hook refused it");
-                return self.refuse(link, connect, refusal.by_embedder());
-            }
-            Err(panicked) => return self.refuse(link, connect, panicked.into()),
-        }
-        // Before the Connection is bound, so that CONNACK waits for it, too.
-        self.route_posts();
         let (expiry, capped) = self.session_expiry(connect);
         let keep_alive = self.keep_alive(connect);
-        let will = connect
-            .will
-            .as_ref()
-            .map(|will| Box::new(self.will_message(will)));
         let config = Arc::clone(&self.config);
         // v5 [MQTT-3.1.2-28]
         let response_information = config
@@ -334,6 +309,38 @@ impl Worker {
             authentication_data: exchanged.as_ref().and_then(Option::as_deref),
             ..self.offers(link)
         };
+        let answer = ConnAck {
+            // As long as with a Session that is there.
+            session_present: false,
+            // v5 [MQTT-3.1.4-5], v3 [MQTT-3.1.4-4]
+            reason_code: ReasonCode::Success,
+            properties,
+        };
+        // Before anything becomes of it: who is refused takes no Session over and leaves no Will Message.
+        if let Err(refusal) = check_answer(connect, &answer) {
+            return self.refuse(link, connect, refusal);
+        }
+        let connecting = Connecting {
+            identity: &identity,
+            version: connect.version,
+            clean_start: connect.clean_start,
+            keep_alive: connect.keep_alive,
+            outbox: &link.outbox,
+        };
+        match self.connect_hook(&connecting) {
+            Ok(Ok(())) => {}
+            Ok(Err(reason_code)) => {
+                let refusal = refuse(reason_code, "a connect hook refused it");
+                return self.refuse(link, connect, refusal.by_embedder());
+            }
+            Err(panicked) => return self.refuse(link, connect, panicked.into()),
+        }
+        // Before the Connection is bound, so that CONNACK waits for it, too.
+        self.route_posts();
+        let will = connect
+            .will
+            .as_ref()
+            .map(|will| Box::new(self.will_message(will)));
         let client_maximum = connect
             .properties
             .receive_maximum
@@ -346,7 +353,7 @@ impl Worker {
             send_maximum: client_maximum.min(config.limits.receive_maximum()),
             durable: expiry > 0 && self.fx.journal.is_some(),
         };
-        let Some((session, epoch, session_present)) = self.bind(link, connect, binding, properties) else {
+        let Some((session, epoch, session_present)) = self.bind(link, connect, binding, answer) else {
             // Somebody else has taken the last place since. The hook has heard that it is in.
             self.disconnect_hook(&identity, CloseCause::Refused);
             return self.refuse(link, connect, no_room(connect.version));
@@ -378,10 +385,6 @@ impl Worker {
                 session_present,
                 ReasonCode::Success,
             );
-        }
-        if let Some(cause) = link.outbox.close_cause() {
-            // CONNACK could not be sent, so nothing else is, and nothing is heard. v5 [MQTT-3.2.0-1]
-            return self.leave(link, cause);
         }
         self.review(&session, epoch);
         self.pump(&session);
@@ -435,14 +438,10 @@ impl Worker {
         link: &Link,
         connect: &Connect<'_>,
         binding: Binding,
-        properties: ConnAckProperties<'_>,
+        answer: ConnAck<'_>,
     ) -> Option<(Arc<Session>, u64, bool)> {
         let broker = Arc::clone(&self.broker);
         let client_id = Arc::clone(&binding.identity.client_id);
-        let maximum_packet_size = connect
-            .properties
-            .maximum_packet_size
-            .map_or(u32::MAX, |size| size.get());
         let config = Arc::clone(&self.config);
         // v5 [MQTT-3.1.2-26], v5 [MQTT-3.1.2-27]
         let topic_alias_maximum = connect
@@ -477,22 +476,19 @@ impl Worker {
                 (None, None) => return (None, (None, superseded)),
             };
             let mut out = link.outbox.lock();
-            out.maximum_packet_size = maximum_packet_size;
             out.set_topic_alias_maximum(topic_alias_maximum);
             fx.reply_locked(&link.outbox, &mut out, |version, buffer| {
                 let answer = ConnAck {
                     // v5 [MQTT-3.2.2-2], v5 [MQTT-3.2.2-3], v3 [MQTT-3.2.2-1]
                     // v3 [MQTT-3.2.2-2], v3 [MQTT-3.2.2-3]
                     session_present: !is_new,
-                    // v5 [MQTT-3.1.4-5], v3 [MQTT-3.1.4-4]
-                    reason_code: ReasonCode::Success,
-                    properties,
+                    ..answer
                 };
                 answer.encode(version, buffer)
             });
             drop(out);
             let was_durable = state.is_durable;
-            // v3 [MQTT-3.2.0-1]
+            // v5 [MQTT-3.2.0-1], v3 [MQTT-3.2.0-1]
             let epoch = session.bind(&mut state, binding);
             fx.note_bound(session, &mut state, was_durable);
             fx.hold_connection(&link.outbox);
@@ -794,6 +790,31 @@ fn take_over(
         superseded.remains = state.end(fx);
     }
     goes_on
+}
+
+/// Largest packet that the client takes. v5 [MQTT-3.1.2-24]
+fn longest_packet(connect: &Connect<'_>) -> u32 {
+    connect
+        .properties
+        .maximum_packet_size
+        .map_or(u32::MAX, |size| size.get())
+}
+
+/// Whether the client can be told that it is let in.
+fn check_answer(connect: &Connect<'_>, answer: &ConnAck<'_>) -> Result<(), Refusal> {
+    match answer.encoded_len(connect.version) {
+        Ok(length) if length <= longest_packet(connect) as usize => Ok(()),
+        Ok(_) => Err(refuse(
+            ReasonCode::PacketTooLarge,
+            "CONNACK is larger than the client takes",
+        )),
+        // Everything else in it is bounded.
+        Err(_) => Err(refuse(
+            ReasonCode::ImplementationSpecificError,
+            "the exchange's last data are longer than CONNACK has room for",
+        )
+        .by_embedder()),
+    }
 }
 
 fn no_room(version: ProtocolVersion) -> Refusal {

@@ -389,10 +389,37 @@ fn nobody_is_let_in_whose_connack_cannot_be_sent() {
         0,
         "connect v5 id=d clean maximum_packet_size=10 + publish t x retain",
     );
+    hears(&mut site, d, "connack packet_too_large session_present=0");
     assert!(site.is_closed(d));
-    assert_eq!(site.unread(d), 0);
+    // Not even that, to one that takes less.
+    let e = open(&mut site, 0, "connect v5 id=e clean maximum_packet_size=4");
+    assert!(site.is_closed(e));
+    assert_eq!(site.unread(e), 0);
     assert_eq!(site.broker().statistics().connected, 0);
     assert_eq!(site.broker().statistics().retained_messages, 0);
+}
+
+#[test]
+fn who_cannot_be_told_that_it_is_let_in_takes_no_session_over_and_leaves_no_will() {
+    let mut site = Site::new(BrokerConfig::default(), Access::allow_all(), 2);
+    let reader = open(&mut site, 0, "connect v5 id=reader clean");
+    hears(&mut site, reader, "connack success ...");
+    say(&mut site, reader, "subscribe id=1 w");
+    hears(&mut site, reader, "suback id=1 granted_qos0");
+    let a = open(&mut site, 0, "connect v5 id=a expiry=100");
+    hears(&mut site, a, "connack success ...");
+    let rival = open(
+        &mut site,
+        1,
+        "connect v5 id=a clean expiry=100 maximum_packet_size=10 will=w will_payload=x",
+    );
+    hears(&mut site, rival, "connack packet_too_large session_present=0");
+    assert!(site.is_closed(rival));
+    site.settle();
+    hears_nothing(&mut site, reader);
+    hears_nothing(&mut site, a);
+    assert!(!site.is_closed(a));
+    assert_eq!(site.broker().statistics().connected, 2);
 }
 
 #[test]
