@@ -122,7 +122,7 @@ pub struct Limits {
     /// Largest payload that is routed, in bytes. Default: none (`message_size_limit`).
     pub maximum_payload_size: Option<u32>,
     /// QoS 1 and 2 messages under way at once, a Session and direction; our Receive Maximum. Default: 20
-    /// (`max_inflight_messages`); `u16::MAX` is as good as no limit. To clients of the same process there is none.
+    /// (`max_inflight_messages`); `u16::MAX` is as good as no limit. To clients of the same process it is 4,096.
     pub maximum_inflight_messages: u16,
     /// Payload bytes of QoS 1 and 2 messages under way to one client at once; the message that reaches it is still
     /// sent. Default: none (`max_inflight_bytes`). The other direction is bounded by

@@ -9,6 +9,7 @@ use crate::access::{Answer, Identity, Verdict};
 use crate::journal::{NotedWill, Stored, Together};
 use crate::message::MessageBody;
 use crate::outbox::Outbox;
+use crate::output::count_packets;
 use crate::session::Session;
 use crate::session::inflight::Queued;
 use crate::session::will::WillMessage;
@@ -42,8 +43,9 @@ impl Held {
         self.bytes.len() - self.released
     }
 
+    /// Found by their lengths when somebody asks, as those of an [`Output`](crate::Output).
     pub(crate) fn packets(&self) -> usize {
-        self.marks.len()
+        count_packets(self.bytes.get(self.released..).unwrap_or_default())
     }
 
     /// Adds what `encode` writes behind the others.

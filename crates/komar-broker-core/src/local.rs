@@ -34,8 +34,8 @@ pub struct LocalOptions {
     /// The listener that it counts as having come in by. Default: 65,535, which no listener has.
     pub listener: ListenerId,
     /// Bytes that may wait in either direction. Default: 1 MiB. Where the broker's output is full, QoS 0 messages are
-    /// dropped and others wait in the Session, up to
-    /// [`Limits::maximum_queued_messages`](crate::Limits::maximum_queued_messages) of them, above which they are dropped, too.
+    /// dropped and others wait in the Session: 4,096 that are under way, and as many again and
+    /// [`Limits::maximum_queued_messages`](crate::Limits::maximum_queued_messages), above which they are dropped, too.
     /// Where its input is, [`LocalError::Full`] is the answer. A packet that begins below the bound is taken whole, so 0 is as
     /// good as 1.
     pub maximum_bytes: usize,
@@ -58,7 +58,7 @@ impl LocalOptions {
 ///
 /// It publishes and subscribes at QoS 0 and 1. Nothing it does blocks but [`receive`](Self::receive), and nothing it does
 /// makes a worker wait: what it sends without a pause is taken in a few thousand bytes a turn, and [`LocalError::Full`] slows it
-/// down. What is sent to it is bounded by its buffer alone, not by
+/// down. 4,096 QoS 1 messages may be under way to it, not
 /// [`Limits::maximum_inflight_messages`](crate::Limits::maximum_inflight_messages): one that receives what comes misses nothing
 /// of what others publish in this way. Clients behind sockets have that limit; what comes faster than they acknowledge it is
 /// dropped as from any publisher.

@@ -131,6 +131,16 @@ impl Output {
     }
 }
 
+/// Whole packets in a row.
+pub(crate) fn count_packets(mut bytes: &[u8]) -> usize {
+    let mut packets = 0;
+    while let Some(length) = packet_length(bytes) {
+        packets += 1;
+        bytes = bytes.get(length..).unwrap_or_default();
+    }
+    packets
+}
+
 /// Length of the packet that begins here, with its fixed header (MQTT 5.0 §2.1.4); `None` if there is none.
 fn packet_length(bytes: &[u8]) -> Option<usize> {
     let (mut remaining, mut header) = (0_usize, 1_usize);

@@ -23,6 +23,8 @@ pub(super) struct Accepted {
     /// Authentication Data for CONNACK, if there was an exchange. It may have begun under older rules, so the present ones
     /// are asked whether its client may stay.
     pub(super) exchanged: Option<Option<Vec<u8>>>,
+    /// How many QoS 1 and 2 messages may be under way to it. `None`: as many as to any other.
+    pub(super) send_maximum: Option<u16>,
 }
 
 /// How it goes on with a CONNECT.
@@ -113,6 +115,7 @@ impl Worker {
                 username,
                 proof: Proof::Login(credential.clone()),
                 exchanged: None,
+                send_maximum: None,
             }))
         };
         match answer {
@@ -185,6 +188,7 @@ impl Worker {
                 username,
                 proof: Proof::Login(guarded("Exchange", || exchange.credential())?),
                 exchanged: Some(data),
+                send_maximum: None,
             })),
             // v5 [MQTT-4.12.0-4]
             Step::Refuse(reason_code) => Err(refuse(reason_code, "the authentication exchange failed")),
@@ -450,6 +454,7 @@ fn who_by_certificate(link: &Link, connect: &Connect<'_>) -> Result<Outcome, Ref
             username: Some(Arc::clone(username)),
             proof: Proof::Certificate,
             exchanged: None,
+            send_maximum: None,
         })),
         Some(CertificateIdentity::None(error)) => {
             Err(refuse(ReasonCode::BadUserNameOrPassword, error.to_string()))

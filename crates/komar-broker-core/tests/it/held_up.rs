@@ -179,3 +179,25 @@ fn what_a_worker_writes_while_the_owner_closes_counts_no_longer() {
     other.output_done(&outbox, output, Sent::Blocked);
     assert_eq!(broker.statistics().waiting_bytes, 0);
 }
+
+#[test]
+fn acknowledgements_that_the_store_holds_up_are_packets_that_wait_each() {
+    let (mut site, store) = site(|_| {});
+    let a = join(&mut site, 0, "connect v5 id=a clean");
+    say(&mut site, a, "subscribe id=1 t");
+    commit(&mut site, &store);
+    site.take_bytes(a);
+    site.set_room(a, Some(3));
+    site.publish("t", b"0123456789", QoS::AtMostOnce, false).unwrap();
+    site.settle();
+    assert_eq!(site.broker().waiting_packets(), 1);
+    say(&mut site, a, r#"publish r "x" qos=1 id=1 retain"#);
+    site.send(a, &packets(r#"publish n "x" qos=1 id=1"#, 10));
+    site.settle();
+    assert_eq!(site.broker().waiting_packets(), 1 + 1 + 10);
+    commit(&mut site, &store);
+    assert_eq!(site.broker().waiting_packets(), 1 + 1 + 10);
+    site.set_room(a, None);
+    site.settle();
+    assert_eq!(site.broker().waiting_packets(), 0);
+}

@@ -177,6 +177,29 @@ fn a_full_mailbox_says_so_and_a_slow_one_loses_qos_0_only() {
 }
 
 #[test]
+fn one_that_does_not_receive_holds_a_bounded_number_of_messages() {
+    let mut site = Site::new(BrokerConfig::default(), Access::allow_all(), 1);
+    let client = connect(&mut site, "inner", 1 << 20);
+    client.subscribe("t", QoS::AtLeastOnce).unwrap();
+    site.settle();
+    for _ in 0..10_000 {
+        site.publish("t", b"x", QoS::AtLeastOnce, false).unwrap();
+    }
+    site.settle();
+    let info = site.broker().session("inner").unwrap();
+    assert_eq!(
+        (info.inflight_messages, info.queued_messages),
+        (4096, 4096 + 1000)
+    );
+    let received = std::iter::from_fn(|| {
+        site.settle();
+        client.try_receive().unwrap()
+    });
+    // The first is the answer to SUBSCRIBE.
+    assert_eq!(received.count(), 1 + 4096 + 4096 + 1000);
+}
+
+#[test]
 fn it_is_kicked_and_taken_over_like_any_other() {
     let mut site = Site::new(BrokerConfig::default(), Access::allow_all(), 2);
     let client = connect(&mut site, "inner", 1 << 20);
