@@ -25,7 +25,8 @@ pub struct BrokerConfig {
     pub client_id_prefix: Option<String>,
     /// Whether a retained message is sent only while the client that published it may still publish there. Default:
     /// `true`, as Mosquitto documents `check_retain_source`. Nobody can wait then: where the answer is
-    /// [`Decision::Later`](crate::Decision::Later), what was granted at its publication stays granted.
+    /// [`Decision::Later`](crate::Decision::Later), what was granted at its publication stays granted, under whatever rules that
+    /// was: an [`Authorize`](crate::Authorize) that takes rights away answers [`Decision::Deny`](crate::Decision::Deny) at once.
     pub check_retain_source: bool,
     /// Longest time that a message is retained; a shorter Message Expiry Interval of its own stays, and receivers are
     /// told of that one only. Default: none (`retain_expiry_interval`).

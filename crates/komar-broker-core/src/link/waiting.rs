@@ -41,6 +41,11 @@ impl Worker {
         if link.state() != LinkState::Paused {
             return;
         }
+        // A Connection that is being closed does nothing any more: its CONNECT takes no Session over.
+        if link.outbox.is_closing() {
+            link.asked = link.asked.wrapping_add(1);
+            return;
+        }
         // The question is answered: what else comes for it is ignored.
         match core::mem::replace(&mut link.phase, Phase::AwaitingConnect) {
             Phase::Authenticating(pending) => {

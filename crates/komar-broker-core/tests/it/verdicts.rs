@@ -664,6 +664,38 @@ fn passwords() -> PasswordFile {
     PasswordFile::parse(&editor.text()).unwrap()
 }
 
+#[test]
+fn a_login_that_is_answered_when_its_time_is_over_takes_nothing_over() {
+    let access = Access {
+        authenticate: Arc::new(Checks(passwords())),
+        authorize: None,
+    };
+    let broker = Broker::new(BrokerConfig::default(), access, 7);
+    let mut worker = Worker::new(&broker, Now::default(), Box::new(|bytes| bytes.fill(1)));
+    worker.turn_begin(Now::default());
+    let logs_in = |worker: &mut Worker| {
+        let connect = "connect v5 id=alice expiry=100 user=alice password=secret";
+        let mut link = worker.open(Box::new(()), &Arc::new(ListenerPolicy::default()));
+        worker.input(&mut link, &words::encode(ProtocolVersion::V5, connect).unwrap());
+        let verdict = worker.next_password_check().unwrap().run();
+        (link, verdict)
+    };
+    let (mut first, verdict) = logs_in(&mut worker);
+    worker.verdict(&mut first, verdict);
+    assert_eq!(broker.statistics().connected, 1);
+    let (mut second, verdict) = logs_in(&mut worker);
+    let mut now = Now::default();
+    for second in 1..=40 {
+        now.monotonic = Duration::from_secs(second);
+        worker.turn_begin(now);
+    }
+    let timeout = Some(CloseCause::KeepAliveTimeout);
+    assert_eq!(second.outbox().close_cause(), timeout);
+    worker.verdict(&mut second, verdict);
+    assert_eq!(first.outbox().close_cause(), None);
+    assert_eq!(broker.statistics().connected, 1);
+}
+
 /// Asks for the way back and answers all the same: it is kept, or dropped.
 struct Undecided {
     passwords: PasswordFile,
