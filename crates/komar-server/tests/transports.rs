@@ -401,22 +401,7 @@ fn whoever_finishes_its_handshake_gets_in_at_the_bound() {
 fn a_login_that_nobody_waits_for_is_over_at_once() {
     // A check takes long enough for all of these to come and go during the first.
     let access = bob_with_iterations(200_000);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let (certificate, key) = certificate();
-    let with_tls = || tcp().tls(server_tls(certificate.clone(), key.clone_key()));
-    let server = Server::builder()
-        .access(access)
-        .listener(tcp())
-        .listener(with_tls())
-        .listener(tcp().websocket(WebSocketOptions::default()))
-        .listener(with_tls().websocket(WebSocketOptions::default()))
-        .listener(Listener::unix(&path).policy(anonymous()))
-        .start()
-        .unwrap();
-    let [plain, tls, websocket, both] = server.local_addresses()[..] else {
-        panic!("four listeners by TCP")
-    };
+    let (server, [plain, tls, websocket, both], folder, certificate) = every_transport(access);
     let mut first = Client(dial(plain));
     first.send(LOGIN);
     for _ in 0..5 {
@@ -438,7 +423,8 @@ fn a_login_that_nobody_waits_for_is_over_at_once() {
         client.client.0.sock.shutdown(Shutdown::Write).unwrap();
         assert_eq!(client.client.read_to_end(), b"\x88\x02\x03\xe8");
 
-        let mut client = Client(std::os::unix::net::UnixStream::connect(&path).unwrap());
+        let mut client =
+            Client(std::os::unix::net::UnixStream::connect(folder.path().join("socket")).unwrap());
         client.0.set_read_timeout(Some(PATIENCE)).unwrap();
         client.send(LOGIN);
         client.0.shutdown(Shutdown::Write).unwrap();
@@ -453,22 +439,8 @@ fn a_login_that_nobody_waits_for_is_over_at_once() {
 #[cfg(unix)]
 #[test]
 fn what_comes_before_the_end_is_done() {
-    let (certificate, key) = certificate();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let with_tls = || tcp().tls(server_tls(certificate.clone(), key.clone_key()));
-    let server = Server::builder()
-        .access(bob_with_iterations(20_000))
-        .listener(tcp())
-        .listener(with_tls())
-        .listener(tcp().websocket(WebSocketOptions::default()))
-        .listener(with_tls().websocket(WebSocketOptions::default()))
-        .listener(Listener::unix(&path).policy(anonymous()))
-        .start()
-        .unwrap();
-    let [plain, tls, websocket, both] = server.local_addresses()[..] else {
-        panic!("four listeners by TCP")
-    };
+    let (server, [plain, tls, websocket, both], folder, certificate) =
+        every_transport(bob_with_iterations(20_000));
     let mut reader = Client(dial(plain));
     reader.send(&[&connect('r')[..], SUBSCRIBE].concat());
     reader.expect(CONNACK);
@@ -497,7 +469,7 @@ fn what_comes_before_the_end_is_done() {
         client.shutdown(Shutdown::Write).unwrap();
         reader.expect(b"\x30\x04\x00\x01tx");
 
-        let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let mut client = std::os::unix::net::UnixStream::connect(folder.path().join("socket")).unwrap();
         for bytes in writes(&as_they_are, b"") {
             client.write_all(&bytes).unwrap();
         }
@@ -537,6 +509,33 @@ fn what_comes_before_the_end_is_done() {
         }
     }
     server.stop();
+}
+
+/// A server that is spoken to in plain, by TLS, by WebSocket and by both, and by a Unix socket in a folder of its own.
+#[cfg(unix)]
+fn every_transport(
+    access: Access,
+) -> (
+    Server,
+    [SocketAddr; 4],
+    tempfile::TempDir,
+    CertificateDer<'static>,
+) {
+    let (certificate, key) = certificate();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let with_tls = || tcp().tls(server_tls(certificate.clone(), key.clone_key()));
+    let server = Server::builder()
+        .access(access)
+        .listener(tcp())
+        .listener(with_tls())
+        .listener(tcp().websocket(WebSocketOptions::default()))
+        .listener(with_tls().websocket(WebSocketOptions::default()))
+        .listener(Listener::unix(&path).policy(anonymous()))
+        .start()
+        .unwrap();
+    let addresses = server.local_addresses().try_into().unwrap();
+    (server, addresses, folder, certificate)
 }
 
 const LOGIN: &[u8] = b"\x10\x1a\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01a\x00\x03bob\x00\x06secret";
