@@ -144,23 +144,23 @@ impl PasswordRequest {
             PasswordVerdict::Accepted { .. } => Authentication::Accept,
             PasswordVerdict::Refused => Authentication::Refuse(ReasonCode::NotAuthorized),
         };
-        Verdict {
-            outbox: self.outbox,
-            ticket: self.ticket,
-            place: 0,
-            answer: Answer::Login(reply),
-        }
+        answer(self.outbox, self.ticket, reply)
     }
 
     /// Refuses the login without a look at the password: too many wait. The answer goes to [`Worker::verdict`].
     #[must_use]
     pub fn refuse(self) -> Verdict {
-        Verdict {
-            outbox: self.outbox,
-            ticket: self.ticket,
-            place: 0,
-            answer: Answer::Login(Authentication::Refuse(ReasonCode::NotAuthorized)),
-        }
+        let reply = Authentication::Refuse(ReasonCode::NotAuthorized);
+        answer(self.outbox, self.ticket, reply)
+    }
+}
+
+fn answer(outbox: Arc<Outbox>, ticket: u32, reply: Authentication) -> Verdict {
+    Verdict {
+        outbox,
+        ticket,
+        place: 0,
+        answer: Answer::Login(reply),
     }
 }
 

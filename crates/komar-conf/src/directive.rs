@@ -39,8 +39,7 @@ pub struct Directive {
 pub enum Reload {
     /// It holds from then on, for everybody.
     Now,
-    /// It holds for connections that begin from then on. The others keep what CONNACK, or the absence of a word in it, has
-    /// told them.
+    /// It holds for connections that begin from then on. The others keep what they began with.
     NewConnections,
     /// It holds after a restart.
     Restart,

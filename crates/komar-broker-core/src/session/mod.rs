@@ -70,7 +70,7 @@ pub(crate) struct SessionState {
     /// Number of the last of them.
     last_walk: u32,
     /// The client's Receive Maximum, and ours for it. v5 [MQTT-3.3.4-9]
-    pub(crate) send_maximum: u16,
+    send_maximum: u16,
     /// Made when first needed, so that Sessions that only publish or only receive QoS 0 do without.
     exchange: Option<Box<Exchange>>,
 }
