@@ -28,16 +28,33 @@ pub(crate) fn draw(root: &Path, seed: &str) -> Result<String, String> {
     Ok(drawn.join("\n"))
 }
 
-/// Breaks the code of each statement whose id contains `id`, and fails if a break is not noticed.
-pub(crate) fn run(root: &Path, id: &str) -> Result<String, String> {
-    let path = root.join(LIST);
-    let text =
-        fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let breaks = text
-        .split("\n\n")
+/// All breaks, in their order.
+fn breaks(root: &Path) -> Result<Vec<Break>, String> {
+    let text = read(&root.join(LIST))?;
+    text.split("\n\n")
         .filter(|block| block.lines().any(|line| line.starts_with("id: ")))
         .map(parse)
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect()
+}
+
+/// Fails if the lines of a break do not stand in their file any more, or not once: it could not be tried. Changes nothing.
+pub(crate) fn check(root: &Path) -> Result<String, String> {
+    let breaks = breaks(root)?;
+    let mut stale = Vec::new();
+    for broken in &breaks {
+        if let Err(error) = changed(root, broken) {
+            stale.push(error);
+        }
+    }
+    match stale.is_empty() {
+        true => Ok(format!("{} statements can be broken.", breaks.len())),
+        false => Err(format!("mend {LIST}:\n{}", stale.join("\n"))),
+    }
+}
+
+/// Breaks the code of each statement whose id contains `id`, and fails if a break is not noticed.
+pub(crate) fn run(root: &Path, id: &str) -> Result<String, String> {
+    let breaks = breaks(root)?;
     let (mut tried, mut unnoticed) = (0, Vec::new());
     for broken in breaks.iter().filter(|broken| broken.id.contains(id)) {
         tried += 1;
@@ -57,14 +74,7 @@ pub(crate) fn run(root: &Path, id: &str) -> Result<String, String> {
 /// The tests that fail with the code broken; empty if none does.
 fn try_one(root: &Path, broken: &Break) -> Result<String, String> {
     let path = root.join(&broken.file);
-    let whole =
-        fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let Some(changed) = apply(&whole, broken) else {
-        return Err(format!(
-            "{}: not once in {}: {}",
-            broken.id, broken.file, broken.old
-        ));
-    };
+    let (whole, changed) = (read(&path)?, changed(root, broken)?);
     let write = |text: &str| {
         fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
     };
@@ -90,6 +100,16 @@ fn try_one(root: &Path, broken: &Break) -> Result<String, String> {
         return Err(format!("{}: it does not build:\n{error}", broken.id));
     }
     Ok(failed.join(", "))
+}
+
+/// The file with the break in it.
+fn changed(root: &Path, broken: &Break) -> Result<String, String> {
+    let whole = read(&root.join(&broken.file))?;
+    apply(&whole, broken).ok_or_else(|| format!("{}: not once in {}: {}", broken.id, broken.file, broken.old))
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 /// The text with the break in it, wherever its lines stand; `None` if they do not stand there just once.

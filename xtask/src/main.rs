@@ -22,11 +22,14 @@ fn main() -> ExitCode {
         ["compliance"] => compliance::write(root),
         ["compliance", "--check"] => compliance::check(root),
         ["draw", seed] => broken::draw(root, seed),
+        ["broken", "--check"] => broken::check(root),
         ["broken"] => broken::run(root, ""),
         ["broken", id] => broken::run(root, id),
         ["manual"] => manual::write(root),
         ["manual", "--check"] => manual::check(root),
-        _ => Err("usage: cargo xtask compliance | manual [--check], draw SEED, broken [ID]".to_owned()),
+        _ => Err(
+            "usage: cargo xtask compliance | manual [--check], draw SEED, broken [--check | ID]".to_owned(),
+        ),
     };
     match result {
         Ok(summary) => {
